@@ -1,0 +1,90 @@
+"""The ``topcoat`` command: one module per command, nothing but arguments and wiring.
+
+This room must never hold logic that another face (a role, a test) could need.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import click
+
+from topcoat import __version__
+from topcoat.errors import TopcoatError
+
+
+class Commands(click.Group):
+    """Finds its commands by module name and imports one only when it is asked for, so that a quick command stays quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Every public module of this room, as a command name."""
+        return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of one module, or None so that click reports an unknown command."""
+        if name not in self.list_commands(context):
+            return None
+        return importlib.import_module(f"{__name__}.{name.replace('-', '_')}").command
+
+    def resolve_command(self, context: click.Context, args: list[str]):  # type: ignore[no-untyped-def]
+        """As click does, but an unknown word names the nearest known one."""
+        if args and self.get_command(context, args[0]) is None:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(context), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; 'topcoat --help' lists the commands"
+            raise click.UsageError(f"no such command {args[0]!r}{hint}", context)
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="topcoat")
+@click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", help="Profile: a name under container-images/profiles, or a file.")
+@click.option("--recipes", default="container-images", show_default=True, envvar="TOPCOAT_RECIPES", help="Directory of the recipe tree.")
+@click.option("--recipe-format", type=click.Choice(["auto", "native", "tcib"]), default="auto", show_default=True, help="Syntax of the recipe tree.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Value for a ${NAME} of the profile; may be repeated.")
+@click.option("--set-file", "settings_file", envvar="TOPCOAT_SET_FILE", help="YAML file of such values.")
+@click.option("--registry", envvar="TOPCOAT_REGISTRY", help="Registry to publish to, instead of the profile's.")
+@click.option("--namespace", envvar="TOPCOAT_NAMESPACE", help="Namespace to publish to, instead of the profile's.")
+@click.option("--authfile", envvar=["TOPCOAT_AUTHFILE", "REGISTRY_AUTH_FILE"], help="Registry passwords (containers-auth.json).")
+@click.option("--ca-file", envvar="TOPCOAT_CA_FILE", help="Certificate authority of the registry.")
+@click.option("--plain-http", multiple=True, metavar="HOST", help="Registry that is spoken to without TLS; may be repeated.")
+@click.option("--work-dir", default="work", show_default=True, envvar="TOPCOAT_WORK_DIR", help="Folder for caches, logs and working trees.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "plain", "tty", "rawjson", "quiet"]),
+    default="auto",
+    show_default=True,
+    envvar="TOPCOAT_PROGRESS",
+    help="How a run is shown.",
+)
+@click.pass_context
+def root(context: click.Context, **options: object) -> None:
+    """Builds, updates, proves and publishes the container images that a review touches."""
+    from topcoat.cli._context import Settings
+
+    context.obj = Settings(**options)  # type: ignore[arg-type]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Console entry point: runs a command and turns errors into one line and the exit codes of the error classes."""
+    try:
+        code = root.main(args=argv, prog_name="topcoat", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("error: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except TopcoatError as error:
+        click.echo(f"error: {error}", err=True)
+        if error.log:
+            click.echo(f"log: {error.log}", err=True)
+        if error.recheck_helps:
+            click.echo("The change is not at fault: a recheck can help.", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,131 @@
+"""What every command shares: the global options turned into recipes, profile, registries and output.
+
+This module must never do work at import; each property is made when a command first asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from topcoat.errors import UsageError
+
+if TYPE_CHECKING:
+    from topcoat.model import Profile, Recipe
+    from topcoat.registry import Registries
+
+format_option = click.option(
+    "--format", "output_format", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True, help="How the result is printed."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+
+
+def emit(data: object, output_format: str, text: str) -> None:
+    """Print a result as text, JSON or YAML on standard output."""
+    if output_format == "json":
+        click.echo(json.dumps(data, indent=2, sort_keys=False))
+    elif output_format == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(data, sort_keys=False, default_flow_style=False), nl=False)
+    elif text:
+        click.echo(text)
+
+
+class Settings:
+    """The global options of one call."""
+
+    def __init__(
+        self,
+        *,
+        profile: str,
+        recipes: str,
+        recipe_format: str,
+        settings: tuple[str, ...],
+        settings_file: str | None,
+        registry: str | None,
+        namespace: str | None,
+        authfile: str | None,
+        ca_file: str | None,
+        plain_http: tuple[str, ...],
+        work_dir: str,
+        progress: str,
+    ) -> None:
+        self.profile_name = profile
+        self.recipes_dir = Path(recipes)
+        self.recipe_format = recipe_format
+        self.registry_host = registry
+        self.namespace = namespace
+        self.authfile = Path(authfile) if authfile else None
+        self.ca_file = Path(ca_file) if ca_file else None
+        self.plain_http = plain_http
+        self.work_dir = Path(work_dir).absolute()
+        self.progress = progress
+        self._settings = settings
+        self._settings_file = settings_file
+
+    @cached_property
+    def variables(self) -> Mapping[str, str]:
+        """Values for the profile's placeholders: the file first, then ``--set``."""
+        values: dict[str, str] = {}
+        if self._settings_file:
+            import yaml
+
+            try:
+                loaded = yaml.safe_load(Path(self._settings_file).read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+                raise UsageError(f"cannot read {self._settings_file}: {error}", next_step="give a YAML file of names and values") from error
+            if not isinstance(loaded, dict):
+                raise UsageError(f"{self._settings_file} is not a mapping of names and values", next_step="write one 'name: value' a line")
+            values.update({str(name): str(value) for name, value in loaded.items()})
+        for setting in self._settings:
+            name, equals, value = setting.partition("=")
+            if not equals or not name:
+                raise UsageError(f"--set wants NAME=VALUE, not {setting!r}", next_step="write --set name=value")
+            values[name] = value
+        return values
+
+    @cached_property
+    def all_recipes(self) -> dict[str, Recipe]:
+        """Every recipe of the tree, before the profile's conditions."""
+        from topcoat.recipes import load_recipes
+
+        return load_recipes(self.recipes_dir, recipe_format=self.recipe_format, variables=self.variables)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The profile, with ``--registry`` and ``--namespace`` applied.
+
+        The reference images stay where the profile says: an own registry for this run's images does not move them.
+        """
+        from topcoat.recipes import load_profile
+
+        profile = load_profile(self.profile_name, root=self.recipes_dir, variables=self.variables)
+        if self.registry_host:
+            profile = replace(profile, reference_registry=profile.reference_registry or profile.registry, registry=self.registry_host)
+        if self.namespace is not None:
+            profile = replace(profile, reference_namespace=profile.reference_namespace or profile.namespace, namespace=self.namespace)
+        return profile
+
+    @cached_property
+    def recipes(self) -> dict[str, Recipe]:
+        """The recipes that exist for this profile."""
+        from topcoat.recipes import apply_profile
+
+        return apply_profile(self.all_recipes, self.profile)
+
+    @cached_property
+    def registries(self) -> Registries:
+        """Clients for every registry, with the credentials given."""
+        from topcoat.registry import Registries
+
+        for path in (self.authfile, self.ca_file):
+            if path and not path.is_file():
+                raise UsageError(f"{path} is not a file", next_step="check --authfile and --ca-file")
+        return Registries(self.authfile, self.ca_file, plain_http_hosts=self.plain_http)

@@ -1,0 +1,98 @@
+"""The error classes of the product, one for each thing a reader can do about a failure.
+
+This module must never import another room and never print.
+
+Every error says what happened, to which image (where there is one), and what to do next; the class decides the exit code, whether the engine
+retries, and whether a ``recheck`` of the review can help.
+"""
+
+from __future__ import annotations
+
+
+class TopcoatError(Exception):
+    """Base of every error that a command turns into a line for people.
+
+    :param what: one sentence, what happened.
+    :param image: name of the image it happened to, or None.
+    :param next_step: one sentence, what the reader can do; may be empty.
+    :param where: ``file:line`` of the input at fault, or None.
+    :param log: path of the log that holds the whole story, or None.
+    """
+
+    code = "error"
+    exit_code = 1
+    retriable = False
+    recheck_helps = False
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        image: str | None = None,
+        next_step: str = "",
+        where: str | None = None,
+        log: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.image = image
+        self.next_step = next_step
+        self.where = where
+        self.log = log
+
+    def __str__(self) -> str:
+        """One line: where, image, what, next step."""
+        head = "".join(f"{part}: " for part in (self.where, self.image) if part)
+        tail = f" -> {self.next_step}" if self.next_step else ""
+        return f"{head}{self.what}{tail}"
+
+    def as_dict(self) -> dict[str, object]:
+        """The shape that receipts and ``--format json`` carry."""
+        return {
+            "class": self.code,
+            "what": self.what,
+            "image": self.image,
+            "next_step": self.next_step,
+            "where": self.where,
+            "log": self.log,
+            "recheck_helps": self.recheck_helps,
+        }
+
+
+class ContentError(TopcoatError):
+    """What was asked for cannot be built: a failed step, unsatisfiable packages, an uncovered RPM. Never retried."""
+
+    code = "content"
+    exit_code = 1
+
+
+class UsageError(TopcoatError):
+    """Bad arguments, a bad recipe or bad configuration, found before any work. Never retried."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class InfrastructureError(TopcoatError):
+    """Network, registry, lock, disk or timeout: the change is not at fault, so a retry or a ``recheck`` can help."""
+
+    code = "infrastructure"
+    exit_code = 3
+    retriable = True
+    recheck_helps = True
+
+    def __init__(self, what: str, *, retry_after: float | None = None, retriable: bool = True, **details: str | None) -> None:
+        """:param retry_after: seconds the server asked us to wait (RFC 9110, 10.2.3), or None.
+
+        :param retriable: False where trying again inside this run is useless (disk full, retries used up).
+        """
+        super().__init__(what, **details)  # type: ignore[arg-type]
+        self.retry_after = retry_after
+        self.retriable = retriable
+
+
+class PartialError(TopcoatError):
+    """Only images that are allowed to fail have failed."""
+
+    code = "partial"
+    exit_code = 4

@@ -1,0 +1,33 @@
+"""The words of the house as frozen value objects: what travels between rooms.
+
+This room must never do input or output, and imports nothing but ``errors``.
+"""
+
+from topcoat.model.image import Digest, ImageReference
+from topcoat.model.package import Nevra, PackageChange
+from topcoat.model.plan import Action, Plan, PlannedImage, Reason
+from topcoat.model.profile import Base, Profile, Repository
+from topcoat.model.receipt import ImageResult, LayerSize, Receipt
+from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
+
+__all__ = [
+    "Action",
+    "Base",
+    "Condition",
+    "CopyFile",
+    "Digest",
+    "ImageReference",
+    "ImageResult",
+    "LayerSize",
+    "Nevra",
+    "Package",
+    "PackageChange",
+    "Plan",
+    "PlannedImage",
+    "Profile",
+    "Reason",
+    "Receipt",
+    "Recipe",
+    "Repository",
+    "Step",
+]

@@ -1,0 +1,101 @@
+"""Names of images in registries.
+
+This module must never contact a registry.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from topcoat.errors import UsageError
+
+# OCI distribution specification 1.1, "Pulling manifests": grammar of <name> and <reference>.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(?::[0-9]{1,5})?")
+
+Digest = str
+"""``sha256:`` and 64 lower-case hexadecimal digits; checked where it enters (``check_digest``)."""
+
+
+def check_digest(value: str) -> Digest:
+    """Return the value when it is a well-formed digest.
+
+    :raises UsageError: it is not. Unchecked digests end in paths and URLs, so nothing else may be accepted.
+    """
+    if not _DIGEST.fullmatch(value or ""):
+        raise UsageError(f"not a sha256 digest: {value!r}")
+    return value
+
+
+def check_repository(value: str) -> str:
+    """Return the value when it is a repository name of the OCI grammar, else raise UsageError."""
+    if not _REPOSITORY.fullmatch(value or "") or len(value) > 255:
+        raise UsageError(f"not a repository name of the OCI grammar: {value!r}")
+    return value
+
+
+def check_tag(value: str) -> str:
+    """Return the value when it is a tag of the OCI grammar, else raise UsageError."""
+    if not _TAG.fullmatch(value or ""):
+        raise UsageError(f"not a tag of the OCI grammar: {value!r}")
+    return value
+
+
+@dataclass(frozen=True, order=True)
+class ImageReference:
+    """``host/repository:tag@digest``; tag, digest or both."""
+
+    host: str
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    def __post_init__(self) -> None:
+        if not _HOST.fullmatch(self.host):
+            raise UsageError(f"not a registry host: {self.host!r}")
+        check_repository(self.repository)
+        if self.tag is not None:
+            check_tag(self.tag)
+        if self.digest is not None:
+            check_digest(self.digest)
+
+    @classmethod
+    def parse(cls, text: str) -> ImageReference:
+        """Parse ``host[:port]/repository[:tag][@digest]``; the host is required (no search lists: what was asked for is what is used).
+
+        :raises UsageError: text is outside the grammar.
+        """
+        text = text.removeprefix("docker://")
+        rest, _, digest = text.partition("@")
+        host, slash, path = rest.partition("/")
+        if not slash or not ("." in host or ":" in host or host == "localhost"):
+            raise UsageError(f"image reference without a registry host: {text!r}", next_step="write host/repository:tag")
+        repository, _, tag = path.partition(":")
+        return cls(host, repository, tag or None, digest or None)
+
+    def with_tag(self, tag: str) -> ImageReference:
+        """The same repository under another tag, without digest."""
+        return replace(self, tag=tag, digest=None)
+
+    def with_digest(self, digest: Digest) -> ImageReference:
+        """The same name pinned to a digest."""
+        return replace(self, digest=digest)
+
+    @property
+    def name(self) -> str:
+        """``host/repository``."""
+        return f"{self.host}/{self.repository}"
+
+    @property
+    def target(self) -> str:
+        """What a manifest request asks for: the digest where there is one, else the tag."""
+        return self.digest or self.tag or "latest"
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.host}/{self.repository}{tag}{digest}"

@@ -1,0 +1,79 @@
+"""A profile: everything a site decides.
+
+This module must never hold a password: credentials live in auth files only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from topcoat.model.image import Digest
+
+
+@dataclass(frozen=True)
+class Base:
+    """The image that the roots of the tree start from, pinned."""
+
+    image: str
+    """``host/repository[:tag]``; the tag is only a hint where to look for a newer digest."""
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One yum repository of a repo set; options as in dnf.conf(5)."""
+
+    id: str
+    baseurl: str
+    """``file://``, ``http://`` or ``https://``."""
+    priority: int = 99
+    """1 to 99, lower wins."""
+    includepkgs: tuple[str, ...] = ()
+    excludepkgs: tuple[str, ...] = ()
+    module_hotfixes: bool = False
+    updates: bool = True
+    """Whether newer packages here are a reason for an update layer; False: only used to satisfy requirements."""
+    gated: bool = False
+    """The gating repository: its packages are installed at exactly their NEVRA, also when that is a downgrade."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a run is made for."""
+
+    name: str
+    distro: str
+    release: str
+    arch: str
+    base: Base
+    repositories: tuple[Repository, ...]
+    registry: str
+    """``host[:port]``."""
+    namespace: str
+    prefix: str = ""
+    suffix: str = ""
+    reference_tag: str = "current-passed-ci"
+    reference_registry: str = ""
+    """``host[:port]`` that holds the reference images; empty: the registry we publish to."""
+    reference_namespace: str = ""
+    """Namespace of the reference images; empty: ours."""
+    not_containerised: tuple[str, ...] = ()
+    """fnmatch patterns of package names that no image has to hold (coverage)."""
+    allowed_to_fail: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    install_options: tuple[str, ...] = ("--setopt=install_weak_deps=False", "--nodocs")
+    """Options of ``dnf install`` in Containerfiles."""
+    overrides: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = field(default=())
+    """Additions per selector (image name, family or class): applied by ``topcoat.recipes.profiles``."""
+
+    def reference_repository_of(self, image: str) -> str:
+        """Repository path of the reference image of an image name, in the reference registry."""
+        name = f"{self.prefix}{image}{self.suffix}"
+        namespace = self.reference_namespace or self.namespace
+        return f"{namespace}/{name}" if namespace else name
+
+    def repository_of(self, image: str) -> str:
+        """Repository path of an image name: ``namespace/prefix+name+suffix``."""
+        name = f"{self.prefix}{image}{self.suffix}"
+        return f"{self.namespace}/{name}" if self.namespace else name

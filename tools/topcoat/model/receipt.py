@@ -1,0 +1,76 @@
+"""The receipt: the JSON document of a run, written whatever happens.
+
+This module must never hold a secret and never a path outside the work folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from topcoat.model.image import Digest
+from topcoat.model.package import PackageChange
+
+SCHEMA = "https://topcoat.dev/schemas/receipt/1"
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """One layer of an image: compressed digest and size in bytes, whether this run made it."""
+
+    digest: Digest
+    size: int
+    new: bool = False
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What became of one image. Times are seconds since the epoch (UTC); sizes are compressed bytes."""
+
+    name: str
+    status: str
+    """``done``, ``failed``, ``skipped`` (a parent failed) or ``cancelled``."""
+    action: str
+    reason: str
+    sentence: str
+    repository: str = ""
+    tag: str | None = None
+    digest: Digest | None = None
+    base_digest: Digest | None = None
+    """Digest of the manifest this image was made from: the parent's for a build, the reference's for an update or a reuse."""
+    fingerprint: str | None = None
+    method: str = ""
+    """How the layer was made: ``containerfile``, ``direct``, ``transaction``, ``tag``."""
+    changes: tuple[PackageChange, ...] = ()
+    layers: tuple[LayerSize, ...] = ()
+    inventory: Digest | None = None
+    started: float | None = None
+    finished: float | None = None
+    stages: tuple[tuple[str, float, float], ...] = ()
+    """(stage name, start, end)."""
+    attempts: int = 0
+    bytes_pushed: int = 0
+    bytes_mounted: int = 0
+    log: str | None = None
+    """Path relative to the receipt."""
+    error: dict[str, object] | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One run."""
+
+    profile: str
+    tag: str
+    status: str
+    """``done``, ``failed``, ``partial`` or ``cancelled``."""
+    started: float
+    finished: float
+    images: tuple[ImageResult, ...]
+    repositories: tuple[tuple[str, str], ...] = ()
+    coverage: tuple[dict[str, object], ...] = ()
+    """One entry a gated RPM: ``{"package", "images": [...], "covered": bool, "waived_by": pattern|None}``."""
+    floating_tags: tuple[str, ...] = ()
+    error: dict[str, object] | None = None
+    zuul: dict[str, object] = field(default_factory=dict)
+    """The items under test, as ``zuul['items']`` names them; empty outside Zuul."""
+    schema: str = SCHEMA

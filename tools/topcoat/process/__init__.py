@@ -1,0 +1,167 @@
+"""The one way to run an external program: argument list, time limit that kills the process group, streamed log, last lines in the error.
+
+This room must never use a shell and never put a secret on a command line.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError
+
+KEEP_LINES = 40
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished program left: exit code, standard output (text), last lines of standard error."""
+
+    code: int
+    output: str
+    errors: str
+
+
+class Processes:
+    """Every process group this run started and has not seen end, so that an abort can end them all."""
+
+    def __init__(self) -> None:
+        self._groups: set[int] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def add(self, group: int) -> None:
+        """Remember a group; when the run is stopping already, end it at once."""
+        with self._lock:
+            self._groups.add(group)
+            stopping = self._stopping
+        if stopping:
+            kill_group(group)
+
+    def discard(self, group: int) -> None:
+        """Forget a group that ended."""
+        with self._lock:
+            self._groups.discard(group)
+
+    def stop(self) -> None:
+        """End every group, and every one that is added later."""
+        with self._lock:
+            self._stopping = True
+            groups = list(self._groups)
+        for group in groups:
+            kill_group(group)
+
+
+def kill_group(group: int) -> None:
+    """SIGTERM; the caller's wait decides when SIGKILL follows. A group that is gone is fine."""
+    try:
+        os.killpg(group, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    timeout: float,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    image: str | None = None,
+    check: bool = True,
+    failure: type[TopcoatError] = ContentError,
+    processes: Processes | None = None,
+) -> Result:
+    """Run a program to its end.
+
+    :param timeout: seconds; then the whole process group is ended (TERM, after 5 s KILL).
+    :param log: file that receives both streams as they come, appended; None keeps them in memory only.
+    :param env: the complete environment (None: inherit).
+    :param check: raise when the exit code is not 0.
+    :param failure: error class for an exit code other than 0.
+    :returns: exit code, standard output, last lines of standard error.
+    :raises InfrastructureError: the program is missing, or the time was up.
+    :raises failure: the exit code is not 0 and ``check`` is set; the message ends with the program's last lines.
+    """
+    words = [os.fspath(word) for word in argv]
+    program = os.path.basename(words[0])
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise InfrastructureError(
+            f"{program} is not installed", image=image, retriable=False, next_step="install the packages of bindep.txt (tools/setup-node)"
+        ) from error
+    if processes:
+        processes.add(child.pid)
+    output: list[bytes] = []
+    last: deque[bytes] = deque(maxlen=KEEP_LINES)
+    lock = threading.Lock()
+    sink = None
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sink = log.open("ab", buffering=0)
+
+    def drain(stream, keep: list[bytes] | None) -> None:  # type: ignore[no-untyped-def]
+        for line in stream:
+            if keep is not None:
+                keep.append(line)
+            with lock:
+                last.append(line)
+                if sink:
+                    sink.write(line)
+
+    readers = [
+        threading.Thread(target=drain, args=(child.stdout, output), daemon=True),
+        threading.Thread(target=drain, args=(child.stderr, None), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    timed_out = False
+    try:
+        if stdin is not None and child.stdin:
+            try:
+                child.stdin.write(stdin.encode())
+                child.stdin.close()
+            except BrokenPipeError:
+                pass
+        try:
+            child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+    finally:
+        if child.poll() is None:
+            kill_group(child.pid)
+            try:
+                child.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        for reader in readers:
+            reader.join(_GRACE_SECONDS)
+        if processes:
+            processes.discard(child.pid)
+        if sink:
+            sink.close()
+    tail = b"".join(last).decode("utf-8", "replace").strip()
+    where = os.fspath(log) if log else None
+    if timed_out:
+        raise InfrastructureError(f"{program} took longer than {timeout:.0f} s and was ended; its last lines: {tail}", image=image, log=where)
+    if check and child.returncode:
+        raise failure(f"{program} ended with code {child.returncode}; its last lines: {tail}", image=image, log=where)
+    return Result(child.returncode, b"".join(output).decode("utf-8", "replace"), tail)
