@@ -1,1 +1,130 @@
+"""The gating repository: RPMs built from the source trees under test.
 
+This room must never let a tree go unbuilt in silence: a tree without RPMs is an error, and every release is unique, so that a rebuilt package can
+never pass for the published one of the same version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from topcoat.errors import ContentError, UsageError
+from topcoat.gating.createrepo import CreateRepo
+from topcoat.gating.dlrn import Dlrn
+from topcoat.gating.rpmbuild import RpmBuild
+from topcoat.gating.source import SourceTree
+from topcoat.model import Nevra
+
+MANIFEST = "gating.json"
+
+
+@dataclass(frozen=True)
+class GatedPackage:
+    """One binary package of the gating repository and where it comes from."""
+
+    nevra: str
+    file: str
+    project: str
+    commit: str
+    change_url: str | None = None
+
+
+@dataclass(frozen=True)
+class GatingRepository:
+    """A finished gating repository."""
+
+    directory: Path
+    packages: tuple[GatedPackage, ...]
+
+    @property
+    def nevras(self) -> tuple[Nevra, ...]:
+        """The packages, by name."""
+        return tuple(Nevra.parse(package.nevra) for package in self.packages)
+
+
+def build(
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    work: Path,
+    changes: Mapping[str, str] | None = None,
+    dlrn_config: Path | None = None,
+    timeout: float = 1800,
+    say: Callable[[str], None] = lambda line: None,
+) -> GatingRepository:
+    """Build every source tree and make one yum repository of the results.
+
+    :param sources: checkouts, each with a spec file (in its root, ``rpm/`` or ``packaging/``) or known to DLRN; a path that is named twice is built once.
+    :param output: folder that becomes the repository; it is replaced as a whole, at the end, so a failed run never leaves half of one.
+    :param work: folder for build trees and logs.
+    :param changes: project name → URL of the change under test, for reports.
+    :param dlrn_config: DLRN's ``projects.ini``; trees without a spec file are built by DLRN when it is given.
+    :returns: the repository with its packages; ``gating.json`` beside the RPMs says the same.
+    :raises UsageError: no source trees, or one that is not a git checkout.
+    :raises ContentError: a tree has no spec, does not build, or two trees make the same package.
+    """
+    if not sources:
+        raise UsageError("no source tree was named, so the gating repository would be empty", next_step="name the checkouts of the changes under test")
+    trees = list({tree.directory: tree for tree in (SourceTree.at(path) for path in sources)}.values())
+    staging = output.with_name(f".{output.name}.{os.getpid()}.new")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    packages: list[GatedPackage] = []
+    try:
+        for tree in trees:
+            log = work / "logs" / f"gating-{tree.project}.log"
+            if tree.spec is not None:
+                builder: RpmBuild | Dlrn = RpmBuild(work / "rpmbuild" / tree.project, log=log, timeout=timeout)
+            elif dlrn_config is not None and Dlrn.installed():
+                builder = Dlrn(dlrn_config, work / "dlrn", log=log, timeout=timeout)
+            else:
+                raise ContentError(
+                    f"{tree.project} has no spec file, so no RPM can be made of it",
+                    where=str(tree.directory),
+                    next_step="add a spec file, give DLRN's configuration, or leave the project out of the gated ones",
+                )
+            say(f"building {tree.project} at {tree.commit[:12]}")
+            files = builder.build(tree)
+            if not files:
+                raise ContentError(f"{tree.project} built no binary package", log=str(log), next_step="look at the %files sections of its spec")
+            for file in files:
+                nevra = RpmBuild.nevra(file)
+                clash = next((other for other in packages if other.nevra == str(nevra)), None)
+                if clash:
+                    raise ContentError(f"{nevra} was built by both {clash.project} and {tree.project}", next_step="leave one of them out")
+                shutil.copyfile(file, staging / file.name)
+                packages.append(GatedPackage(str(nevra), file.name, tree.project, tree.commit, (changes or {}).get(tree.project)))
+                say(f"  {nevra}")
+        CreateRepo().make(staging)
+        packages.sort(key=lambda package: package.nevra)
+        (staging / MANIFEST).write_text(json.dumps({"packages": [asdict(package) for package in packages]}, indent=2) + "\n", encoding="utf-8")
+        old = output.with_name(f".{output.name}.{os.getpid()}.old")
+        if output.exists():
+            output.rename(old)
+        staging.rename(output)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return GatingRepository(output, tuple(packages))
+
+
+def load(directory: Path) -> GatingRepository:
+    """Read a repository's ``gating.json``; a repository made elsewhere has none, then the packages are unknown (empty) and the repodata speaks.
+
+    :raises UsageError: the folder is missing or has no repodata: a gating repository that is not there must stop the run.
+    """
+    if not (directory / "repodata" / "repomd.xml").is_file():
+        raise UsageError(
+            f"the gating repository {directory} has no repodata/repomd.xml",
+            next_step="build it with 'topcoat gating', or leave --gating-repo out if nothing is under test",
+        )
+    manifest = directory / MANIFEST
+    if not manifest.is_file():
+        return GatingRepository(directory, ())
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    return GatingRepository(directory, tuple(GatedPackage(**package) for package in content["packages"]))

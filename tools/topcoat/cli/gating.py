@@ -1,0 +1,44 @@
+"""``topcoat gating``: a gating repository from the source trees under test."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="SOURCE_DIR...")
+@click.option("--output", required=True, metavar="DIR", help="Folder that becomes the repository.")
+@click.option("--changes", metavar="FILE", help="JSON: project name to URL of the change under test, for reports.")
+@click.option("--dlrn-config", metavar="FILE", help="DLRN's projects.ini, for trees without a spec file.")
+@click.option("--timeout", default=1800, show_default=True, help="Seconds for one tree.")
+@dry_run_option
+@format_option
+@click.pass_obj
+def command(
+    settings: Settings, sources: tuple[str, ...], output: str, changes: str | None, dlrn_config: str | None, timeout: int, dry_run: bool, output_format: str
+) -> None:
+    """Build RPMs from SOURCE_DIRs (rpmbuild with a spec file, DLRN without) and make a yum repository of them."""
+    from topcoat import gating
+
+    paths = [Path(source) for source in sources]
+    if dry_run:
+        trees = [gating.SourceTree.at(path) for path in paths]
+        rows = [{"project": tree.project, "commit": tree.commit, "release": tree.snapshot, "spec": str(tree.spec or "(DLRN)")} for tree in trees]
+        emit(rows, output_format, "\n".join(f"would build {row['project']} {row['release']} from {row['spec']}" for row in rows))
+        return
+    repository = gating.build(
+        paths,
+        Path(output).absolute(),
+        work=settings.work_dir / "gating",
+        changes=json.loads(Path(changes).read_text(encoding="utf-8")) if changes else None,
+        dlrn_config=Path(dlrn_config) if dlrn_config else None,
+        timeout=timeout,
+        say=lambda line: click.echo(line, err=True),
+    )
+    emit([asdict(package) for package in repository.packages], output_format, "\n".join(package.nevra for package in repository.packages))

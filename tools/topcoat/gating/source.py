@@ -1,0 +1,63 @@
+"""A source tree under test.
+
+This module must never change the tree: it is the reviewed checkout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from topcoat.errors import UsageError
+from topcoat.process import run
+
+_SPEC_FOLDERS = (".", "rpm", "packaging", "contrib")
+
+
+class Git:
+    """The git calls this room needs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __call__(self, *words: str) -> str:
+        """Run git in the checkout and return what it printed, stripped.
+
+        :raises UsageError: git refuses, most often because this is no checkout.
+        """
+        # safe.directory: on a CI node the checkout belongs to the job's user and we may be root.
+        argv = ["git", "-c", f"safe.directory={self.directory}", "-C", str(self.directory), *words]
+        return run(argv, timeout=120, failure=UsageError).output.strip()
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """One checkout: absolute folder, project name, commit under test, its time in seconds since the epoch, spec file or None."""
+
+    directory: Path
+    project: str
+    commit: str
+    committed: int
+    spec: Path | None
+
+    @classmethod
+    def at(cls, path: Path) -> SourceTree:
+        """Look at a checkout.
+
+        :raises UsageError: the path is no git checkout, or holds several spec files.
+        """
+        directory = path.resolve()
+        if not directory.is_dir():
+            raise UsageError(f"source tree {path} does not exist", next_step="name a git checkout")
+        git = Git(directory)
+        commit, committed = git("log", "-1", "--format=%H %ct").split()
+        specs = [spec for folder in _SPEC_FOLDERS for spec in sorted((directory / folder).glob("*.spec"))]
+        if len(specs) > 1:
+            raise UsageError(f"{directory.name} has {len(specs)} spec files", where=str(specs[1]), next_step="keep one in the tree")
+        return cls(directory, directory.name, commit, int(committed), specs[0] if specs else None)
+
+    @property
+    def snapshot(self) -> str:
+        """``0.<UTC time of the commit>.<short commit>``: the release part that makes this build's NEVRA unlike any published one."""
+        return f"0.{datetime.fromtimestamp(self.committed, UTC):%Y%m%d%H%M%S}.{self.commit[:7]}"
