@@ -41,7 +41,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="topcoat")
-@click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", help="Profile: a name under container-images/profiles, or a file.")
+@click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", help="Profile: a name or a file.")
 @click.option("--recipes", default="container-images", show_default=True, envvar="TOPCOAT_RECIPES", help="Directory of the recipe tree.")
 @click.option("--recipe-format", type=click.Choice(["auto", "native", "tcib"]), default="auto", show_default=True, help="Syntax of the recipe tree.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Value for a ${NAME} of the profile; may be repeated.")

@@ -21,7 +21,14 @@ from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 @format_option
 @click.pass_obj
 def command(
-    settings: Settings, sources: tuple[str, ...], output: str, changes: str | None, dlrn_config: str | None, timeout: int, dry_run: bool, output_format: str
+    settings: Settings,
+    sources: tuple[str, ...],
+    output: str,
+    changes: str | None,
+    dlrn_config: str | None,
+    timeout: int,
+    dry_run: bool,
+    output_format: str,
 ) -> None:
     """Build RPMs from SOURCE_DIRs (rpmbuild with a spec file, DLRN without) and make a yum repository of them."""
     from topcoat import gating

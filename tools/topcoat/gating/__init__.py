@@ -59,7 +59,7 @@ def build(
 ) -> GatingRepository:
     """Build every source tree and make one yum repository of the results.
 
-    :param sources: checkouts, each with a spec file (in its root, ``rpm/`` or ``packaging/``) or known to DLRN; a path that is named twice is built once.
+    :param sources: checkouts, each with a spec file (in its root, ``rpm/`` or ``packaging/``) or known to DLRN; a path named twice is built once.
     :param output: folder that becomes the repository; it is replaced as a whole, at the end, so a failed run never leaves half of one.
     :param work: folder for build trees and logs.
     :param changes: project name → URL of the change under test, for reports.
@@ -69,7 +69,7 @@ def build(
     :raises ContentError: a tree has no spec, does not build, or two trees make the same package.
     """
     if not sources:
-        raise UsageError("no source tree was named, so the gating repository would be empty", next_step="name the checkouts of the changes under test")
+        raise UsageError("no source tree was named: the gating repository would be empty", next_step="name the checkouts under test")
     trees = list({tree.directory: tree for tree in (SourceTree.at(path) for path in sources)}.values())
     staging = output.with_name(f".{output.name}.{os.getpid()}.new")
     shutil.rmtree(staging, ignore_errors=True)

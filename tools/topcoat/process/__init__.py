@@ -92,7 +92,7 @@ def run(
     :raises failure: the exit code is not 0 and ``check`` is set; the message ends with the program's last lines.
     """
     words = [os.fspath(word) for word in argv]
-    program = os.path.basename(words[0])
+    program = Path(words[0]).name
     try:
         child = subprocess.Popen(
             words,
@@ -118,13 +118,14 @@ def run(
         sink = log.open("ab", buffering=0)
 
     def drain(stream, keep: list[bytes] | None) -> None:  # type: ignore[no-untyped-def]
-        for line in stream:
-            if keep is not None:
-                keep.append(line)
-            with lock:
-                last.append(line)
-                if sink:
-                    sink.write(line)
+        with stream:
+            for line in stream:
+                if keep is not None:
+                    keep.append(line)
+                with lock:
+                    last.append(line)
+                    if sink and not sink.closed:
+                        sink.write(line)
 
     readers = [
         threading.Thread(target=drain, args=(child.stdout, output), daemon=True),

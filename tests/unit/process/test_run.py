@@ -1,0 +1,71 @@
+"""External programs: time limits that kill, logs that stream, errors that carry the last lines."""
+
+import os
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from topcoat.errors import ContentError, InfrastructureError
+from topcoat.process import Processes, run
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class RunTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def test_output_and_log(self):
+        log = self.folder / "deep" / "x.log"
+        result = run(["sh", "-c", "echo out; echo err >&2"], timeout=10, log=log)
+        self.assertEqual(result.output, "out\n")
+        self.assertEqual(sorted(log.read_text().split()), ["err", "out"])
+
+    def test_failure_carries_the_last_lines_and_the_image(self):
+        with self.assertRaises(ContentError) as caught:
+            run(["sh", "-c", "echo the reason >&2; exit 7"], timeout=10, image="nova-api")
+        self.assertIn("code 7", str(caught.exception))
+        self.assertIn("the reason", str(caught.exception))
+        self.assertTrue(str(caught.exception).startswith("nova-api: "))
+
+    def test_a_missing_program_names_the_next_step(self):
+        with self.assertRaises(InfrastructureError) as caught:
+            run(["no-such-program-here"], timeout=10)
+        self.assertIn("bindep", str(caught.exception))
+        self.assertFalse(caught.exception.retriable)
+
+    def test_a_timeout_ends_the_grandchildren_too(self):
+        pids = self.folder / "pid"
+        with self.assertRaises(InfrastructureError):
+            run(["sh", "-c", f"sleep 300 & echo $! > {pids}; wait"], timeout=0.5)
+        pid = int(pids.read_text())
+        deadline = time.monotonic() + 10
+        while alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertFalse(alive(pid))
+
+    def test_stop_ends_what_is_running_and_what_comes_later(self):
+        import threading
+
+        processes = Processes()
+        codes = []
+        thread = threading.Thread(target=lambda: codes.append(run(["sleep", "300"], timeout=400, check=False, processes=processes).code))
+        thread.start()
+        while not processes._groups:
+            time.sleep(0.01)
+        processes.stop()
+        thread.join(20)
+        codes.append(run(["sleep", "300"], timeout=400, check=False, processes=processes).code)
+        self.assertTrue(all(code < 0 for code in codes), codes)
+
+    def test_input_is_passed_and_environment_is_complete(self):
+        result = run(["cat"], timeout=10, stdin="hello", env={"PATH": os.environ["PATH"]})
+        self.assertEqual(result.output, "hello")
