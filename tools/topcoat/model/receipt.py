@@ -53,6 +53,14 @@ class ImageResult:
     log: str | None = None
     """Path relative to the receipt."""
     error: dict[str, object] | None = None
+    parent: str | None = None
+    """Name of the image this one stands on, so that a receipt alone can be drawn as a tree."""
+    where: str = ""
+    """``file:line`` of the recipe."""
+    reference_digest: Digest | None = None
+    reference_size: int | None = None
+    """Compressed bytes of all layers of the reference image; None when there was none."""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,5 +80,8 @@ class Receipt:
     floating_tags: tuple[str, ...] = ()
     error: dict[str, object] | None = None
     zuul: dict[str, object] = field(default_factory=dict)
-    """The items under test, as ``zuul['items']`` names them; empty outside Zuul."""
+    """The items under test, as ``zuul['items']`` names them: ``{"build", "buildset", "items": [...]}``; empty outside Zuul."""
+    gated: tuple[dict[str, object], ...] = ()
+    """One entry a gated RPM: ``{"package", "project", "commit", "change_url"}``."""
+    warnings: tuple[str, ...] = ()
     schema: str = SCHEMA
