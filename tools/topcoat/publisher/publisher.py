@@ -1,0 +1,224 @@
+"""Puts images into registries: each blob over the wire once, manifest last, read back by digest, floating tags by a call of their own.
+
+This module must never move a tag before everything under it is in place.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import ContentError
+from topcoat.model import Digest, ImageReference
+from topcoat.model.receipt import LayerSize
+from topcoat.publisher.ledger import BlobLedger
+from topcoat.registry import INVENTORY_TYPE, Descriptor, Image, Manifest, Registries, RegistryClient, digest_of, image_manifest
+from topcoat.registry.oci import OCI_MANIFEST
+
+
+@dataclass(frozen=True)
+class SourceBlob:
+    """A blob that a registry holds: mounted where it is the same registry, else copied from there."""
+
+    host: str
+    repository: str
+
+
+Source = Path | bytes | SourceBlob
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a push did. Sizes are compressed bytes; ``bytes_mounted`` went over no wire."""
+
+    digest: Digest
+    bytes_pushed: int = 0
+    bytes_mounted: int = 0
+    layers: tuple[LayerSize, ...] = ()
+    unchanged: bool = False
+    """The registry held exactly this manifest already."""
+
+
+@dataclass
+class _Tally:
+    pushed: int = 0
+    mounted: int = 0
+
+
+class Publisher:
+    """One for a run, shared by its threads."""
+
+    def __init__(self, registries: Registries, *, scratch: Path | None = None) -> None:
+        """:param scratch: folder for blobs on their way from one registry to another; the system's temporary folder by default."""
+        self._registries = registries
+        self._ledger = BlobLedger()
+        self._scratch = scratch
+
+    # ---- images -----------------------------------------------------------------------------------------------------------------------------
+
+    def publish(self, repository: str, image: Image, blobs: Mapping[Digest, Source], tags: Iterable[str] = ()) -> Published:
+        """Push an image.
+
+        :param repository: ``host[:port]/path``.
+        :param blobs: where each layer comes from; a layer that is not named must be in the repository already.
+        :param tags: unique tags; a floating tag is moved afterwards with ``move_tag``.
+        :raises ContentError: a layer is nowhere. :raises InfrastructureError: the registry.
+        """
+        target = ImageReference.parse(repository)
+        client = self._registries.client(target.host)
+        body, config = image_manifest(image)
+        digest = digest_of(body)
+        tally = _Tally()
+        new: set[Digest] = set()
+        unchanged = client.head(target.repository, digest) == digest
+        if not unchanged:
+            sources: dict[Digest, Source] = {**blobs, digest_of(config): config}
+            for descriptor in Manifest(digest, OCI_MANIFEST, body).blobs:
+                if self._ensure(client, target.repository, descriptor, sources.get(descriptor.digest), tally):
+                    new.add(descriptor.digest)
+        else:
+            for layer in image.layers:
+                self._ledger.add(target.host, layer.digest, target.repository)
+        wanted = list(tags)
+        if not unchanged or wanted:
+            for number, tag in enumerate(wanted or [digest]):
+                client.put_manifest(target.repository, tag, body, OCI_MANIFEST, read_back=number == 0 and not unchanged)
+        layers = tuple(LayerSize(layer.digest, layer.size, layer.digest in new) for layer in image.layers)
+        return Published(digest, tally.pushed, tally.mounted, layers, unchanged)
+
+    def move_tag(self, repository: str, digest: Digest, tag: str) -> bool:
+        """Point a tag at a manifest of the same repository; False when it did already.
+
+        One manifest request where the manifest is known to this run, no layer traffic.
+        """
+        target = ImageReference.parse(repository)
+        client = self._registries.client(target.host)
+        if client.head(target.repository, tag) == digest:
+            return False
+        manifest = client.manifest(target.repository, digest)
+        client.put_manifest(target.repository, tag, manifest.body, manifest.media_type, read_back=False)
+        return True
+
+    def retag(self, host: str, source_repository: str, digest: Digest, target_repository: str, tag: str) -> Digest:
+        """Give a manifest a tag, in its own or another repository of the registry; blobs are mounted, an index keeps all its children."""
+        if source_repository == target_repository:
+            client = self._registries.client(host)
+            manifest = client.manifest(source_repository, digest)
+            return client.put_manifest(target_repository, tag, manifest.body, manifest.media_type, read_back=False)
+        return self.copy(ImageReference(host, source_repository, digest=digest), ImageReference(host, target_repository, tag)).digest
+
+    def copy(self, source: ImageReference, target: ImageReference, *, artifacts: bool = True) -> Published:
+        """Copy an image or an index with all its children, and what is attached to it; only what is missing goes over the wire.
+
+        :param target: with the tag to give, or without one (then by digest only).
+        """
+        tally = _Tally()
+        reader, writer = self._registries.client(source.host), self._registries.client(target.host)
+        manifest = reader.manifest(source.repository, source.target)
+        unchanged = self._transfer(reader, source.repository, manifest, writer, target.repository, tally, artifacts=artifacts)
+        if target.tag and writer.head(target.repository, target.tag) != manifest.digest:
+            writer.put_manifest(target.repository, target.tag, manifest.body, manifest.media_type, read_back=False)
+            unchanged = False
+        return Published(manifest.digest, tally.pushed, tally.mounted, (), unchanged)
+
+    def _transfer(
+        self, reader: RegistryClient, source: str, manifest: Manifest, writer: RegistryClient, target: str, tally: _Tally, *, artifacts: bool
+    ) -> bool:
+        """Bring one manifest with everything below it; True when it was there."""
+        here = (reader.host, source) == (writer.host, target)
+        there = here or writer.head(target, manifest.digest) == manifest.digest
+        if not there:
+            for child in manifest.children:
+                self._transfer(reader, source, reader.manifest(source, child.digest), writer, target, tally, artifacts=artifacts)
+            for descriptor in manifest.blobs:
+                self._ensure(writer, target, descriptor, SourceBlob(reader.host, source), tally)
+            writer.put_manifest(target, manifest.digest, manifest.body, manifest.media_type)
+        if artifacts and not here:
+            known = {entry.digest for entry in writer.referrers(target, manifest.digest)}
+            for entry in reader.referrers(source, manifest.digest):
+                if entry.digest in known:
+                    continue
+                attached = reader.manifest(source, entry.digest)
+                for descriptor in attached.blobs:
+                    self._ensure(writer, target, descriptor, SourceBlob(reader.host, source), tally)
+                writer.put_attached(target, manifest.digest, attached, entry)
+        return there
+
+    # ---- inventories --------------------------------------------------------------------------------------------------------------------------
+
+    def attach_inventory(self, repository: str, digest: Digest, files: dict[str, bytes]) -> Digest:
+        """Store an inventory beside an image; found again by the image's digest. The same inventory again changes nothing.
+
+        :param repository: ``host[:port]/path``. :param files: file name -> content.
+        """
+        target = ImageReference.parse(repository)
+        client = self._registries.client(target.host)
+        subject = client.manifest(target.repository, digest).descriptor
+        return client.attach(target.repository, subject, INVENTORY_TYPE, files)
+
+    def inventory(self, repository: str, digest: Digest) -> dict[str, bytes] | None:
+        """The files that ``attach_inventory`` stored, or None."""
+        target = ImageReference.parse(repository)
+        return self._registries.client(target.host).attachment(target.repository, digest, INVENTORY_TYPE)
+
+    # ---- blobs ----------------------------------------------------------------------------------------------------------------------------------
+
+    def _ensure(self, client: RegistryClient, repository: str, descriptor: Descriptor, source: Source | None, tally: _Tally) -> bool:
+        """Bring a blob into a repository by the cheapest way that works; True when it was sent."""
+        host, digest = client.host, descriptor.digest
+        if self._mount(client, repository, descriptor, tally):
+            return False
+        with self._ledger.sending(host, digest):
+            # who waited for the lock finds a holder now
+            if self._mount(client, repository, descriptor, tally):
+                return False
+            location = None
+            if isinstance(source, SourceBlob) and source.host == host and source.repository != repository:
+                location = client.blobs.start(repository, digest, source.repository)
+                if location is None:
+                    tally.mounted += descriptor.size
+                    self._ledger.add(host, digest, source.repository)
+                    self._ledger.add(host, digest, repository)
+                    return False
+                client.blobs.cancel(location)
+            if client.has_blob(repository, digest):
+                self._ledger.add(host, digest, repository)
+                return False
+            if source is None or source == SourceBlob(host, repository):
+                raise ContentError(
+                    f"{host}/{repository}: layer {digest} is neither in the registry nor given",
+                    next_step="rebuild the image this layer belongs to",
+                )
+            self._send(client, repository, descriptor, source)
+            tally.pushed += descriptor.size
+            self._ledger.add(host, digest, repository)
+            return True
+
+    def _mount(self, client: RegistryClient, repository: str, descriptor: Descriptor, tally: _Tally) -> bool:
+        """Mount from a repository that is known to hold the blob; True when it is in place."""
+        for holder in self._ledger.holders(client.host, descriptor.digest):
+            if holder == repository:
+                return True
+            location = client.blobs.start(repository, descriptor.digest, holder)
+            if location is None:
+                tally.mounted += descriptor.size
+                self._ledger.add(client.host, descriptor.digest, repository)
+                return True
+            # this registry does not mount, or the blob is gone from there
+            client.blobs.cancel(location)
+            self._ledger.forget(client.host, descriptor.digest, holder)
+        return False
+
+    def _send(self, client: RegistryClient, repository: str, descriptor: Descriptor, source: Source) -> None:
+        if not isinstance(source, SourceBlob):
+            client.put_blob(repository, descriptor.digest, source)
+            return
+        # by way of a file: a retry must be able to start again, and a stream would hold a connection that the other side may need
+        with tempfile.NamedTemporaryFile(prefix="topcoat-blob-", dir=self._scratch) as spool:
+            with self._registries.client(source.host).stream_blob(source.repository, descriptor.digest, descriptor.size) as chunks:
+                for chunk in chunks:
+                    spool.write(chunk)
+            spool.flush()
+            client.put_blob(repository, descriptor.digest, Path(spool.name))

@@ -1,0 +1,159 @@
+"""Who we are to a registry: passwords from an auth file, and the Basic or Bearer header that a challenge asks for.
+
+This module must never show a password or a token: not in a repr, not in an error, not in a URL.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from topcoat.errors import UsageError
+
+_PARAMETER = re.compile(r'([a-zA-Z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))')
+_EARLY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Login:
+    """User name and password of one registry."""
+
+    user: str
+    password: str = field(repr=False)
+
+    @property
+    def header(self) -> str:
+        """Value of an Authorization header (RFC 7617)."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+class Credentials:
+    """The logins of an auth file, by registry or by a path in it (containers-auth.json(5))."""
+
+    def __init__(self, logins: Mapping[str, Login] | None = None) -> None:
+        self._logins = dict(logins or {})
+
+    def __repr__(self) -> str:
+        return f"Credentials({sorted(self._logins)})"
+
+    @classmethod
+    def from_authfile(cls, path: Path | str) -> Credentials:
+        """Read a containers-auth.json file.
+
+        :raises UsageError: it cannot be read, is not such a file, or others than its owner may read it.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_mode & 0o077:
+                raise UsageError(f"{path} holds passwords and can be read by others than its owner", next_step=f"chmod 600 {path}")
+            data = json.loads(path.read_text(encoding="utf-8"))
+            entries = data["auths"]
+            logins = {}
+            for key, entry in entries.items():
+                if entry.get("auth"):
+                    user, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+                elif entry.get("username"):
+                    user, password = entry["username"], entry.get("password", "")
+                else:
+                    continue
+                logins[_normal(key)] = Login(user, password)
+        except OSError as error:
+            raise UsageError(f"cannot read the auth file {path}: {error.strerror}", next_step="check --authfile") from error
+        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+            # the cause is cut off on purpose: its text may quote the file
+            raise UsageError(f"{path} is not an auth file (containers-auth.json)", next_step="make one with 'podman login --authfile'") from None
+        return cls(logins)
+
+    def find(self, host: str, repository: str = "") -> Login | None:
+        """The login whose key is the longest prefix of ``host/repository``, or None."""
+        path = f"{host}/{repository}".rstrip("/")
+        while path:
+            if path in self._logins:
+                return self._logins[path]
+            path = path.rpartition("/")[0]
+        return None
+
+
+def _normal(key: str) -> str:
+    key = key.split("://", 1)[-1].rstrip("/")
+    for ending in ("/v1", "/v2"):
+        key = key.removesuffix(ending)
+    return "docker.io" if key == "index.docker.io" else key
+
+
+def parse_challenge(header: str) -> tuple[str, dict[str, str]]:
+    """(scheme in lower case, parameters) of a WWW-Authenticate header (RFC 9110, 11.6.1); the Bearer one where there are several."""
+    scheme, _, rest = header.strip().partition(" ")
+    bearer = re.search(r"(?:^|,\s*)bearer\s+(.*)", header, re.IGNORECASE | re.DOTALL)
+    if bearer:
+        scheme, rest = "Bearer", bearer[1]
+    return scheme.lower(), {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
+
+
+@dataclass
+class _Token:
+    value: str = field(repr=False)
+    expires: float
+
+
+class Authenticator:
+    """Makes the Authorization header of each request to one registry; learns the scheme from challenges, keeps tokens by scope."""
+
+    def __init__(
+        self, host: str, credentials: Credentials | None, fetch_token: Callable[[str, Mapping[str, str], tuple[str, ...], str | None], dict]
+    ) -> None:
+        """:param fetch_token: (realm, {"service": ...}, scopes, Basic header or None) -> the token server's JSON answer."""
+        self._host = host
+        self._credentials = credentials or Credentials()
+        self._fetch_token = fetch_token
+        self._tokens: dict[tuple[str, ...], _Token] = {}
+        self._locks: dict[tuple[str, ...], threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._scheme: str | None = None
+        self._parameters: dict[str, str] = {}
+
+    def header(self, scopes: tuple[str, ...], *, refused: str | None = None) -> str | None:
+        """The header for a request that needs these scopes; None before the first challenge or for an open registry.
+
+        :param refused: the header that the registry has just answered 401 to; a token equal to it is not used again.
+        """
+        login = self._credentials.find(self._host, scopes[0].split(":")[1] if scopes and scopes[0].startswith("repository:") else "")
+        if self._scheme == "basic":
+            return login.header if login else None
+        if self._scheme != "bearer":
+            return None
+        with self._lock:
+            lock = self._locks.setdefault(scopes, threading.Lock())
+        with lock:
+            token = self._tokens.get(scopes)
+            if token is None or token.expires <= time.monotonic() or refused == f"Bearer {token.value}":
+                token = self._fetch(scopes, login)
+                self._tokens[scopes] = token
+            return f"Bearer {token.value}"
+
+    def _fetch(self, scopes: tuple[str, ...], login: Login | None) -> _Token:
+        realm = self._parameters.get("realm", "")
+        service = {"service": self._parameters["service"]} if "service" in self._parameters else {}
+        answer = self._fetch_token(realm, service, scopes, login.header if login else None)
+        value = answer.get("token") or answer.get("access_token")
+        if not isinstance(value, str) or not value:
+            raise UsageError(f"the token server of {self._host} answered without a token", next_step="check the registry's auth configuration")
+        seconds = answer.get("expires_in") or 60  # the token specification's default
+        # a token that lives shorter than the safety margin is still good for the request at hand
+        return _Token(value, time.monotonic() + max(float(seconds) - _EARLY_SECONDS, 1.0))
+
+    def learn(self, challenge: str) -> None:
+        """Take over what a 401 answer asks for."""
+        scheme, parameters = parse_challenge(challenge)
+        self._scheme, self._parameters = scheme, parameters
+
+    def has_login(self) -> bool:
+        """Whether the auth file has an entry for this registry."""
+        return self._credentials.find(self._host) is not None

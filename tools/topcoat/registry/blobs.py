@@ -1,0 +1,181 @@
+"""Blobs of one registry: read verified and resumed, mounted, sent.
+
+This module must never hand out the end of a blob whose digest is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+from topcoat.errors import InfrastructureError
+from topcoat.model import Digest
+from topcoat.model.image import check_digest, check_repository
+from topcoat.registry.connection import Deadline
+from topcoat.registry.errors import DigestMismatchError
+from topcoat.registry.exchange import Reply, Upload
+from topcoat.registry.transport import Response, Transport
+
+
+class Blobs:
+    """The blob half of a registry client."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def exists(self, repository: str, digest: Digest) -> bool:
+        """Whether a repository holds a blob."""
+
+        def work(deadline: Deadline) -> bool:
+            return self._transport.request("HEAD", _path(repository, digest), deadline, scopes=_pull(repository), ok=(200, 404)).status == 200
+
+        return self._transport.operation(f"head blob {repository} {digest}", work)
+
+    @contextlib.contextmanager
+    def stream(self, repository: str, digest: Digest, size: int = 0) -> Iterator[Iterator[bytes]]:
+        """See ``RegistryClient.stream_blob``.
+
+        :param size: bytes where known; gives the transfer its time limit.
+        """
+        chunks = self._resumed(repository, digest, size)
+        try:
+            yield chunks
+        finally:
+            chunks.close()  # type: ignore[attr-defined]
+
+    def _resumed(self, repository: str, digest: Digest, size: int) -> Iterator[bytes]:
+        """Chunks of a blob over as many connections as it takes, inside one time limit."""
+        limits = self._transport.limits
+        what = f"{self._transport.host}: blob {repository}@{digest}"
+        deadline = Deadline.after(limits.for_blob(size), what)
+        seen = hashlib.sha256()
+        held = b""  # the last chunk stays here until the digest is proved
+        done = 0
+        failures = 0
+        while True:
+            try:
+                with self._open(repository, digest, done, deadline) as reply:
+                    skip = done if done and reply.status == 200 else 0
+                    for chunk in reply.chunks(blob=True):
+                        if skip >= len(chunk):
+                            skip -= len(chunk)
+                            continue
+                        chunk, skip = chunk[skip:], 0
+                        seen.update(chunk)
+                        done += len(chunk)
+                        previous, held = held, chunk
+                        if previous:
+                            yield previous
+                break
+            except InfrastructureError as error:
+                failures += 1
+                if not error.retriable or failures >= limits.attempts:
+                    raise
+                self._transport.traffic.add(retries=1)
+                # a read that got further starts its waits anew inside ``_open``; the deadline bounds the whole
+        found = f"sha256:{seen.hexdigest()}"
+        if found != digest:
+            raise DigestMismatchError(
+                f"{what}: the registry sent {done} bytes with the digest {found}", next_step="the registry's storage is damaged; push the image again"
+            )
+        if held:
+            yield held
+
+    def _open(self, repository: str, digest: Digest, offset: int, deadline: Deadline) -> Reply:
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+
+        def work(_operation: Deadline) -> Reply:
+            return self._transport.send(
+                "GET", _path(repository, digest), deadline, scopes=_pull(repository), headers=headers, ok=(200, 206) if offset else (200,)
+            )
+
+        return self._transport.operation(f"blob {repository} {digest}", work, seconds=deadline.left())
+
+    def mount(self, repository: str, digest: Digest, source_repository: str) -> bool:
+        """See ``RegistryClient.mount_blob``."""
+        return self.start(repository, digest, source_repository) is None
+
+    def start(self, repository: str, digest: Digest, source_repository: str = "") -> str | None:
+        """Begin an upload, asking for a mount where a source is named.
+
+        :returns: None when the blob was mounted, else the URL that the upload goes to (distribution-spec 1.1, "Mounting a blob from another repository").
+        """
+        query = urllib.parse.urlencode({"mount": check_digest(digest), "from": check_repository(source_repository)}) if source_repository else ""
+        scopes = (*_push(repository), *(_pull(source_repository) if source_repository else ()))
+
+        def work(deadline: Deadline) -> Response:
+            path = f"/v2/{check_repository(repository)}/blobs/uploads/"
+            return self._transport.request("POST", f"{path}?{query}" if query else path, deadline, scopes=scopes, ok=(201, 202))
+
+        answer = self._transport.operation(f"upload {repository}", work)
+        if answer.status == 201:
+            self._transport.traffic.add(mounts=1)
+            return None
+        if "location" not in answer.headers:
+            raise InfrastructureError(
+                f"{self._transport.host}: an upload was begun without a Location", retriable=False, next_step="look at the registry"
+            )
+        return self._transport.own(answer.headers["location"])
+
+    def cancel(self, location: str) -> None:
+        """Tell the registry that an upload will not go on; failures do not matter, it forgets by itself."""
+        with contextlib.suppress(InfrastructureError):
+            self._transport.request("DELETE", location, Deadline.after(10.0, "cancel upload"), ok=(200, 202, 204, 404, 405))
+
+    def put(self, repository: str, digest: Digest, source: bytes | Path, *, location: str | None = None) -> None:
+        """Send a blob; after a failure again from its beginning, with a new upload.
+
+        :param location: an upload that ``start`` began and that was not used yet.
+        """
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        begun = [location] if location else []
+
+        def work(deadline: Deadline) -> None:
+            where = begun.pop() if begun else self.start(repository, digest)
+            assert where is not None  # without a source repository there is nothing to mount
+            self._send(repository, digest, source, size, where, deadline)
+
+        self._transport.operation(f"upload {repository} {digest}", work, seconds=self._transport.limits.for_blob(size))
+        self._transport.traffic.add(blob_bytes_sent=size)
+
+    def _send(self, repository: str, digest: Digest, source: bytes | Path, size: int, where: str, deadline: Deadline) -> None:
+        """One try: a single PUT, or chunks and an empty PUT (distribution-spec 1.1, "POST then PUT" and "Pushing a blob in chunks")."""
+        step = self._transport.limits.chunk_bytes
+        final = Upload(source)
+        if size > step:
+            for offset in range(0, size, step):
+                part = Upload(source, offset, min(step, size - offset))
+                headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{offset}-{offset + part.size - 1}"}
+                answer = self._transport.request("PATCH", where, deadline, scopes=_push(repository), headers=headers, body=part, ok=(202, 204))
+                where = self._transport.own(answer.headers["location"]) if "location" in answer.headers else where
+            final = Upload(b"")
+        url = f"{where}{'&' if '?' in where else '?'}{urllib.parse.urlencode({'digest': digest})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            answer = self._transport.request("PUT", url, deadline, scopes=_push(repository), headers=headers, body=final, ok=(201, 204))
+        except InfrastructureError as error:
+            if "DIGEST_INVALID" in error.what:
+                raise DigestMismatchError(
+                    f"{self._transport.host}: {repository}@{digest} arrived damaged", next_step="look at the network"
+                ) from error
+            raise
+        returned = answer.headers.get("docker-content-digest")
+        if returned and returned != digest:
+            raise DigestMismatchError(
+                f"{self._transport.host}: {repository}@{digest} was stored as {returned}", next_step="look at the registry and at proxies"
+            )
+
+
+def _path(repository: str, digest: Digest) -> str:
+    return f"/v2/{check_repository(repository)}/blobs/{check_digest(digest)}"
+
+
+def _pull(repository: str) -> tuple[str, ...]:
+    return (f"repository:{repository}:pull",)
+
+
+def _push(repository: str) -> tuple[str, ...]:
+    return (f"repository:{repository}:pull,push",)

@@ -1,0 +1,125 @@
+"""Artifacts attached to a manifest: by the referrers API of OCI distribution 1.1, or by the tag that stands in for it.
+
+This module must never drop what someone else attached.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from topcoat.errors import ContentError, InfrastructureError
+from topcoat.model import Digest
+from topcoat.model.image import check_digest, check_repository
+from topcoat.registry import oci
+from topcoat.registry.connection import Deadline
+from topcoat.registry.errors import NotFoundError
+from topcoat.registry.oci import Descriptor
+from topcoat.registry.transport import Response, Transport
+
+if TYPE_CHECKING:
+    from topcoat.registry.client import RegistryClient
+
+INVENTORY_TYPE = "application/vnd.topcoat.inventory.v1+json"
+TITLE = "org.opencontainers.image.title"
+_FILE_TYPE = "application/octet-stream"
+_TRIES = 8
+
+
+class Referrers:
+    """The artifact half of a registry client."""
+
+    def __init__(self, client: RegistryClient, transport: Transport) -> None:
+        self._client = client
+        self._transport = transport
+        self._has_api: bool | None = None
+        self._lock = threading.Lock()
+        self._subjects: dict[tuple[str, Digest], threading.Lock] = {}
+
+    def find(self, repository: str, digest: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
+        """Descriptors of what is attached, in the registry's order, optionally of one type."""
+        entries = self._by_api(repository, digest)
+        if entries is None:
+            entries = self._by_tag(repository, digest)
+        return tuple(entry for entry in entries if artifact_type is None or entry.artifact_type == artifact_type)
+
+    def _by_api(self, repository: str, digest: Digest) -> tuple[Descriptor, ...] | None:
+        """What the API says; None where the registry has none. It is asked once: a registry with the API never answers 404 (distribution-spec 1.1)."""
+        if self._has_api is False:
+            return None
+
+        def work(deadline: Deadline) -> Response:
+            path = f"/v2/{check_repository(repository)}/referrers/{check_digest(digest)}"
+            scopes = (f"repository:{repository}:pull",)
+            return self._transport.request("GET", path, deadline, scopes=scopes, headers={"Accept": oci.OCI_INDEX}, ok=(200, 400, 404, 405, 501))
+
+        answer = self._transport.operation(f"referrers {repository}", work)
+        try:
+            document = json.loads(answer.body) if answer.status == 200 else None
+        except ValueError:
+            document = None
+        self._has_api = isinstance(document, dict) and isinstance(document.get("manifests"), list)
+        return tuple(Descriptor.parse(entry) for entry in document["manifests"]) if self._has_api else None  # type: ignore[index]
+
+    def _by_tag(self, repository: str, digest: Digest) -> tuple[Descriptor, ...]:
+        try:
+            index = self._client.manifest(repository, oci.referrers_tag(check_digest(digest)))
+        except NotFoundError:
+            return ()
+        return index.children
+
+    def attach(self, repository: str, subject: Descriptor, artifact_type: str, files: dict[str, bytes]) -> Digest:
+        """See ``RegistryClient.attach``."""
+        layers = []
+        empty = oci.digest_of(oci.EMPTY_BLOB)
+        for digest, data in {empty: oci.EMPTY_BLOB, **{oci.digest_of(data): data for data in files.values()}}.items():
+            if not self._client.has_blob(repository, digest):
+                self._client.put_blob(repository, digest, data)
+        for name, data in sorted(files.items()):
+            layers.append(Descriptor(_FILE_TYPE, oci.digest_of(data), len(data), ((TITLE, name),)))
+        body = oci.artifact_manifest(artifact_type, layers, subject=subject)
+        entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), artifact_type=artifact_type)
+        self.put(repository, subject.digest, oci.Manifest(entry.digest, oci.OCI_MANIFEST, body), entry)
+        return entry.digest
+
+    def put(self, repository: str, subject: Digest, manifest: oci.Manifest, entry: Descriptor) -> None:
+        """See ``RegistryClient.put_attached``."""
+        headers = self._client._put(repository, manifest.digest, manifest.body, manifest.media_type)[1]
+        if headers.get("oci-subject") != subject:  # the registry does not keep referrers by itself
+            self._add_to_tag(repository, subject, entry)
+
+    def _add_to_tag(self, repository: str, subject: Digest, entry: Descriptor) -> None:
+        """Add a descriptor to the index under the stand-in tag.
+
+        Two processes may do so at once and a registry has no compare-and-swap: so what was written is read again, and written again until it holds us.
+        """
+        with self._lock:
+            lock = self._subjects.setdefault((repository, subject), threading.Lock())
+        tag = oci.referrers_tag(subject)
+        with lock:
+            for attempt in range(_TRIES):
+                known = self._by_tag(repository, subject)
+                if entry.digest in {other.digest for other in known}:
+                    return
+                self._client.put_manifest(repository, tag, oci.index_manifest([*known, entry]), oci.OCI_INDEX, read_back=False)
+                if attempt:
+                    time.sleep(0.02 * attempt)
+            if entry.digest not in {other.digest for other in self._by_tag(repository, subject)}:
+                raise InfrastructureError(f"{self._client.host}: others keep overwriting {repository}:{tag}", next_step="run again")
+
+    def read(self, repository: str, digest: Digest, artifact_type: str) -> dict[str, bytes] | None:
+        """See ``RegistryClient.attachment``."""
+        entries = self.find(repository, digest, artifact_type)
+        if not entries:
+            return None
+        manifest = self._client.manifest(repository, entries[-1].digest)
+        files = {}
+        for layer in manifest.document.get("layers") or ():
+            descriptor = Descriptor.parse(layer)
+            name = dict(descriptor.annotations).get(TITLE)
+            if name is None:
+                raise ContentError(f"{repository}@{manifest.digest}: an attached file has no name", next_step="attach it again")
+            files[name] = self._client.blob(repository, descriptor.digest)
+        return files
