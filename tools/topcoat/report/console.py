@@ -1,0 +1,219 @@
+"""The last screen of a run: failures first with what to do, then what was done, why, how long, how many bytes, and the proof of coverage.
+
+This module must never interpret a name or a message as markup: everything becomes ``Text``, control characters are shown, not sent.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from topcoat.model import ImageResult, PackageChange, Receipt
+from topcoat.report import facts
+
+STYLES = {
+    "built": "blue",
+    "updated": "cyan",
+    "reused": "dim",
+    "failed": "bold red",
+    "skipped": "yellow",
+    "cancelled": "yellow",
+}
+MARKS = {"built": "+", "updated": "^", "reused": "=", "failed": "x", "skipped": "-", "cancelled": "-"}
+_MOST_NAMES = 6
+
+
+def clean(text: object) -> str:
+    """Text that cannot move the cursor, set colours or turn the line round.
+
+    Control, format and lone surrogate characters are written as escapes, line ends as spaces.
+    """
+
+    def one(character: str) -> str:
+        if character in "\n\t\r":
+            return " "
+        return character.encode("unicode_escape").decode() if unicodedata.category(character) in ("Cc", "Cf", "Cs") else character
+
+    return "".join(one(character) for character in str(text))
+
+
+def some(names: Iterable[str], most: int = _MOST_NAMES) -> str:
+    """The first few names, and how many more."""
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _bar(groups: dict[str, list[ImageResult]], width: int) -> Text:
+    """One line whose parts are as long as the groups are large; each group that exists gets at least one cell."""
+    total = sum(len(group) for group in groups.values())
+    bar = Text()
+    for name, group in groups.items():
+        bar.append("━" * max(1, round(width * len(group) / total)), STYLES[name])
+    bar.truncate(width)
+    return bar
+
+
+def _failures(receipt: Receipt) -> list[RenderableType]:
+    """One block for each failed image: which, what, what to do, whether a recheck helps."""
+    blocks: list[RenderableType] = []
+    failed = [image for image in receipt.images if image.status == "failed"]
+    errors: list[tuple[str, dict[str, object], list[str]]] = []
+    for image in failed:
+        skipped = {other.name for other in receipt.images if other.status == "skipped"}
+        below = [other for other in facts.stands_on(receipt, image.name) if other in skipped]
+        errors.append((image.name, image.error or {"what": image.sentence}, below))
+    if receipt.error and not any(error == receipt.error for _, error, _ in errors):
+        errors.append((str(receipt.error.get("image") or "run"), receipt.error, []))
+    for name, error, below in errors:
+        block = Table.grid(padding=(0, 1))
+        block.add_column(width=9, justify="right", style="dim")
+        block.add_column(ratio=1)
+        head = Text.assemble(("failed ", "bold red"), (clean(name), "bold"))
+        block.add_row(Text("x", "bold red"), head)
+        block.add_row("what", Text(clean(error.get("what", ""))))
+        if error.get("where"):
+            block.add_row("where", Text(clean(error["where"])))
+        if error.get("next_step"):
+            block.add_row("do", Text(clean(error["next_step"]), "bold"))
+        block.add_row(
+            "recheck", Text("can help: the change is not at fault", "green") if error.get("recheck_helps") else Text("will not help", "red")
+        )
+        if below:
+            block.add_row("skipped", Text(f"{facts.plural(len(below), 'image')} that stand on it: {some(clean(item) for item in below)}", "yellow"))
+        if error.get("log"):
+            block.add_row("log", Text(clean(error["log"]), "dim"))
+        blocks.append(Padding(block, (0, 0, 1, 0)))
+    return blocks
+
+
+def _images_table(groups: dict[str, list[ImageResult]]) -> Table:
+    """Outcome, count, why, which ones."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=1)
+    table.add_column(justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    for name, group in groups.items():
+        reasons: dict[str, list[str]] = {}
+        for image in group:
+            reasons.setdefault(image.reason, []).append(image.name)
+        detail = Text()
+        if name == "reused":
+            detail.append("re-tagged by digest, not a byte of a layer was moved", "dim")
+        elif name in ("skipped", "cancelled"):
+            detail.append(some(clean(image.name) for image in group))
+        else:
+            for index, (reason, names) in enumerate(sorted(reasons.items(), key=lambda entry: (-len(entry[1]), entry[0]))):
+                detail.append("\n" if index else "")
+                detail.append(f"{clean(reason)}: ", "dim")
+                detail.append(some(clean(item) for item in names))
+        style = STYLES.get(name, "")
+        table.add_row(Text(MARKS.get(name, "?"), style), Text(str(len(group)), style or "bold"), Text(name, style), detail)
+    return table
+
+
+def _changes_table(changes: dict[PackageChange, list[str]], gated: dict[str, dict[str, object]], most: int) -> Table:
+    """Package, from, to, origin, images."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for heading in ("package", "was", "is", "from"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("images", justify="right")
+    rows = sorted(changes.items(), key=lambda entry: (str(entry[0].new) not in gated, -len(entry[1]), entry[0].name))
+    for change, names in rows[:most]:
+        origin = gated.get(str(change.new), {}).get("project") or change.repository or ""
+        under_test = str(change.new) in gated
+        table.add_row(
+            Text(clean(change.name), "bold" if under_test else ""),
+            Text(clean(change.old.evr) if change.old else "-", "dim"),
+            Text(clean(change.new.evr) if change.new else "removed", "cyan" if change.new else "yellow"),
+            Text(clean(origin), "green" if under_test else "dim"),
+            str(len(names)),
+        )
+    if len(rows) > most:
+        table.add_row(Text(f"and {len(rows) - most} more packages", "dim"), "", "", "", "")
+    return table
+
+
+def _coverage(receipt: Receipt) -> RenderableType:
+    """The proof, as one line when it holds, as a table of the holes when it does not."""
+    holes = facts.uncovered(receipt)
+    waived = sum(bool(entry.get("waived_by")) and not entry.get("covered") for entry in receipt.coverage)
+    total = len(receipt.coverage)
+    if not holes:
+        inside = "all of them are" if not waived else f"{total - waived} of them are"
+        rest = f", {waived} need not be in any" if waived else ""
+        if total == 1:
+            return Text.assemble(
+                ("proven      ", "bold green"), "the gated package " + ("need not be in any image" if waived else "is inside the images")
+            )
+        return Text.assemble(("proven      ", "bold green"), f"{facts.plural(total, 'gated package')}: {inside} inside the images{rest}")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", title_justify="left")
+    table.add_column("not inside the images", style="red", overflow="fold")
+    table.add_column("because", overflow="fold")
+    for entry in holes:
+        wrong = entry.get("wrong") or []
+        because = ", ".join(f"{item['image']} holds {item['evr']}" for item in wrong[:3]) if wrong else "no image has it"  # type: ignore[index]
+        table.add_row(Text(clean(entry["package"])), Text(clean(because)))
+    return table
+
+
+def summary(receipt: Receipt, *, width: int = 100, most_packages: int = 12) -> RenderableType:
+    """The whole screen.
+
+    :param width: cells of the bar and the rules; the console wraps the rest.
+    """
+    groups = facts.by_outcome(receipt.images)
+    parts: list[RenderableType] = list(_failures(receipt))
+    good = receipt.status == "done"
+    mark = Text("✔ ", "bold green") if good else Text("✘ ", "bold red") if receipt.status == "failed" else Text("! ", "bold yellow")
+    parts.append(Text.assemble(mark, (clean(facts.headline(receipt)), "bold")))
+    if groups:
+        parts.append(_bar(groups, width))
+    tested = facts.items(receipt)
+    if tested:
+        parts.append(Text.assemble(("under test  ", "dim"), clean(" <- ".join(facts.item_label(item) for item in reversed(tested)))))
+    parts.append(Text.assemble(("why         ", "dim"), clean(facts.why(receipt))))
+    parts.append(Text(""))
+    if groups:
+        parts.append(_images_table(groups))
+        parts.append(Text(""))
+    changes = facts.changes(receipt)
+    if changes:
+        parts.append(_changes_table(changes, facts.gated(receipt), most_packages))
+        parts.append(Text(""))
+    if receipt.coverage:
+        parts.append(_coverage(receipt))
+    pushed = sum(image.bytes_pushed for image in receipt.images)
+    held = facts.storage(receipt)
+    moved = Text.assemble(("moved       ", "dim"), (facts.bytes_text(pushed), "bold"), " pushed")
+    if held.total:
+        moved.append(f"; the set weighs {facts.bytes_text(held.total)}, stored as {facts.bytes_text(held.unique)} because images share layers")
+    parts.append(moved)
+    slow = sorted((image for image in receipt.images if image.action != "reuse" and image.stages), key=facts.seconds, reverse=True)[:3]
+    if slow:
+        parts.append(
+            Text.assemble(("longest     ", "dim"), clean(", ".join(f"{image.name} {facts.time_text(facts.seconds(image))}" for image in slow)))
+        )
+    again = [image.name for image in receipt.images if image.attempts > 1 and image.status == "done"]
+    if again:
+        parts.append(Text.assemble(("retried     ", "dim"), clean(some(again)), (" (worked at last)", "dim")))
+    for warning in receipt.warnings:
+        parts.append(Text.assemble(("warning     ", "yellow"), clean(warning)))
+    if receipt.status == "failed":
+        helps = facts.recheck_helps(receipt)
+        parts.append(
+            Text("A recheck can help: only infrastructure failed." if helps else "A recheck alone will not help: see what to do above.", "bold")
+        )
+    return Group(*parts)
+
+
+def show(receipt: Receipt, console: Console | None = None) -> None:
+    """Print the summary."""
+    console = console or Console(highlight=False)
+    console.print(summary(receipt, width=min(console.width, 100)))

@@ -1,0 +1,132 @@
+"""The receipt as a JSON document, described by ``receipt.schema.json``.
+
+This module must never write half a receipt: a new one is moved over the old when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+
+from topcoat.errors import UsageError
+from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt
+from topcoat.model.receipt import SCHEMA
+
+
+def schema() -> dict[str, object]:
+    """The JSON Schema of a receipt."""
+    return json.loads(resources.files(__package__).joinpath("receipt.schema.json").read_text("utf-8"))
+
+
+def change_to_dict(change: PackageChange) -> dict[str, object]:
+    """``{"name", "old", "new", "repository"}``; old and new are NEVRAs or None."""
+    return {
+        "name": change.name,
+        "old": str(change.old) if change.old else None,
+        "new": str(change.new) if change.new else None,
+        "repository": change.repository,
+    }
+
+
+def change_from_dict(shape: Mapping[str, object]) -> PackageChange:
+    """The inverse of ``change_to_dict``."""
+    old, new = shape.get("old"), shape.get("new")
+    return PackageChange(Nevra.parse(str(old)) if old else None, Nevra.parse(str(new)) if new else None, shape.get("repository"))  # type: ignore[arg-type]
+
+
+def _plain(record: object) -> dict[str, object]:
+    """Fields of a dataclass by name, containers as JSON has them."""
+    shape: dict[str, object] = {}
+    for item in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, item.name)
+        if item.name == "changes":
+            value = [change_to_dict(change) for change in value]
+        elif item.name == "layers":
+            value = [{"digest": layer.digest, "size": layer.size, "new": layer.new} for layer in value]
+        elif item.name == "stages":
+            value = [{"name": name, "start": start, "end": end} for name, start, end in value]
+        elif item.name == "images":
+            value = [_plain(image) for image in value]
+        elif item.name == "repositories":
+            value = [{"id": name, "repomd": checksum} for name, checksum in value]
+        elif isinstance(value, tuple):
+            value = list(value)
+        shape[item.name] = value
+    return shape
+
+
+def receipt_to_dict(receipt: Receipt) -> dict[str, object]:
+    """The JSON document, ``schema`` first, then the fields of ``Receipt`` in their order."""
+    shape = _plain(receipt)
+    return {"schema": shape.pop("schema"), **shape}
+
+
+def _image_from_dict(shape: Mapping[str, object]) -> ImageResult:
+    known = {item.name for item in fields(ImageResult)}
+    values = {name: value for name, value in shape.items() if name in known}
+    values["changes"] = tuple(change_from_dict(change) for change in shape.get("changes", ()))  # type: ignore[attr-defined]
+    values["layers"] = tuple(LayerSize(layer["digest"], layer["size"], layer.get("new", False)) for layer in shape.get("layers", ()))  # type: ignore[attr-defined]
+    values["stages"] = tuple((stage["name"], stage["start"], stage["end"]) for stage in shape.get("stages", ()))  # type: ignore[attr-defined]
+    values["warnings"] = tuple(shape.get("warnings", ()))  # type: ignore[arg-type]
+    return ImageResult(**values)  # type: ignore[arg-type]
+
+
+def receipt_from_dict(shape: Mapping[str, object]) -> Receipt:
+    """Read a receipt document.
+
+    :raises UsageError: it is not one of this schema.
+    """
+    import jsonschema
+
+    if not isinstance(shape, Mapping) or shape.get("schema") != SCHEMA:
+        found = shape.get("schema") if isinstance(shape, Mapping) else type(shape).__name__
+        raise UsageError(f"not a receipt this version can read: its schema is {found!r}, not {SCHEMA!r}", next_step="use the topcoat that wrote it")
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(shape))
+    if error is not None:
+        raise UsageError(f"not a valid receipt: {error.json_path}: {error.message[:200]}", next_step="use the receipt as the run wrote it")
+    known = {item.name for item in fields(Receipt)}
+    values = {name: value for name, value in shape.items() if name in known}
+    values["images"] = tuple(_image_from_dict(image) for image in shape["images"])  # type: ignore[attr-defined]
+    values["repositories"] = tuple((entry["id"], entry["repomd"]) for entry in shape.get("repositories", ()))  # type: ignore[attr-defined]
+    for name in ("coverage", "floating_tags", "gated", "warnings"):
+        values[name] = tuple(shape.get(name, ()))  # type: ignore[arg-type]
+    return Receipt(**values)  # type: ignore[arg-type]
+
+
+def load(path: Path) -> Receipt:
+    """Read a receipt file.
+
+    :raises UsageError: missing, not JSON, or not a receipt; names the file.
+    """
+    try:
+        shape = json.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(f"cannot read the receipt: {error}", where=str(path), next_step="give the receipt.json of a run") from error
+    try:
+        return receipt_from_dict(shape)
+    except UsageError as error:
+        raise UsageError(error.what, where=str(path), next_step=error.next_step) from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file completely or not at all (a temporary file beside it, then a rename)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as sink:
+            sink.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save(receipt: Receipt, path: Path) -> None:
+    """Write the receipt as indented JSON."""
+    write_atomically(path, json.dumps(receipt_to_dict(receipt), indent=1) + "\n")

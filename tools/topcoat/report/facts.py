@@ -1,0 +1,215 @@
+"""Facts derived from a receipt, so that every view of a run says the same numbers and the same words.
+
+This module must never format for one medium: it gives values and plain sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from topcoat.model import ImageResult, PackageChange, Receipt
+
+OUTCOMES = ("failed", "skipped", "cancelled", "built", "updated", "reused")
+"""What became of an image, worst first: the order in which views list them."""
+
+_DONE = {"build": "built", "update": "updated", "reuse": "reused"}
+
+
+def outcome(image: ImageResult) -> str:
+    """One of ``OUTCOMES``: the action that was done, or the status that kept it from being done."""
+    return _DONE.get(image.action, image.action) if image.status == "done" else image.status
+
+
+def by_outcome(images: Iterable[ImageResult]) -> dict[str, list[ImageResult]]:
+    """Images per outcome in the order of ``OUTCOMES``, empty ones left out."""
+    groups: dict[str, list[ImageResult]] = {name: [] for name in OUTCOMES}
+    for image in images:
+        groups.setdefault(outcome(image), []).append(image)
+    return {name: group for name, group in groups.items() if group}
+
+
+def seconds(image: ImageResult) -> float:
+    """Time spent in the image's stages, without waiting between them."""
+    return sum(end - start for _, start, end in image.stages)
+
+
+def size(image: ImageResult) -> int:
+    """Compressed bytes of all layers."""
+    return sum(layer.size for layer in image.layers)
+
+
+def size_delta(image: ImageResult) -> int | None:
+    """Bytes more (or fewer) than the reference image; None when either size is unknown."""
+    if image.reference_size is None or not image.layers:
+        return None
+    return size(image) - image.reference_size
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What the images of a run weigh in a registry, compressed bytes."""
+
+    total: int
+    """Sum of the images' sizes, each counted alone."""
+    unique: int
+    """Bytes that the registry holds: every layer once."""
+    new: int
+    """Unique bytes of layers that this run made."""
+
+
+def storage(receipt: Receipt) -> Storage:
+    """Sizes with and without sharing."""
+    layers = {layer.digest: layer for image in receipt.images for layer in image.layers}
+    fresh = {layer.digest: layer.size for image in receipt.images for layer in image.layers if layer.new}
+    return Storage(sum(size(image) for image in receipt.images), sum(layer.size for layer in layers.values()), sum(fresh.values()))
+
+
+def changes(receipt: Receipt) -> dict[PackageChange, list[str]]:
+    """Every package change of images that got done, with the images it happened in, sorted by package."""
+    found: dict[tuple[str, str], tuple[PackageChange, list[str]]] = {}
+    for image in receipt.images:
+        if image.status == "done":
+            for change in image.changes:
+                found.setdefault(change.key, (change, []))[1].append(image.name)
+    return dict(sorted(found.values(), key=lambda entry: (entry[0].name, entry[0].key)))
+
+
+def gated(receipt: Receipt) -> dict[str, dict[str, object]]:
+    """NEVRA of each gated package → its entry (project, commit, change_url)."""
+    return {str(entry["package"]): dict(entry) for entry in receipt.gated}
+
+
+def items(receipt: Receipt) -> list[Mapping[str, object]]:
+    """The changes under test, the one under review last; entries without a mapping shape are dropped."""
+    found = receipt.zuul.get("items") or ()
+    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, (list, tuple)) else []
+
+
+def item_label(item: Mapping[str, object]) -> str:
+    """``project change,patchset`` as Gerrit users write it; periodic items have a branch only."""
+    project = item.get("project")
+    name = project.get("short_name") or project.get("name") if isinstance(project, Mapping) else project
+    change = item.get("change")
+    if change is None:
+        return f"{name} {item.get('branch') or item.get('ref') or ''}".strip()
+    patchset = item.get("patchset")
+    return f"{name} {change},{patchset}" if patchset else f"{name} {change}"
+
+
+def critical_path(receipt: Receipt) -> list[str]:
+    """The chain of parents that ends in the image that finished last: what decided how long the run took, root first.
+
+    Only images that did something (they have times) are part of it; ties go to the later name, so that the answer is always the same.
+    """
+    images = {image.name: image for image in receipt.images if image.started is not None and image.finished is not None}
+    if not images:
+        return []
+    current = max(images.values(), key=lambda image: (image.finished, image.name))
+    path = [current.name]
+    while current.parent in images and current.parent not in path:
+        current = images[current.parent]
+        path.append(current.name)
+    return list(reversed(path))
+
+
+def stands_on(receipt: Receipt, name: str) -> list[str]:
+    """Names of the images that stand on this one, at any distance, in the receipt's order."""
+    parents = {image.name: image.parent for image in receipt.images}
+
+    def ancestors(image: str) -> set[str]:
+        found: set[str] = set()
+        parent = parents.get(image)
+        while parent is not None and parent not in found:
+            found.add(parent)
+            parent = parents.get(parent)
+        return found
+
+    return [image for image in parents if name in ancestors(image)]
+
+
+def uncovered(receipt: Receipt) -> list[dict[str, object]]:
+    """Coverage entries that are neither installed somewhere nor waived, or installed at another version."""
+    return [entry for entry in receipt.coverage if entry.get("wrong") or not (entry.get("covered") or entry.get("waived_by"))]
+
+
+def recheck_helps(receipt: Receipt) -> bool:
+    """Whether everything that failed is the fault of infrastructure, so that the same change may pass the next time."""
+    errors = [image.error for image in receipt.images if image.status == "failed"] + ([receipt.error] if receipt.error else [])
+    return bool(errors) and all(error is not None and error.get("recheck_helps") for error in errors)
+
+
+def plural(count: int, word: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def bytes_text(count: float) -> str:
+    """Bytes for people, powers of ten as registries and disks count: ``0 B``, ``12.3 kB``, ``1.4 GB``."""
+    sign, count = ("-" if count < 0 else ""), abs(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            return f"{sign}{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{sign}{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def time_text(seconds_taken: float) -> str:
+    """Durations for people: ``0.4 s``, ``12.3 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    if seconds_taken < 59.95:
+        return f"{seconds_taken:.1f} s"
+    whole = round(seconds_taken)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def headline(receipt: Receipt) -> str:
+    """The run in one sentence."""
+    groups = {name: len(group) for name, group in by_outcome(receipt.images).items()}
+    total = len(receipt.images)
+    took = time_text(receipt.finished - receipt.started)
+    did = [f"{groups[name]} {name}" for name in ("built", "updated", "reused") if name in groups]
+    not_done = [f"{groups[name]} {name}" for name in ("failed", "skipped", "cancelled") if name in groups]
+    if receipt.status == "cancelled":
+        return f"The run was cancelled after {took}: " + ", ".join(not_done + did) + "."
+    if not total:
+        return f"Nothing was done in {took}." if not receipt.error else "The run failed before any image was touched."
+    if not_done:
+        count = groups.get("failed", 0)
+        lead = f"{count} of {plural(total, 'image')} failed" if count else f"{plural(total, 'image')}, but not all done"
+        rest = ", ".join([part for part in not_done if not part.endswith(" failed")] + did)
+        return f"{lead} in {took}" + (f"; {rest}." if rest else ".")
+    if groups.keys() == {"reused"}:
+        text = f"All {plural(total, 'image')} were up to date and reused in {took}" if total > 1 else f"The image was up to date and reused in {took}"
+    else:
+        text = f"{plural(total, 'image')} in {took}: " + ", ".join(did)
+    if receipt.status == "failed":
+        text += "; the run failed all the same"
+    return text + "."
+
+
+def why(receipt: Receipt) -> str:
+    """One sentence about the cause: which changes brought which packages or recipes, and how many images took them."""
+    groups = by_outcome(receipt.images)
+    projects = sorted({str(entry["project"]) for entry in receipt.gated if entry.get("project")})
+    reasons: dict[str, int] = {}
+    for image in receipt.images:
+        if image.action != "reuse":
+            reasons[image.reason] = reasons.get(image.reason, 0) + 1
+    words = {
+        "rpm-gated": "take packages of the changes under test",
+        "rpm-upgrade": "have newer packages in the repositories",
+        "new-image": "have no reference image yet",
+        "recipe-changed": "changed their recipe",
+        "file-changed": "copy a file that changed",
+        "parent-recipe-changed": "stand on a parent whose recipe changed",
+        "full-rebuild": "are rebuilt because a full rebuild was asked for",
+    }
+    parts = [f"{count} {words.get(reason, reason)}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))]
+    if not parts:
+        return "No recipe and no package of any image changed."
+    about = f" ({', '.join(projects)})" if projects and "rpm-gated" in reasons else ""
+    reused = len(groups.get("reused", ()))
+    tail = f"; {reused} hold nothing that changed" if reused else ""
+    return "Of the images, " + ", ".join(parts) + about + tail + "."
