@@ -1,1 +1,41 @@
+"""Load and check recipe trees, native and tcib, and the profiles that they are built for.
 
+This room must never run anything that a recipe says, never write, and never accept half a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from topcoat.errors import UsageError
+from topcoat.model.recipe import Recipe
+from topcoat.recipes.profiles import apply_profile, load_profile
+from topcoat.recipes.selection import select
+from topcoat.recipes.tree import load_tree
+
+__all__ = ["apply_profile", "load_profile", "load_recipes", "load_tcib", "load_tree", "select"]
+
+
+def load_tcib(root: Path, *, variables: Mapping[str, str]) -> dict[str, Recipe]:
+    """Load a tree of tcib directories; imported late because it needs a template engine that native trees never do."""
+    from topcoat.recipes.tcib import load_tcib as load
+
+    return load(root, variables=variables)
+
+
+def load_recipes(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str]) -> dict[str, Recipe]:
+    """Load a tree in either syntax.
+
+    :param recipe_format: ``native``, ``tcib`` or ``auto`` (a tree with base.yaml, openstack/ or infra/ at its top is native).
+    :param variables: for tcib trees, the values whose names start with ``tcib_``.
+    :raises UsageError: the first problem, with file and line.
+    """
+    if recipe_format == "auto":
+        if not root.is_dir():
+            raise UsageError("is not a directory", where=str(root), next_step="give the recipe tree with --recipes")
+        native = any((root / name).exists() for name in ("base.yaml", "users.yaml", "openstack", "infra"))
+        recipe_format = "native" if native or not any(root.rglob("*.y*ml")) else "tcib"
+    if recipe_format == "tcib":
+        return load_tcib(root, variables=variables)
+    return load_tree(root)

@@ -1,0 +1,134 @@
+"""Writes the Containerfile of a recipe.
+
+This module must never depend on anything but its arguments: the same recipe gives the same text everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.containerfile import accounts, quoting
+from topcoat.containerfile.context import ContextFile, context_files
+from topcoat.model.profile import Profile
+from topcoat.model.recipe import Recipe
+
+SOURCE_DATE_EPOCH = 315532800
+"""Install time that rpm writes into its database (1980-01-01): the day of the build must not reach a layer."""
+
+# What a package manager leaves that no container needs; in the same RUN, or it would stay in the layer.
+CLEANUP = (
+    "dnf clean all",
+    "rm -rf /var/cache/dnf /var/cache/yum /var/cache/ldconfig /var/lib/dnf/history* /var/lib/dnf/repos /var/log/dnf* /var/log/hawkey*"
+    " /var/log/yum* /run/dnf /root/.cache /tmp/* /var/tmp/*",
+    # A write-ahead log that still holds pages must stay: it is part of the database.
+    'for d in /var/lib/rpm /usr/lib/sysimage/rpm; do rm -f "$d"/.rpm.lock;'
+    ' [ -s "$d/rpmdb.sqlite-wal" ] || rm -f "$d"/rpmdb.sqlite-wal "$d"/rpmdb.sqlite-shm; done',
+)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A Containerfile and what its COPY instructions need: (path in the context, absolute source, mode or None for the source's own)."""
+
+    containerfile: str
+    files: tuple[ContextFile, ...]
+
+
+def render(recipe: Recipe, *, parent_reference: str, profile: Profile, labels: Mapping[str, str]) -> Rendered:
+    """The Containerfile of a recipe to which a profile was applied.
+
+    :param parent_reference: what FROM names; the profile's base image for a root.
+    :param labels: further labels, written after the recipe's own; see ``image_labels``.
+
+    Instructions stand in the order FROM, ARG, RUN (accounts, modules and packages at once), COPY, RUN (steps), ENV, LABEL, EXPOSE, VOLUME,
+    WORKDIR, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT, CMD, USER. A recipe with its own Containerfile (tcib) keeps that text; only FROM and labels
+    are ours.
+    """
+    if recipe.containerfile is not None:
+        return _foreign(recipe, parent_reference, labels)
+    lines = [f"FROM {parent_reference}"]
+    commands = _commands(recipe, profile)
+    if commands or recipe.steps:
+        lines.append(f"ARG SOURCE_DATE_EPOCH={SOURCE_DATE_EPOCH}")
+    if commands:
+        lines.append("RUN set -eu; export SOURCE_DATE_EPOCH; \\\n    " + "; \\\n    ".join(commands))
+    files: list[ContextFile] = []
+    for copy in recipe.copies:
+        own = context_files(copy)
+        files += own
+        flags = f"--chown={copy.owner} " if copy.owner else ""
+        is_directory = copy.source.is_dir()
+        target = f"{copy.target.rstrip('/')}/" if is_directory else copy.target
+        source = own[0][0] if not is_directory else _context_directory(copy.source, own)
+        lines.append(f"COPY {flags}{quoting.exec_form([source, target])}")
+    lines += [quoting.run(step.run) for step in recipe.steps]
+    if recipe.environment:
+        lines.append("ENV " + " \\\n    ".join(quoting.pair(name, value) for name, value in sorted(recipe.environment)))
+    lines += _label_lines({**_own_labels(recipe), **labels})
+    if recipe.ports:
+        lines.append("EXPOSE " + " ".join(recipe.ports))
+    if recipe.volumes:
+        lines.append(f"VOLUME {quoting.exec_form(recipe.volumes)}")
+    if recipe.workdir:
+        lines.append(f"WORKDIR {quoting.word(recipe.workdir)}")
+    if recipe.healthcheck:
+        lines.append(f"HEALTHCHECK CMD {quoting.exec_form(recipe.healthcheck)}")
+    if recipe.stop_signal:
+        lines.append(f"STOPSIGNAL {quoting.word(recipe.stop_signal)}")
+    if recipe.entrypoint is not None:
+        lines.append(f"ENTRYPOINT {quoting.exec_form(recipe.entrypoint)}")
+    if recipe.command is not None or recipe.entrypoint is not None:
+        lines.append(f"CMD {quoting.exec_form(recipe.command or ())}")
+    if recipe.user:
+        lines.append(f"USER {quoting.word(recipe.user)}")
+    return Rendered("\n".join(lines) + "\n", tuple(dict.fromkeys(files)))
+
+
+def _commands(recipe: Recipe, profile: Profile) -> list[str]:
+    """Shell commands of the one RUN that makes accounts and installs packages."""
+    commands = accounts.shell_lines(recipe.users)
+    options = " ".join(quoting.shell(option) for option in profile.install_options)
+    commands += [f"dnf -y {options} module enable {module}".replace("  ", " ") for module in recipe.modules]
+    names = sorted({package.name for package in recipe.packages})
+    if names:
+        commands.append(f"dnf -y {options} install \\\n      ".replace("  install", " install") + " \\\n      ".join(names))
+    if names or recipe.modules:
+        commands += CLEANUP
+    return commands
+
+
+def _context_directory(source: Path, files: list[ContextFile]) -> str:
+    """Path in the context of a copied directory: what all its files have in common."""
+    if not files:
+        return f"{source.name}/"
+    inside, origin, _ = files[0]
+    depth = len(origin.relative_to(source).parts)
+    return "/".join(inside.split("/")[:-depth]) + "/"
+
+
+def _own_labels(recipe: Recipe) -> dict[str, str]:
+    labels = {"io.topcoat.image": recipe.name, "io.topcoat.class": recipe.image_class, "org.opencontainers.image.title": recipe.name}
+    if recipe.description:
+        labels["org.opencontainers.image.description"] = recipe.description
+    return {**labels, **dict(recipe.labels)}
+
+
+def _label_lines(labels: Mapping[str, str]) -> list[str]:
+    if not labels:
+        return []
+    return ["LABEL " + " \\\n      ".join(quoting.pair(name, value) for name, value in sorted(labels.items()))]
+
+
+def _foreign(recipe: Recipe, parent_reference: str, labels: Mapping[str, str]) -> Rendered:
+    """A front end's own text. Its FROM is replaced when the parent is an image of the tree, and our labels stand right after it."""
+    lines = (recipe.containerfile or "").split("\n")
+    for number, line in enumerate(lines):
+        if line.startswith("FROM "):
+            if recipe.parent is not None:
+                lines[number] = f"FROM {parent_reference}"
+            lines[number + 1 : number + 1] = _label_lines(labels)
+            break
+    files = [file for copy in recipe.copies for file in context_files(copy)]
+    return Rendered("\n".join(lines), tuple(dict.fromkeys(files)))

@@ -1,0 +1,309 @@
+"""Profiles: what a site decides, as one YAML file, and how it changes the recipes.
+
+This module must never hold or accept a password, and never leave a placeholder unfilled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from topcoat.errors import UsageError
+from topcoat.model.image import check_digest, check_repository, check_tag
+from topcoat.model.profile import Base, Profile, Repository
+from topcoat.model.recipe import Package, Recipe, Step
+from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
+from topcoat.recipes.schema import read_packages, read_steps
+from topcoat.recipes.yamltree import Node, parse_file
+
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
+_URL = re.compile(r"(?:file|http|https)://\S+")
+_REPOSITORY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_PATTERN = re.compile(r"[A-Za-z0-9._+*?\[\]!-]+")
+_SELECTOR = re.compile(r"(?:(?:family|class):)?[a-z0-9][a-z0-9._-]*")
+_NAME_PART = re.compile(r"[a-z0-9._-]*")
+
+_TEXT_KEYS = ("distro", "release", "arch", "registry", "namespace", "prefix", "suffix", "reference_tag", "reference_registry", "reference_namespace")
+_KEYS = (
+    "variables",
+    "name",
+    *_TEXT_KEYS,
+    "base",
+    "repositories",
+    "not_containerised",
+    "allowed_to_fail",
+    "labels",
+    "env",
+    "install_options",
+    "overrides",
+)
+_REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated")
+_OVERRIDE_KEYS = ("packages", "labels", "env", "run")
+
+
+def profile_path(name_or_path: str, root: Path) -> Path:
+    """The file of a profile: a path (anything with a slash or ``.yaml``), else ``root/profiles/<name>.yaml``.
+
+    :raises UsageError: there is none; names the nearest.
+    """
+    if "/" in name_or_path or name_or_path.endswith(".yaml"):
+        path = Path(name_or_path)
+        if path.is_file():
+            return path
+        raise UsageError(f"no such profile: {name_or_path!r}", next_step="give a file or a name under profiles/")
+    folder = root / "profiles"
+    known = sorted(path.stem for path in folder.glob("*.yaml")) if folder.is_dir() else []
+    if name_or_path in known:
+        return folder / f"{name_or_path}.yaml"
+    step = f"known profiles: {', '.join(known)}" if known else f"{folder} holds no profile; give a file with --profile"
+    raise UsageError(f"no such profile: {name_or_path!r}{nearest(name_or_path, known)}", next_step=step)
+
+
+def load_profile(name_or_path: str, *, root: Path, variables: Mapping[str, str]) -> Profile:
+    """Load a profile and fill its ``${name}`` placeholders.
+
+    :param root: the recipe tree. :param variables: values that win over the profile's own ``variables``; names that the profile does not declare
+        are an error, so that a mistyped ``--set`` is never ignored (names that start with ``tcib_`` belong to tcib trees).
+    :raises UsageError: with file and line.
+    """
+    path = profile_path(name_or_path, root)
+    profile, problems = examine_profile(path, variables)
+    problems.raise_first()
+    return profile
+
+
+def examine_profile(path: Path, variables: Mapping[str, str]) -> tuple[Profile, Problems]:
+    """Load a profile and keep every problem (what ``topcoat lint`` shows)."""
+    problems = Problems()
+    reader = Reader(problems)
+    document = parse_file(path, str(path))
+    if document is None:
+        raise UsageError("is empty", where=str(path), next_step="write a profile")
+    entries = reader.mapping(document, "a profile", _KEYS)
+    declared = _variables(reader, entries.pop("variables", None), variables)
+    _fill(document, declared, problems)
+    texts = {key: reader.text(entries[key], key, empty=True) or "" for key in _TEXT_KEYS if key in entries}
+    for key in ("distro", "release", "arch", "registry"):
+        if not texts.get(key):
+            problems.add(entries.get(key, document), f"the profile has no {key}", f"add '{key}: <value>'")
+    _check_names(texts, entries, problems)
+    profile = Profile(
+        name=(reader.text(entries["name"], "name") if "name" in entries else None) or path.stem,
+        base=_base(reader, entries, document),
+        repositories=_repositories(reader, entries),
+        not_containerised=_patterns(reader, entries, "not_containerised"),
+        allowed_to_fail=_patterns(reader, entries, "allowed_to_fail"),
+        labels=reader.pairs(entries["labels"], "labels", LABEL_NAME) if "labels" in entries else (),
+        environment=reader.pairs(entries["env"], "env", ENVIRONMENT_NAME) if "env" in entries else (),
+        overrides=_overrides(reader, entries),
+        **{"distro": "", "release": "", "arch": "", "registry": "", "namespace": "", **texts},
+        **({"install_options": reader.texts(entries["install_options"], "install_options")} if "install_options" in entries else {}),
+    )
+    return profile, problems
+
+
+def _variables(reader: Reader, node: Node | None, given: Mapping[str, str]) -> dict[str, str | None]:
+    """Declared variables with the value that holds; None for one that has neither default nor value."""
+    values: dict[str, str | None] = {}
+    if node is not None and node.kind != "map":
+        reader.problems.add(node, f"variables must be a mapping, not {node.describe()}", "write 'name: default' lines")
+        node = None
+    for key, value in node.entries if node is not None else ():
+        if value.kind != "scalar":
+            reader.problems.add(
+                value, f"the default of {key.text!r} must be text, not {value.describe()}", "write one value, or null when it must be given"
+            )
+            continue
+        values[key.text] = None if value.value is None and value.text != "" else value.text
+    for name in given:
+        if name not in values and not name.startswith("tcib_"):
+            step = f"the profile declares: {', '.join(sorted(values)) or 'no variables'}"
+            reader.problems.add("", f"the profile has no variable {name!r}{nearest(name, values)}", step)
+        elif name in values:
+            values[name] = given[name]
+    return values
+
+
+def _fill(node: Node, values: Mapping[str, str | None], problems: Problems) -> None:
+    """Replace placeholders in every scalar below a node; once, so that a value can never smuggle in another placeholder."""
+    for _, value in node.entries:
+        _fill(value, values, problems)
+    for item in node.items:
+        _fill(item, values, problems)
+    if node.kind != "scalar" or "${" not in node.text:
+        return
+
+    def value_of(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in values:
+            problems.add(node, f"unknown placeholder ${{{name}}}{nearest(name, values)}", "declare it under 'variables'")
+        elif values[name] is None:
+            problems.add(node, f"the variable {name!r} has no value", f"give --set {name}=VALUE")
+        return values.get(name) or ""
+
+    node.text = _PLACEHOLDER.sub(value_of, node.text)
+    node.value = node.text
+
+
+def _check_names(texts: Mapping[str, str], entries: Mapping[str, Node], problems: Problems) -> None:
+    for key in ("registry", "reference_registry"):
+        if texts.get(key) and not _HOST.fullmatch(texts[key]):
+            problems.add(entries[key], f"{key} is not a registry host: {texts[key]!r}", "write host or host:port")
+    for key in ("namespace", "reference_namespace"):
+        if texts.get(key):
+            _checked(check_repository, texts[key], entries[key], problems)
+    for key in ("prefix", "suffix"):
+        if not _NAME_PART.fullmatch(texts.get(key, "")):
+            problems.add(entries[key], f"{key} holds characters outside the OCI grammar: {texts[key]!r}", "use lower-case letters, digits, . _ -")
+    if texts.get("reference_tag"):
+        _checked(check_tag, texts["reference_tag"], entries["reference_tag"], problems)
+
+
+def _checked(check: object, value: str, node: Node, problems: Problems) -> None:
+    try:
+        check(value)  # type: ignore[operator]
+    except UsageError as error:
+        problems.add(node, error.what, error.next_step)
+
+
+def _base(reader: Reader, entries: Mapping[str, Node], document: Node) -> Base:
+    if "base" not in entries:
+        reader.problems.add(document, "the profile has no base", "add 'base: {image: host/repository:tag, digest: sha256:...}'")
+        return Base("")
+    parts = reader.mapping(entries["base"], "base", ("image", "digest"))
+    image = reader.text(parts["image"], "base image") if "image" in parts else None
+    if image is None and "image" not in parts:
+        reader.problems.add(entries["base"], "base has no image", "add 'image: host/repository:tag'")
+    digest = parts["digest"].text if "digest" in parts and parts["digest"].kind == "scalar" else ""
+    if digest:
+        _checked(check_digest, digest, parts["digest"], reader.problems)
+    return Base(image or "", digest or None)
+
+
+def _repositories(reader: Reader, entries: Mapping[str, Node]) -> tuple[Repository, ...]:
+    found: list[Repository] = []
+    for item in reader.items(entries["repositories"], "repositories") if "repositories" in entries else ():
+        parts = reader.mapping(item, "a repository", _REPOSITORY_KEYS)
+        if "id" not in parts or "baseurl" not in parts:
+            reader.problems.add(item, "a repository needs id and baseurl", "write {id: current, baseurl: https://...}")
+            continue
+        name = reader.matching(parts["id"], "id", _REPOSITORY_ID, "a repository id")
+        url = reader.matching(parts["baseurl"], "baseurl", _URL, "a file://, http:// or https:// URL", limit=2048)
+        if url and re.match(r"https?://[^/]*@", url):
+            reader.problems.add(parts["baseurl"], "baseurl holds a user or password", "use a repository that needs none")
+        if name is None or url is None:
+            continue
+        if name in [known.id for known in found]:
+            reader.problems.add(item, f"repository {name!r} is listed twice", "remove one")
+            continue
+        priority = reader.integer(parts["priority"], "priority", 1, 99) if "priority" in parts else 99
+        found.append(
+            Repository(
+                id=name,
+                baseurl=url,
+                priority=priority or 99,
+                includepkgs=_patterns(reader, parts, "includepkgs"),
+                excludepkgs=_patterns(reader, parts, "excludepkgs"),
+                **{key: reader.flag(parts[key], key) for key in ("module_hotfixes", "updates", "gated") if key in parts},
+            )
+        )
+    return tuple(found)
+
+
+def _patterns(reader: Reader, entries: Mapping[str, Node], key: str) -> tuple[str, ...]:
+    """A list of fnmatch patterns of names."""
+    if key not in entries:
+        return ()
+    values = (reader.matching(item, f"an entry of {key}", _PATTERN, "a name or a pattern with * and ?") for item in reader.items(entries[key], key))
+    return tuple(value for value in values if value)
+
+
+def _overrides(reader: Reader, entries: Mapping[str, Node]) -> tuple[tuple[str, tuple[tuple[str, object], ...]], ...]:
+    node = entries.get("overrides")
+    found = []
+    if node is not None and node.kind != "map":
+        reader.problems.add(node, f"overrides must be a mapping, not {node.describe()}", "write '<image>: {packages: [...]}'")
+        return ()
+    for key, body in node.entries if node is not None else ():
+        if not _SELECTOR.fullmatch(key.text):
+            reader.problems.add(key, f"not a selector: {key.text!r}", "write an image name, family:<name> or class:<name>")
+            continue
+        parts = reader.mapping(body, f"the override of {key.text}", _OVERRIDE_KEYS)
+        values: list[tuple[str, object]] = [("where", key.where)]
+        if "packages" in parts:
+            values.append(("packages", read_packages(reader, parts["packages"])))
+        if "labels" in parts:
+            values.append(("labels", reader.pairs(parts["labels"], "labels", LABEL_NAME)))
+        if "env" in parts:
+            values.append(("environment", reader.pairs(parts["env"], "env", ENVIRONMENT_NAME)))
+        if "run" in parts:
+            values.append(("steps", read_steps(reader, parts["run"])))
+        found.append((key.text, tuple(values)))
+    return tuple(found)
+
+
+def apply_profile(recipes: Mapping[str, Recipe], profile: Profile) -> dict[str, Recipe]:
+    """The recipes as this profile builds them.
+
+    Images whose ``when`` does not hold are dropped (with everything that starts from them), conditions are evaluated and gone, the profile's
+    labels and environment and its overrides are added (class first, then family, then image; what is nearer to the image wins).
+
+    :raises UsageError: an override names no image, family or class.
+    """
+    known = {name for recipe in recipes.values() for name in (recipe.name, f"family:{recipe.family}", f"class:{recipe.image_class}")}
+    for selector, values in profile.overrides:
+        if selector not in known:
+            where = str(dict(values).get("where", ""))
+            raise UsageError(
+                f"override of unknown {selector!r}{nearest(selector, known)}", where=where or None, next_step="name an image of the tree"
+            )
+    target = {"arch": profile.arch, "distro": profile.distro, "release": profile.release}
+    kept: dict[str, Recipe] = {}
+
+    def exists(name: str | None) -> bool:
+        while name is not None and name in recipes:
+            if not recipes[name].when.holds(**target):
+                return False
+            name = recipes[name].parent
+        return True
+
+    for name, recipe in recipes.items():
+        if exists(name):
+            kept[name] = _applied(recipe, profile, target)
+    return kept
+
+
+def _applied(recipe: Recipe, profile: Profile, target: Mapping[str, str]) -> Recipe:
+    if recipe.containerfile is not None:
+        return recipe
+    packages = [Package(package.name) for package in recipe.packages if package.when.holds(**target)]
+    steps = [Step(step.run) for step in recipe.steps if step.when.holds(**target)]
+    copies = tuple(copy for copy in recipe.copies if copy.when.holds(**target))
+    labels = {**dict(profile.labels), **dict(recipe.labels)}
+    environment = dict(recipe.environment)
+    if recipe.parent is None:
+        environment = {**dict(profile.environment), **environment}
+    overrides = [dict(values) for wanted in _selectors(recipe) for selector, values in profile.overrides if selector == wanted]
+    for override in overrides:
+        packages += [Package(package.name) for package in override.get("packages", ()) if package.when.holds(**target)]  # type: ignore[attr-defined]
+        steps += [Step(step.run) for step in override.get("steps", ()) if step.when.holds(**target)]  # type: ignore[attr-defined]
+        labels.update(override.get("labels", ()))  # type: ignore[arg-type]
+        environment.update(override.get("environment", ()))  # type: ignore[arg-type]
+    return replace(
+        recipe,
+        packages=tuple(dict.fromkeys(packages)),
+        steps=tuple(steps),
+        copies=copies,
+        labels=tuple(sorted(labels.items())),
+        environment=tuple(sorted(environment.items())),
+    )
+
+
+def _selectors(recipe: Recipe) -> tuple[str, str, str]:
+    return (f"class:{recipe.image_class}", f"family:{recipe.family}", recipe.name)
+
+
+__all__ = ["apply_profile", "examine_profile", "load_profile", "profile_path"]
