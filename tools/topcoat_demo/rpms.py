@@ -67,6 +67,11 @@ class File:
     language: str | None = None
 
 
+def words(text: str) -> tuple[str, ...]:
+    """A table of names written as running text."""
+    return tuple(text.split())
+
+
 def script(path: str, body: str, *, shell: str = "/bin/sh", **more: object) -> File:
     """An executable shell script."""
     return File(path, f"#!{shell}\n{body}\n", **{"mode": 0o755, **more})  # type: ignore[arg-type]

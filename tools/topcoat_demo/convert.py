@@ -1,0 +1,190 @@
+"""Debian packages into RPMs that install, verify and run as RPMs.
+
+This module must never carry a maintainer script over: what one did for a base system is done by the ``filesystem`` package or by extra files.
+
+Rules: epoch, version and revision are kept; of alternatives the first that exists is required; paths are rewritten to the merged /usr; conffiles
+become ``%config(noreplace)``; documentation, manuals and locales are dropped; Python modules get compiled files that do not depend on times.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import stat
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat_demo.debian import Deb, Relation, unpack
+from topcoat_demo.rpms import File, RpmSpec, symlink, write_rpm
+
+_DROPPED = (
+    "/usr/share/doc/",
+    "/usr/share/man/",
+    "/usr/share/info/",
+    "/usr/share/locale/",
+    "/usr/share/lintian/",
+    "/usr/share/bug/",
+    "/usr/share/doc-base/",
+    "/usr/share/bash-completion/",
+    "/usr/share/zsh/",
+    "/usr/share/apport/",
+    "/usr/share/menu/",
+    "/usr/share/pixmaps/",
+    "/etc/init.d/",
+    "/etc/cron.daily/",
+    "/usr/lib/systemd/",
+    "/usr/lib/tmpfiles.d/",
+    "/usr/share/gdb/",
+    "/usr/lib/x86_64-linux-gnu/gconv/",
+    "/usr/share/perl5/Debian/",
+)
+_MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
+_OPERATORS = {"<<": "<", ">>": ">", "<=": "<=", ">=": ">=", "=": "="}
+_ARCH = {"all": "noarch", "amd64": "x86_64", "arm64": "aarch64"}
+_PYTHON = "/usr/lib/python3"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one package gets beyond the general rules."""
+
+    rename: str | None = None
+    """Name of the RPM; the Debian name stays as a provide."""
+    provides: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    add: tuple[File, ...] = ()
+    drop: tuple[str, ...] = ()
+    """Path prefixes that are left out as well."""
+    pre: str | None = None
+    post: str | None = None
+
+
+def evr(version: str) -> tuple[int, str, str]:
+    """Epoch, version and release of a Debian version; a native package gets the release 0."""
+    epoch, colon, rest = version.rpartition(":")
+    upstream, dash, revision = rest.rpartition("-")
+    return int(epoch) if colon else 0, (upstream if dash else rest).replace("-", "."), (revision if dash else "0")
+
+
+def _evr_text(version: str, *, release: bool = True) -> str:
+    epoch, upstream, revision = evr(version)
+    tail = f"-{revision}" if release and "-" in version else ""
+    return f"{epoch}:{upstream}{tail}" if epoch else f"{upstream}{tail}"
+
+
+def _dependency(relation: Relation) -> str:
+    if not relation.operator:
+        return relation.name
+    # RPM ignores the release where one side has none, so "later than 2.36" would refuse 2.36-9, which Debian accepts.
+    operator = ">=" if relation.operator == ">>" and "-" not in relation.version else _OPERATORS[relation.operator]
+    return f"{relation.name} {operator} {_evr_text(relation.version)}"
+
+
+def merged(path: str) -> str:
+    """Absolute path with /bin, /sbin, /lib* moved below /usr."""
+    clean = "/" + path.removeprefix("./").strip("/")
+    first = clean.split("/")[1]
+    return f"/usr{clean}" if first in _MERGED else clean
+
+
+def _compiled(path: str, source: bytes) -> File | None:
+    """The ``__pycache__`` file of a module, checked by nothing at run time (PEP 552, unchecked hash): no time is in it."""
+    if not path.startswith(_PYTHON) or not path.endswith(".py") or sys.version_info[:2] != (3, 11):
+        return None
+    try:
+        code = builtins.compile(source, path, "exec", dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError):
+        return None
+    from importlib._bootstrap_external import _code_to_hash_pyc
+
+    content = bytes(_code_to_hash_pyc(code, importlib.util.source_hash(source), False))
+    folder, _, name = path.rpartition("/")
+    return File(f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-311.pyc", content)
+
+
+def _files(data: tarfile.TarFile, conffiles: frozenset[str], drop: tuple[str, ...]) -> dict[str, File]:
+    files: dict[str, File] = {}
+    links: dict[str, str] = {}
+    for member in data:
+        path = merged(member.name)
+        if path == "/" or (path + "/").startswith(drop):
+            continue
+        owner = {"user": "root", "group": "root"}
+        mode = stat.S_IMODE(member.mode)
+        if member.isdir():
+            if path.count("/") > 1 and path.rsplit("/", 1)[0] not in ("", "/usr", "/var"):
+                files[path] = File(path, mode=mode, kind="directory", **owner)
+        elif member.issym():
+            files[path] = symlink(path, _link_target(path, member))
+        elif member.islnk():
+            links[path] = merged(member.linkname)
+        elif member.isreg():
+            stream = data.extractfile(member)
+            content = stream.read() if stream else b""
+            is_config = "/" + member.name.removeprefix("./") in conffiles
+            files[path] = File(path, content, mode, config=is_config, noreplace=is_config, **owner)
+            compiled = _compiled(path, content)
+            if compiled:
+                files[compiled.path] = compiled
+    for path, target in links.items():
+        if target in files:
+            origin = files[target]
+            files[target] = File(target, origin.content, origin.mode, hardlink=target)
+            files[path] = File(path, origin.content, origin.mode, hardlink=target)
+    return files
+
+
+def _link_target(path: str, member: tarfile.TarInfo) -> str:
+    """Relative targets keep their meaning only where the link's own depth did not change."""
+    target = member.linkname
+    if target.startswith("/"):
+        return merged(target)
+    original = "/" + member.name.removeprefix("./").strip("/")
+    if original == path or not target.startswith("../"):
+        return target
+    parts = original.split("/")[1:-1]
+    for piece in target.split("/"):
+        parts = parts[:-1] if piece == ".." else parts + [piece]
+    return merged("/".join(parts))
+
+
+def requires_of(deb: Deb, satisfy: Callable[[tuple[Relation, ...]], Relation | None]) -> tuple[str, ...]:
+    """The requirements of the RPM: for each dependency the alternative that ``satisfy`` chose, none where it left all out."""
+    return tuple(_dependency(relation) for relation in map(satisfy, deb.depends) if relation)
+
+
+def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules) -> RpmSpec:
+    """What the RPM of one Debian package holds."""
+    data, conffiles = unpack(archive)
+    with data:
+        files = _files(data, conffiles, _DROPPED + rules.drop)
+    for extra in rules.add:
+        files[extra.path] = extra
+    epoch, version, release = evr(deb.version)
+    provides = [_dependency(relation) for relation in deb.provides]
+    if rules.rename:
+        provides.append(f"{deb.name} = {f'{epoch}:' if epoch else ''}{version}-{release}")
+    return RpmSpec(
+        rules.rename or deb.name,
+        version,
+        release,
+        epoch=epoch,
+        arch=_ARCH[deb.arch],
+        files=tuple(files[path] for path in sorted(files)),
+        requires=tuple(dict.fromkeys([*requires, *rules.requires])),
+        provides=tuple(dict.fromkeys([*provides, *rules.provides])),
+        source=f"{deb.source}-{version}-{release}.src.rpm",
+        summary=deb.summary,
+        license="See the package's upstream",
+        vendor="Converted from Debian",
+        pre=rules.pre,
+        post=rules.post,
+    )
+
+
+def convert(deb: Deb, archive: Path, folder: Path, requires: tuple[str, ...], rules: Rules) -> Path:
+    """Write the RPM of one Debian package into a folder."""
+    return write_rpm(specification(deb, archive, requires, rules), folder)

@@ -1,0 +1,187 @@
+"""Debian packages as raw material: which ones a list of names needs, their files, and what the archives hold.
+
+This module must never install anything on the host, and asks the package registry only for what is not in the cache.
+
+Formats: deb(5) (an ar archive of control.tar and data.tar), deb-control(5) for the relations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from topcoat.errors import ContentError, InfrastructureError
+from topcoat.process import run
+
+_RELATION = re.compile(r"(?P<name>[a-z0-9][a-z0-9+.-]*)(?::\w+)?\s*(?:\((?P<operator><<|<=|=|>=|>>)\s*(?P<version>[^)\s]+)\s*\))?")
+_APT = ("apt-get", "-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3")
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One alternative of a dependency: operator and version are empty where any version will do."""
+
+    name: str
+    operator: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Deb:
+    """One binary package of the Debian archive, as its index describes it."""
+
+    name: str
+    version: str
+    arch: str
+    depends: tuple[tuple[Relation, ...], ...]
+    provides: tuple[Relation, ...]
+    sha256: str
+    source: str
+    summary: str
+
+    @property
+    def filename(self) -> str:
+        """As apt-get download names it (the colon of an epoch is quoted)."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.arch}.deb"
+
+
+def _relations(text: str) -> tuple[tuple[Relation, ...], ...]:
+    groups = []
+    for group in filter(None, (part.strip() for part in text.split(","))):
+        matches = [match for match in (_RELATION.match(part.strip()) for part in group.split("|")) if match]
+        groups.append(tuple(Relation(match["name"], match["operator"] or "", match["version"] or "") for match in matches))
+    return tuple(groups)
+
+
+class Index:
+    """What apt would install today: one stanza a package (its candidate)."""
+
+    def __init__(self, text: str) -> None:
+        self._stanzas = {stanza[9 : stanza.index("\n")]: stanza for stanza in text.split("\n\n") if stanza.startswith("Package: ")}
+
+    @classmethod
+    def load(cls) -> Index:
+        """Read apt's lists; fetch them first when there are none.
+
+        :raises InfrastructureError: apt is missing or the lists cannot be fetched.
+        """
+        index = cls(run(["apt-cache", "dumpavail"], timeout=120, failure=InfrastructureError).output)
+        if "bash" not in index._stanzas or "python3-dnf" not in index._stanzas:
+            run([*_APT, "update"], timeout=300, failure=InfrastructureError)
+            index = cls(run(["apt-cache", "dumpavail"], timeout=120, failure=InfrastructureError).output)
+        return index
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._stanzas
+
+    def get(self, name: str) -> Deb:
+        """The package of this name; KeyError when there is none."""
+        fields: dict[str, str] = {}
+        for line in self._stanzas[name].split("\n"):
+            key, colon, value = line.partition(": ")
+            if colon and not line.startswith(" "):
+                fields[key] = value
+        depends = _relations(", ".join(filter(None, (fields.get("Pre-Depends"), fields.get("Depends")))))
+        provides = tuple(group[0] for group in _relations(fields.get("Provides", "")))
+        source = fields.get("Source", name).split(" ")[0]
+        return Deb(
+            name, fields["Version"], fields["Architecture"], depends, provides, fields.get("SHA256", ""), source, fields.get("Description", name)
+        )
+
+    @cached_property
+    def _providers(self) -> dict[str, list[str]]:
+        providers: dict[str, list[str]] = {}
+        for name, stanza in self._stanzas.items():
+            match = re.search(r"^Provides: (.*)$", stanza, re.MULTILINE)
+            for group in _relations(match[1]) if match else ():
+                providers.setdefault(group[0].name, []).append(name)
+        return providers
+
+    def satisfy(self, group: tuple[Relation, ...], chosen: Mapping[str, Deb], without: Callable[[str], bool]) -> Relation | None:
+        """The alternative to take: one that is chosen already, else the first that exists, else the first provider; None when all are left out."""
+        wanted = [relation for relation in group if not without(relation.name)]
+        if len(wanted) < len(group):
+            return None
+        for relation in wanted:
+            if relation.name in chosen or any(relation.name in (given.name for given in deb.provides) for deb in chosen.values()):
+                return relation
+        for relation in wanted:
+            if relation.name in self._stanzas:
+                return relation
+        for relation in wanted:
+            for provider in sorted(self._providers.get(relation.name, ())):
+                if not without(provider):
+                    return Relation(provider)
+        raise ContentError(f"Debian has no package for {' | '.join(relation.name for relation in group)}")
+
+    def closure(self, roots: Iterable[str], without: Iterable[str] = ()) -> dict[str, Deb]:
+        """The roots and everything they need, by name, in a deterministic order.
+
+        :param without: names that are never taken; a dependency that one of them could satisfy is dropped.
+        """
+        left_out = set(without)
+        chosen: dict[str, Deb] = {}
+        queue = sorted(roots)
+        while queue:
+            name = queue.pop(0)
+            if name in chosen:
+                continue
+            if name not in self:
+                raise ContentError(f"Debian has no package {name}", next_step="run apt-get update")
+            chosen[name] = self.get(name)
+            for group in chosen[name].depends:
+                relation = self.satisfy(group, chosen, left_out.__contains__)
+                if relation and relation.name in self and relation.name not in chosen:
+                    queue.append(relation.name)
+        return dict(sorted(chosen.items()))
+
+
+def fetch(debs: Iterable[Deb], cache: Path) -> dict[str, Path]:
+    """Download what the cache lacks; every file is verified.
+
+    :returns: name -> path.
+    :raises InfrastructureError: the registry cannot be reached or gives other bytes than its index promised.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    wanted = list(debs)
+    missing = [deb for deb in wanted if not (cache / deb.filename).exists()]
+    if missing:
+        run([*_APT, "download", *(f"{deb.name}={deb.version}" for deb in missing)], timeout=600, cwd=cache, failure=InfrastructureError)
+    for deb in missing:
+        path = cache / deb.filename
+        if not path.exists():
+            raise InfrastructureError(f"apt did not bring {deb.filename}", next_step="run apt-get update and try again")
+        if deb.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != deb.sha256:
+            path.unlink()
+            raise InfrastructureError(f"{deb.filename} is not what the index promised", next_step="run apt-get update and try again")
+    return {deb.name: cache / deb.filename for deb in wanted}
+
+
+def members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of the ar members of a .deb."""
+    data = path.read_bytes()
+    if data[:8] != b"!<arch>\n":
+        raise ContentError(f"{path.name} is not a Debian package")
+    offset = 8
+    while offset + 60 <= len(data):
+        name = data[offset : offset + 16].decode().strip().rstrip("/")
+        size = int(data[offset + 48 : offset + 58])
+        yield name, data[offset + 60 : offset + 60 + size]
+        offset += 60 + size + size % 2
+
+
+def unpack(path: Path) -> tuple[tarfile.TarFile, frozenset[str]]:
+    """The data archive of a .deb, open for reading, and the absolute paths of its conffiles."""
+    parts = dict(members(path))
+    packed = {name.partition(".")[0]: io.BytesIO(data) for name, data in parts.items()}
+    with tarfile.open(fileobj=packed["control"]) as control:
+        names = {member.name.removeprefix("./"): member for member in control.getmembers()}
+        stream = control.extractfile(names["conffiles"]) if "conffiles" in names else None
+        conffiles = stream.read().decode().split("\n") if stream else []
+    return tarfile.open(fileobj=packed["data"]), frozenset(line.strip() for line in conffiles if line.startswith("/"))
