@@ -15,7 +15,7 @@ from topcoat.errors import InfrastructureError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository
 from topcoat.registry.connection import Deadline
-from topcoat.registry.errors import DigestMismatchError
+from topcoat.registry.errors import BrokenConnectionError, DigestMismatchError, NotFoundError
 from topcoat.registry.exchange import Reply, Upload
 from topcoat.registry.transport import Response, Transport
 
@@ -132,11 +132,20 @@ class Blobs:
         """
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         begun = [location] if location else []
+        tried = False
 
         def work(deadline: Deadline) -> None:
+            nonlocal tried
+            if tried and self.exists(repository, digest):
+                return  # only the answer was lost
+            tried = True
             where = begun.pop() if begun else self.start(repository, digest)
             assert where is not None  # without a source repository there is nothing to mount
-            self._send(repository, digest, source, size, where, deadline)
+            try:
+                self._send(repository, digest, source, size, where, deadline)
+            except NotFoundError as error:
+                # a request that was sent again after a cut: the registry has finished or dropped this upload
+                raise BrokenConnectionError(f"{error.what}: the upload was lost", next_step="run again") from error
 
         self._transport.operation(f"upload {repository} {digest}", work, seconds=self._transport.limits.for_blob(size))
         self._transport.traffic.add(blob_bytes_sent=size)

@@ -19,6 +19,7 @@ import urllib.parse
 import urllib.request
 from collections import deque
 from dataclasses import dataclass
+from typing import NoReturn
 
 from topcoat.registry.errors import DeadlineError
 
@@ -44,8 +45,12 @@ class Deadline:
         """
         seconds = self.at - time.monotonic()
         if seconds <= 0:
-            raise DeadlineError(f"{self.what}: took longer than its time limit")
+            self.expire()
         return seconds
+
+    def expire(self) -> NoReturn:
+        """:raises DeadlineError: always."""
+        raise DeadlineError(f"{self.what}: took longer than its time limit")
 
 
 class _Reader(io.RawIOBase):
@@ -58,8 +63,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        self._wire.arm()
-        return self._wire.socket.recv_into(buffer)
+        return self._wire.guarded(self._wire.socket.recv_into, buffer)
 
 
 class _Wire:
@@ -70,14 +74,19 @@ class _Wire:
         self._read_timeout = read_timeout
         self.deadline: Deadline | None = None
 
-    def arm(self) -> None:
-        """Set the time limit of the next system call."""
+    def guarded(self, call, data):  # type: ignore[no-untyped-def]
+        """One system call within the read timeout and the deadline; which of the two ran out decides the error."""
         left = self.deadline.left() if self.deadline else self._read_timeout
         self.socket.settimeout(min(self._read_timeout, left))
+        try:
+            return call(data)
+        except TimeoutError:
+            if self.deadline and left <= self._read_timeout:
+                self.deadline.expire()
+            raise
 
     def sendall(self, data) -> None:  # type: ignore[no-untyped-def]
-        self.arm()
-        self.socket.sendall(data)
+        self.guarded(self.socket.sendall, data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self), 64 * 1024)
