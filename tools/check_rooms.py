@@ -15,7 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "model"}),
     frozenset({"process", "recipes", "graph", "rpm", "registry", "zuul", "trunk"}),
     frozenset({"containerfile", "planner", "engine", "layers"}),
-    frozenset({"builder", "updater", "publisher", "gating", "lists", "promotion", "distgit", "garbage"}),
+    frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage"}),
     frozenset({"runs", "report", "reproduce"}),
     frozenset({"cli"}),
 )

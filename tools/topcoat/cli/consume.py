@@ -1,0 +1,74 @@
+"""``topcoat consume``: pull what a provider returned, by digest, and prove it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, emit, format_option
+from topcoat.errors import UsageError
+
+
+@click.command()
+@click.argument("images", nargs=-1, metavar="[IMAGE...]")
+@click.option("--artifacts", metavar="FILE", help="JSON list in the shape of zuul.artifacts.")
+@click.option("--receipt", metavar="FILE", help="Receipt of the run that published the images.")
+@click.option("--pull/--no-pull", default=True, help="Pull first, or only prove what the storage holds.")
+@click.option("--running", is_flag=True, help="Prove running containers instead of the storage; a named IMAGE must be running.")
+@click.option("--output", metavar="FILE", help="Write the result as JSON: references by image name.")
+@click.option("--jobs", default=4, show_default=True, help="Pulls at the same time.")
+@click.option("--storage-root", metavar="DIR", help="Folder of the container storage, instead of the system's.")
+@click.option("--storage-runroot", metavar="DIR", help="Its folder for running state.")
+@format_option
+@click.pass_obj
+def command(
+    settings: Settings,
+    images: tuple[str, ...],
+    artifacts: str | None,
+    receipt: str | None,
+    pull: bool,
+    running: bool,
+    output: str | None,
+    jobs: int,
+    storage_root: str | None,
+    storage_runroot: str | None,
+    output_format: str,
+) -> None:
+    """Pull images by the digests that a provider returned, and prove that these are what the storage holds or containers run."""
+    from topcoat import consumer
+    from topcoat.report.document import load
+    from topcoat.zuul import parse_artifacts
+
+    if bool(artifacts) == bool(receipt):
+        raise UsageError("the images come from --artifacts or from --receipt, one of them", next_step="name one file")
+    if artifacts:
+        try:
+            entries = json.loads(Path(artifacts).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"cannot read the artifacts: {error}", where=artifacts, next_step="give a JSON list in the shape of zuul.artifacts"
+            ) from error
+        expected = consumer.expected_from_artifacts(parse_artifacts(entries), images)
+    else:
+        expected = consumer.expected_from_receipt(load(Path(str(receipt))), images)
+    with tempfile.TemporaryDirectory(prefix="topcoat-certificates-") as certificates:
+        if settings.ca_file:
+            shutil.copyfile(settings.ca_file, Path(certificates) / "ca.crt")
+        podman = consumer.Podman(
+            authfile=settings.authfile,
+            certificates=Path(certificates) if settings.ca_file else None,
+            plain_http=settings.plain_http,
+            root=Path(storage_root) if storage_root else None,
+            runroot=Path(storage_runroot) if storage_runroot else None,
+        )
+        proved = consumer.prove_running(expected, podman, required=images) if running else consumer.consume(expected, podman, pull=pull, jobs=jobs)
+    result = {"images": [asdict(image) for image in proved], "references": {image.name: image.reference for image in proved}}
+    if output:
+        Path(output).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    what = "running containers of returned images" if running else "images"
+    emit(result, output_format, "\n".join([*(f"{image.name}  {image.digest}" for image in proved), f"{len(proved)} {what} proved"]))

@@ -1,0 +1,94 @@
+"""The calls of podman that consuming images needs.
+
+This module must never print what podman prints without looking: its words decide whether the change or the network is at fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import ContentError, InfrastructureError
+from topcoat.model import ImageReference
+from topcoat.process import run
+
+_MISSING = ("manifest unknown", "not found", "name unknown", "does not match", "digest mismatch")
+
+
+@dataclass(frozen=True)
+class Container:
+    """One running container: its name, the image name it was started with, the id of its image."""
+
+    name: str
+    image: str
+    image_id: str
+
+
+class Podman:
+    """One local storage, and the files that open registries to it."""
+
+    def __init__(
+        self,
+        *,
+        authfile: Path | None = None,
+        certificates: Path | None = None,
+        plain_http: Sequence[str] = (),
+        root: Path | None = None,
+        runroot: Path | None = None,
+        timeout: float = 1800,
+    ) -> None:
+        """:param certificates: folder with ``*.crt`` files to trust, as ``--cert-dir`` of podman takes it.
+
+        :param root: folder of the storage, None for the system's own.
+        :param timeout: seconds for one pull.
+        """
+        self._options = ["podman", *(["--root", str(root)] if root else []), *(["--runroot", str(runroot)] if runroot else [])]
+        self._authfile = authfile
+        self._certificates = certificates
+        self._plain_http = frozenset(plain_http)
+        self._timeout = timeout
+
+    def pull(self, reference: ImageReference) -> None:
+        """Pull by digest.
+
+        :raises ContentError: the registry does not hold this digest.
+        :raises InfrastructureError: the registry cannot be reached or refuses us.
+        """
+        argv = [*self._options, "pull", "--quiet"]
+        argv += ["--authfile", str(self._authfile)] if self._authfile else []
+        argv += ["--cert-dir", str(self._certificates)] if self._certificates else []
+        argv += ["--tls-verify=false"] if reference.host in self._plain_http else []
+        result = run([*argv, str(reference)], timeout=self._timeout, check=False)
+        if result.code == 0:
+            return
+        last = result.errors.splitlines()[-1] if result.errors else "no output"
+        if any(word in last.lower() for word in _MISSING):
+            raise ContentError(
+                f"the registry does not hold {reference}: {last}",
+                next_step="compare the digest with the receipt of the provider: what was returned is not what was published",
+            )
+        raise InfrastructureError(
+            f"cannot pull {reference}: {last}", next_step="check that the registry of the buildset still runs and can be reached"
+        )
+
+    def digests(self, name: str) -> frozenset[str]:
+        """Every manifest digest that the storage knows for one image (a name or an id); empty when there is no such image."""
+        result = run([*self._options, "image", "inspect", name], timeout=120, check=False)
+        if result.code:
+            return frozenset()
+        found: set[str] = set()
+        for image in json.loads(result.output):
+            if image.get("Digest"):
+                found.add(image["Digest"])
+            found.update(entry.partition("@")[2] for entry in image.get("RepoDigests") or ())
+        return frozenset(found)
+
+    def running(self) -> tuple[Container, ...]:
+        """Every running container of the storage."""
+        result = run([*self._options, "ps", "--format", "json"], timeout=120, failure=InfrastructureError)
+        return tuple(
+            Container(name=(entry.get("Names") or [entry.get("Id", "")])[0], image=entry.get("Image", ""), image_id=entry.get("ImageID", ""))
+            for entry in json.loads(result.output or "[]") or ()
+        )
