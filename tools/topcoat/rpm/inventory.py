@@ -1,0 +1,202 @@
+"""The inventory of an image: its packages, their libsolv form for the solver, and the rpm database itself.
+
+This module must never change the root or the layers it reads: a database is opened on a private copy only.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import solv
+
+from topcoat.errors import ContentError
+from topcoat.model import Nevra, PackageChange
+from topcoat.process import run
+from topcoat.rpm import layerdb, rpmdb, solvfile
+from topcoat.rpm.difference import pair
+
+SCHEMA = "https://topcoat.dev/schemas/inventory/1"
+FILE_PACKAGES = "packages.json"
+FILE_SOLV = "installed.solv.gz"
+FILE_RPMDB = "rpmdb.sqlite.gz"
+_SOLV_TIMEOUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, order=True)
+class InstalledPackage:
+    """One installed package. ``size`` is the installed size and ``build_time`` seconds since the epoch; both as the RPM says."""
+
+    nevra: Nevra
+    source_rpm: str
+    size: int
+    build_time: int = 0
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What one image has installed.
+
+    ``key`` is a sha256 over the packages and their build times: two images of one key get the same answer from the solver. ``rpmdb_path`` is the absolute path
+    of the database file inside the image. The two large parts are kept compressed and opened on first use.
+    """
+
+    packages: tuple[InstalledPackage, ...]
+    rpmdb_path: str
+    key: str
+    solv_gz: bytes = field(repr=False)
+    rpmdb_gz: bytes = field(repr=False)
+
+    @functools.cached_property
+    def nevras(self) -> frozenset[Nevra]:
+        """The installed packages."""
+        return frozenset(package.nevra for package in self.packages)
+
+    @functools.cached_property
+    def solv(self) -> bytes:
+        """The installed packages as a .solv file: names, dependencies and files."""
+        return gzip.decompress(self.solv_gz)
+
+    @functools.cached_property
+    def rpmdb(self) -> bytes:
+        """The rpm database (SQLite), checkpointed: no write-ahead log belongs to it."""
+        return gzip.decompress(self.rpmdb_gz)
+
+    def to_files(self) -> dict[str, bytes]:
+        """The files that are attached to an image; the same inventory gives the same bytes."""
+        document = {
+            "schema": SCHEMA,
+            "rpmdb_path": self.rpmdb_path,
+            "key": self.key,
+            "packages": [[str(package.nevra), package.source_rpm, package.size, package.build_time] for package in self.packages],
+        }
+        return {
+            FILE_PACKAGES: json.dumps(document, separators=(",", ":")).encode() + b"\n",
+            FILE_SOLV: self.solv_gz,
+            FILE_RPMDB: self.rpmdb_gz,
+        }
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Inventory:
+        """Read back what ``to_files`` gave.
+
+        :raises ContentError: a file is missing or not of this shape.
+        """
+        try:
+            document = json.loads(files[FILE_PACKAGES])
+            if document["schema"] != SCHEMA:
+                raise ContentError(
+                    f"the inventory has the schema {document['schema']!r}, this program reads {SCHEMA}",
+                    next_step="use the topcoat version that made it",
+                )
+            packages = tuple(InstalledPackage(_nevra(text), source, size, built) for text, source, size, built in document["packages"])
+            return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], files[FILE_RPMDB])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
+
+    def to_bytes(self) -> bytes:
+        """All files in one: a line of JSON with their names and lengths, then the files."""
+        files = self.to_files()
+        head = json.dumps([[name, len(content)] for name, content in files.items()]).encode() + b"\n"
+        return head + b"".join(files.values())
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Inventory:
+        """Read back what ``to_bytes`` gave.
+
+        :raises ContentError: not of this shape.
+        """
+        head, _, body = content.partition(b"\n")
+        files: dict[str, bytes] = {}
+        try:
+            for name, length in json.loads(head):
+                files[name], body = body[:length], body[length:]
+        except (ValueError, TypeError) as error:
+            raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
+        return cls.from_files(files)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _nevra(text: str) -> Nevra:
+    return Nevra.parse(text)
+
+
+def from_files(files: Mapping[str, bytes]) -> Inventory:
+    """Same as ``Inventory.from_files``."""
+    return Inventory.from_files(files)
+
+
+def from_root(root: Path) -> Inventory:
+    """The inventory of an unpacked or mounted root filesystem, which stays untouched.
+
+    :raises ContentError: it has no rpm database, or one that is not SQLite.
+    """
+    return _from_database(rpmdb.read_root(root))
+
+
+def from_layers(layers: Iterable[Callable[[], BinaryIO]]) -> Inventory:
+    """The inventory of an image, out of its layers, newest first: tar streams, plain or compressed with gzip, zstd, xz or bzip2.
+
+    Layers are opened one after the other until the database is complete; nothing but the database is kept, whiteouts and opaque directories of the
+    OCI image specification hold.
+
+    :raises ContentError: the layers hold no rpm database, or one that is not SQLite.
+    """
+    return _from_database(layerdb.read_layers(layers))
+
+
+def _from_database(found: rpmdb.Database) -> Inventory:
+    """Have rpmdb2solv read a private root that holds nothing but the database."""
+    with tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder:
+        private = Path(folder)
+        database = rpmdb.place(found, private)
+        content = database.read_bytes()
+        target = private / "installed.solv"
+        run(["rpmdb2solv", "-r", private, "-o", target], timeout=_SOLV_TIMEOUT_SECONDS)
+        data = target.read_bytes()
+    packages = _installed(data)
+    return Inventory(packages, found.path, _key(packages), _compress(data), _compress(content))
+
+
+def _key(packages: Iterable[InstalledPackage]) -> str:
+    # Not over the .solv file: it holds the time of installation, which no answer depends on.
+    text = "".join(f"{package.nevra} {package.build_time}\n" for package in packages)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _compress(data: bytes) -> bytes:
+    return gzip.compress(data, compresslevel=6, mtime=0)
+
+
+def _installed(data: bytes) -> tuple[InstalledPackage, ...]:
+    pool = solvfile.new_pool("noarch")
+    repo = pool.add_repo("installed")
+    if not solvfile.add_installed(repo, data):
+        raise ContentError("rpmdb2solv made a file that libsolv cannot read", next_step="check that libsolv-tools and the solv package fit together")
+    return tuple(
+        sorted(
+            InstalledPackage(
+                solvfile.nevra_of(solvable),
+                solvable.lookup_sourcepkg() or "",
+                solvable.lookup_num(solv.SOLVABLE_INSTALLSIZE),
+                solvable.lookup_num(solv.SOLVABLE_BUILDTIME),
+            )
+            for solvable in repo.solvables_iter()
+            if solvable.name != "gpg-pubkey"
+        )
+    )
+
+
+def changes_between(before: Inventory, after: Inventory) -> tuple[PackageChange, ...]:
+    """What really changed, in the terms of a plan: also a package of the same NEVRA that is another build now (``old`` equals ``new``)."""
+    old = {package.nevra: package.build_time for package in before.packages}
+    new = {package.nevra: package.build_time for package in after.packages}
+    rebuilt = {nevra for nevra in old.keys() & new.keys() if old[nevra] != new[nevra]}
+    return pair((old.keys() - new.keys()) | rebuilt, (new.keys() - old.keys()) | rebuilt)

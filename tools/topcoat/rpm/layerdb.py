@@ -1,0 +1,148 @@
+"""Reads the rpm database out of the layers of an image, as a container would see it, without unpacking them.
+
+This module must never write to disk, and keeps nothing of a layer but the database.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import zstandard
+
+from topcoat.errors import ContentError
+from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL, Database, choose
+
+_WANTED = (SQLITE, WAL, *FOREIGN)
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+# OCI image specification 1.1, "Image Layer Filesystem Changeset": whiteouts hide what lies in layers below, never in their own.
+
+
+def read_layers(layers: Iterable[Callable[[], BinaryIO]]) -> Database:
+    """The database that the stacked layers show; newest first, opened one after the other, and no further than needed.
+
+    :raises ContentError: there is none, it is not SQLite, or a layer is no readable tar archive.
+    """
+    view = _View()
+    for open_layer in layers:
+        stream = open_layer()
+        try:
+            _read_layer(stream, view)
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, ValueError) as error:
+            raise ContentError(f"a layer is no readable tar archive: {error}", next_step="push the image again") from error
+        finally:
+            stream.close()
+        if view.complete():
+            break
+    return choose(view.folders())
+
+
+class _View:
+    """What has been seen so far of the few paths that matter, newest layer first."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes | None] = {}
+        self._hidden: set[str] = set()
+        self._links: dict[str, str] = {}
+
+    def apply(self, files: dict[str, bytes | None], links: dict[str, str], hidden: set[str]) -> None:
+        """Add one layer below those seen; what newer layers hid or replaced stays hidden."""
+        for path, content in files.items():
+            if path not in self._files and not self._is_hidden(path):
+                self._files[path] = content
+        for path, target in links.items():
+            if path not in self._links and not self._is_hidden(path):
+                self._links[path] = target
+        self._hidden |= hidden
+
+    def _is_hidden(self, path: str) -> bool:
+        parts = PurePosixPath(path)
+        # A newer link in the place of a folder hides the folder's old content as well.
+        return path in self._hidden or any(str(parent) in self._hidden or str(parent) in self._links for parent in parts.parents)
+
+    def complete(self) -> bool:
+        """Whether no older layer can matter. SQLite writes its log beside the file whenever it writes the file, so a log that counts lies in the
+        same layer as the file or in a newer one.
+        """
+        return any(f"{folder}/{SQLITE}" in self._files for folder in FOLDERS)
+
+    def folders(self) -> dict[str, dict[str, bytes | None]]:
+        """The files by folder; a folder that is a link lends its target's files."""
+        found: dict[str, dict[str, bytes | None]] = {}
+        for path, content in self._files.items():
+            folder, _, name = path.rpartition("/")
+            found.setdefault(folder, {})[name] = content
+        return found
+
+
+def _read_layer(stream: BinaryIO, view: _View) -> None:
+    files: dict[str, bytes | None] = {}
+    links: dict[str, str] = {}
+    hidden: set[str] = set()
+    above = {str(parent) for folder in FOLDERS for parent in (PurePosixPath(folder), *PurePosixPath(folder).parents)}
+    with tarfile.open(fileobj=_decompressed(stream), mode="r|") as archive:
+        for member in archive:
+            path = member.name.removeprefix("./").strip("/")
+            folder, _, name = path.rpartition("/")
+            if name == _OPAQUE and folder in above:
+                hidden |= {f"{known}/{wanted}" for known in FOLDERS if f"{known}/".startswith(f"{folder}/") for wanted in _WANTED}
+            elif name.startswith(_WHITEOUT) and folder in above:
+                hidden.add(f"{folder}/{name.removeprefix(_WHITEOUT)}" if folder else name.removeprefix(_WHITEOUT))
+            elif member.issym() and path in above:
+                links[path] = member.linkname
+            elif folder in FOLDERS and name in _WANTED:
+                files[path] = _content(archive, member, name)
+    view.apply(files, links, hidden)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes | None:
+    if name not in (SQLITE, WAL):
+        return None
+    if not member.isreg():
+        raise ValueError(f"{member.name} is no regular file")
+    extracted = archive.extractfile(member)
+    return extracted.read() if extracted else b""
+
+
+class _Rewound(io.RawIOBase):
+    """A stream whose first bytes were read already, put back in front."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head = head
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+        """Fill the buffer, the head first."""
+        if self._head:
+            data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        else:
+            data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _decompressed(stream: BinaryIO) -> BinaryIO:
+    """The plain tar stream, by the first bytes of the layer (media types are not to be trusted here)."""
+    head = stream.read(6)
+    reader = io.BufferedReader(_Rewound(head, stream), 1 << 20)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=reader)  # type: ignore[return-value]
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return zstandard.ZstdDecompressor().stream_reader(reader, read_across_frames=True)  # type: ignore[return-value]
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return lzma.LZMAFile(reader)  # type: ignore[return-value]
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File(reader)  # type: ignore[return-value]
+    return reader  # type: ignore[return-value]

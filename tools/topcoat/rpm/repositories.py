@@ -1,0 +1,334 @@
+"""One frozen, verified view of the yum repositories of a run.
+
+This module must never read a repository twice in one run, and never hand on a byte whose checksum was not compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+import solv
+
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
+from topcoat.model import Nevra, Repository
+from topcoat.rpm import repomd, solvfile
+from topcoat.rpm.evr import Order
+from topcoat.rpm.transport import Checksum, FetchError, Transport, join, local_path, matches
+
+__all__ = ["FrozenRepository", "RepositoryPackage", "RepositoryServer", "Snapshot", "freeze"]
+
+REPOMD = "repodata/repomd.xml"
+_REPOMD_LIMIT = 16 << 20
+# What dnf asks for when it loads a repository. Change logs, SQLite twins and delta indexes stay where they are until somebody asks.
+_EAGER = ("primary", "filelists", "group", "group_gz", "group_xz", "updateinfo", "modules")
+
+
+@dataclass(frozen=True)
+class RepositoryPackage:
+    """One binary package of a repository. ``href`` is relative to the repository; ``checksum`` is ``algorithm:hex``; size in bytes."""
+
+    nevra: Nevra
+    source_rpm: str
+    href: str
+    checksum: str
+    size: int
+    base: str = ""
+    """``xml:base`` of its location: the package lies below this URL instead of the repository's own."""
+
+
+@dataclass(frozen=True)
+class FrozenRepository:
+    """One repository as it was when the view was taken. ``directory`` holds ``repodata/`` and each fetched package at its href."""
+
+    repository: Repository
+    directory: Path
+    checksum: str
+    """sha256 of repomd.xml, hexadecimal."""
+    records: dict[str, repomd.Record]
+
+    @property
+    def id(self) -> str:
+        """The repository's id."""
+        return self.repository.id
+
+    def metadata(self, kind: str) -> Path | None:
+        """Path of a metadata file (``primary``, ``filelists``, ``modules`` ...), None when the repository has none or it was not fetched."""
+        record = self.records.get(kind)
+        path = self.directory / record.href if record else None
+        return path if path and path.exists() else None
+
+
+class Snapshot:
+    """The frozen repositories of a run. Safe for several threads; ``close`` ends its connections."""
+
+    def __init__(self, repositories: Sequence[FrozenRepository], transport: Transport) -> None:
+        self.repositories = tuple(repositories)
+        self._transport = transport
+        self._by_id = {frozen.id: frozen for frozen in self.repositories}
+        self._packages: dict[str, tuple[RepositoryPackage, ...]] = {}
+        self._by_href: dict[str, dict[str, RepositoryPackage]] = {}
+        self._lock = threading.Lock()
+        self._fetching: dict[tuple[str, str], threading.Lock] = {}
+        self._fetched: set[tuple[str, str]] = set()
+
+    @property
+    def view(self) -> tuple[tuple[str, str], ...]:
+        """(id, sha256 of repomd.xml), in the order of the repo set."""
+        return tuple((frozen.id, frozen.checksum) for frozen in self.repositories)
+
+    def repository(self, repo_id: str) -> FrozenRepository:
+        """The frozen repository of an id.
+
+        :raises UsageError: the repo set has none of this id.
+        """
+        try:
+            return self._by_id[repo_id]
+        except KeyError:
+            known = ", ".join(self._by_id) or "none"
+            raise UsageError(f"unknown repository {repo_id!r}", next_step=f"the repo set has: {known}; correct the id or the profile") from None
+
+    def packages(self, repo_id: str) -> tuple[RepositoryPackage, ...]:
+        """Every binary package of a repository, before any include or exclude list, sorted; read once."""
+        frozen = self.repository(repo_id)
+        with self._lock:
+            if repo_id not in self._packages:
+                self._packages[repo_id] = _list_packages(frozen)
+                self._by_href[repo_id] = {package.href: package for package in self._packages[repo_id]}
+            return self._packages[repo_id]
+
+    def gated(self) -> tuple[Nevra, ...]:
+        """The packages that images must hold: of every gated repository the newest build of each name and architecture, sorted."""
+        order = Order()
+        builds: dict[tuple[str, str], list[Nevra]] = {}
+        for frozen in self.repositories:
+            if frozen.repository.gated:
+                for package in self.packages(frozen.id):
+                    builds.setdefault((package.nevra.name, package.nevra.arch), []).append(package.nevra)
+        return tuple(sorted(order.newest(nevras) for nevras in builds.values()))
+
+    def fetch(self, repo_id: str, href: str) -> Path:
+        """A verified local copy of a package, or of a metadata file that repomd.xml names; fetched once, whoever asks.
+
+        :returns: its path below the frozen repository's directory.
+        :raises UsageError: unknown repository.
+        :raises ContentError: the repository has no such file, or a local repository holds another package than its metadata promises.
+        :raises InfrastructureError: it cannot be reached, is gone, or has the wrong checksum.
+        """
+        frozen = self.repository(repo_id)
+        if href == REPOMD:
+            return frozen.directory / href
+        url, checksum, size = self._promise(frozen, href)
+        target = frozen.directory / href
+        with self._lock:
+            lock = self._fetching.setdefault((repo_id, href), threading.Lock())
+        with lock:
+            if (repo_id, href) in self._fetched and target.exists():
+                return target
+            if not matches(target, checksum, size):
+                try:
+                    self._transport.download(url, target, checksum=checksum, size=size)
+                except FetchError as error:
+                    raise _package_error(repo_id, error) from error
+                except OSError as error:
+                    raise _disk_error(repo_id, target, error) from error
+            self._fetched.add((repo_id, href))
+        return target
+
+    def _promise(self, frozen: FrozenRepository, href: str) -> tuple[str, Checksum, int | None]:
+        for record in frozen.records.values():
+            if record.href == href:
+                return join(frozen.repository.baseurl, href), record.checksum, record.size
+        self.packages(frozen.id)
+        package = self._by_href[frozen.id].get(href)
+        if package is None:
+            raise ContentError(f"repository {frozen.id} has no file {href!r}", next_step="ask for a file that its metadata names")
+        algorithm, _, value = package.checksum.partition(":")
+        return join(package.base or frozen.repository.baseurl, href), Checksum(algorithm, value), package.size or None
+
+    def close(self) -> None:
+        """End the connections; everything fetched stays."""
+        self._transport.close()
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def freeze(repositories: Sequence[Repository], work: Path, *, transport: Transport | None = None, allow_empty: Sequence[str] = ()) -> Snapshot:
+    """Take one view of a repo set: each repomd.xml is read once, every metadata file is compared with it.
+
+    :param work: cache folder; files of an earlier run are used again where their checksums still hold. A kill at any point leaves it usable.
+    :param allow_empty: ids of repositories that may hold no package at all.
+    :raises UsageError: two repositories of one id, or a URL of an unknown kind.
+    :raises ContentError: a repository does not exist, is empty or corrupt.
+    :raises InfrastructureError: a repository is unreachable, or changed twice while it was read.
+    """
+    ids = [repository.id for repository in repositories]
+    twice = sorted({repo_id for repo_id in ids if ids.count(repo_id) > 1})
+    if twice:
+        raise UsageError(f"repository id {twice[0]!r} is used twice in the repo set", next_step="give each repository its own id")
+    transport = transport or Transport()
+    work.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="freeze") as pool:
+        frozen = list(pool.map(lambda repository: _freeze_one(repository, work, transport), repositories))
+    for one in frozen:
+        if one.id not in allow_empty and _is_empty(one):
+            raise ContentError(
+                f"repository {one.id} is empty: {one.repository.baseurl} holds no package",
+                next_step="check the baseurl in the profile, and that the job that fills the repository succeeded",
+            )
+    return Snapshot(frozen, transport)
+
+
+def _freeze_one(repository: Repository, work: Path, transport: Transport) -> FrozenRepository:
+    text = _read_repomd(repository, transport)
+    for attempt in (1, 2):
+        try:
+            return _fetch_metadata(repository, text, work, transport)
+        except FetchError as error:
+            # A repository that is published anew while we read it names files that are gone or different: look whether that is what happened.
+            again = _read_repomd(repository, transport)
+            if again == text or attempt == 2:
+                raise _metadata_error(repository, error, changed=again != text) from error
+            text = again
+    raise AssertionError("the second attempt returns or raises")
+
+
+def _read_repomd(repository: Repository, transport: Transport) -> bytes:
+    try:
+        return transport.read(join(repository.baseurl, REPOMD), limit=_REPOMD_LIMIT)
+    except FetchError as error:
+        raise _metadata_error(repository, error, changed=False) from error
+
+
+def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: Transport) -> FrozenRepository:
+    checksum = hashlib.sha256(text).hexdigest()
+    directory = work / f"{quote(repository.id, safe='')}-{checksum[:16]}"
+    try:
+        records = repomd.parse(text)
+    except ValueError as error:
+        raise ContentError(
+            f"repository {repository.id} is corrupt: {join(repository.baseurl, REPOMD)}: {error}",
+            next_step="have the repository's metadata made again (createrepo_c), or correct the baseurl",
+        ) from error
+    try:
+        for kind in _EAGER:
+            record = records.get(kind)
+            if record and not matches(directory / record.href, record.checksum, record.size):
+                transport.download(join(repository.baseurl, record.href), directory / record.href, checksum=record.checksum, size=record.size)
+        final = directory / REPOMD
+        if not final.exists() or final.read_bytes() != text:
+            transport_checksum = Checksum("sha256", checksum)
+            _place(final, text)
+            if not matches(final, transport_checksum):
+                raise InfrastructureError(f"repository {repository.id}: {final} does not hold what was written", next_step="check the disk")
+    except OSError as error:
+        raise _disk_error(repository.id, directory, error) from error
+    return FrozenRepository(repository, directory, checksum, records)
+
+
+def _place(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{threading.get_ident()}")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def solv_cache(frozen: FrozenRepository) -> Path:
+    """Where the libsolv form of a frozen repository's primary metadata is cached."""
+    return frozen.directory.with_name(f"{frozen.directory.name}.v{solvfile.CACHE_VERSION}.solv")
+
+
+def load(frozen: FrozenRepository, pool: solv.Pool, filelists: solvfile.Filelists | None = None) -> solv.Repo:
+    """Add a frozen repository to a libsolv pool; the caller keeps the pool alive.
+
+    :param filelists: the pool's loader of file lists; None: only the files that primary.xml lists are known.
+    :raises ContentError: its metadata is corrupt.
+    """
+    label = f"repository {frozen.id} ({frozen.repository.baseurl})"
+    repo = pool.add_repo(frozen.id)
+    cache = solv_cache(frozen)
+    solvfile.add_primary(repo, frozen.directory / frozen.records["primary"].href, cache, label=label)
+    files = frozen.metadata("filelists")
+    if filelists is not None and files is not None:
+        filelists.announce(repo, files, cache.with_suffix(".solvx"), label=label)
+    return repo
+
+
+def _is_empty(frozen: FrozenRepository) -> bool:
+    pool = solvfile.new_pool("noarch")
+    return load(frozen, pool).isempty()
+
+
+def _list_packages(frozen: FrozenRepository) -> tuple[RepositoryPackage, ...]:
+    packages = []
+    pool = solvfile.new_pool("noarch")
+    for solvable in load(frozen, pool).solvables_iter():
+        if solvable.arch in ("src", "nosrc"):
+            continue
+        href, _ = solvable.lookup_location()
+        checksum = solvable.lookup_checksum(solv.SOLVABLE_CHECKSUM)
+        try:
+            repomd.safe_href(href or "")
+        except ValueError as error:
+            raise ContentError(f"repository {frozen.id}: {solvable}: {error}", next_step="have the repository's metadata made again") from error
+        packages.append(
+            RepositoryPackage(
+                solvfile.nevra_of(solvable),
+                solvable.lookup_sourcepkg() or "",
+                href,
+                f"{checksum.typestr()}:{checksum.hex()}" if checksum else "",
+                solvable.lookup_num(solv.SOLVABLE_DOWNLOADSIZE),
+                solvable.lookup_str(solv.SOLVABLE_MEDIABASE) or "",
+            )
+        )
+    return tuple(sorted(packages, key=lambda package: (package.nevra, package.href)))
+
+
+def _metadata_error(repository: Repository, error: FetchError, *, changed: bool) -> TopcoatError:
+    about = f"repository {repository.id}"
+    if changed:
+        return InfrastructureError(
+            f"{about} changed twice while it was read: {error}", next_step="run again when its publishing has ended", retriable=False
+        )
+    if error.kind == "unsupported":
+        return UsageError(f"{about}: {error}", next_step="correct the repository in the profile")
+    if error.kind == "unreachable":
+        return InfrastructureError(
+            f"{about} is unreachable: {error}", retry_after=error.retry_after, next_step="check the network and the server, then run again"
+        )
+    if error.kind == "missing":
+        return ContentError(f"{about} does not exist: {error}", next_step="check the baseurl in the profile; a trunk hash may have been pruned")
+    return InfrastructureError(
+        f"{about} is inconsistent: {error}", next_step="its repomd.xml and its files do not fit together; run again, else have it published anew"
+    )
+
+
+def _package_error(repo_id: str, error: FetchError) -> TopcoatError:
+    about = f"repository {repo_id}"
+    if error.kind == "wrong" and local_path(error.url) is not None:
+        return ContentError(f"{about} holds another package than its metadata says: {error}", next_step="run createrepo_c on it again")
+    if error.kind == "wrong":
+        return InfrastructureError(f"{about} sent a wrong package: {error}", next_step="run again; if it stays, have the repository published anew")
+    if error.kind == "missing":
+        return InfrastructureError(
+            f"{about} changed after it was frozen, the package is gone: {error}", retriable=False, next_step="run again with a new view"
+        )
+    if error.kind == "unsupported":
+        return ContentError(f"{about}: {error}", next_step="have the repository's metadata made again")
+    return InfrastructureError(f"{about} is unreachable: {error}", retry_after=error.retry_after, next_step="check the network, then run again")
+
+
+def _disk_error(repo_id: str, path: Path, error: OSError) -> InfrastructureError:
+    return InfrastructureError(
+        f"repository {repo_id}: cannot write {path}: {error}", retriable=False, next_step="make room, or name another cache folder"
+    )

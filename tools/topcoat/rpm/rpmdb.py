@@ -1,0 +1,128 @@
+"""Finds the rpm database of a root filesystem and makes a checkpointed private copy.
+
+This module must never open a database in place: SQLite would write beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from topcoat.errors import ContentError
+
+FOLDERS = ("usr/lib/sysimage/rpm", "var/lib/rpm")
+"""Where a database can lie, relative to the root; the first that holds one wins, as in rpm's own migration."""
+SQLITE = "rpmdb.sqlite"
+WAL = "rpmdb.sqlite-wal"
+FOREIGN = {"Packages": "Berkeley DB", "Packages.db": "ndb"}
+_MOST_LINKS = 16
+
+
+@dataclass(frozen=True)
+class Database:
+    """``path`` is the absolute path of the SQLite file inside the image; ``wal`` its write-ahead log, None where there is none."""
+
+    path: str
+    main: bytes
+    wal: bytes | None
+
+
+def choose(folders: Mapping[str, Mapping[str, bytes | None]]) -> Database:
+    """Pick the database out of the files found in each folder (file name → content; None: the file exists but was not read).
+
+    :raises ContentError: there is none, or only one of another format.
+    """
+    for folder in FOLDERS:
+        files = folders.get(folder, {})
+        main = files.get(SQLITE)
+        if main:
+            return Database(f"/{folder}/{SQLITE}", main, files.get(WAL) or None)
+    for folder in FOLDERS:
+        for name in folders.get(folder, {}):
+            if name in FOREIGN:
+                raise ContentError(
+                    f"the rpm database /{folder}/{name} is in {FOREIGN[name]} format, only SQLite is read",
+                    next_step="convert it inside the image with 'rpmdb --rebuilddb' of an rpm whose %_db_backend is sqlite",
+                )
+    raise ContentError(
+        f"no rpm database in {' or '.join(f'/{folder}' for folder in FOLDERS)}",
+        next_step="is this an image of an RPM distribution, with its database?",
+    )
+
+
+def read_root(root: Path) -> Database:
+    """The database of a root filesystem; symbolic links are followed inside the root only.
+
+    :raises ContentError: see ``choose``.
+    """
+    folders: dict[str, dict[str, bytes | None]] = {}
+    for folder in FOLDERS:
+        real = resolve(root, folder)
+        if real is None or not (root / real).is_dir():
+            continue
+        files: dict[str, bytes | None] = {}
+        for name in (SQLITE, WAL, *FOREIGN):
+            path = root / real / name
+            if path.is_file() and not path.is_symlink():
+                files[name] = path.read_bytes() if name in (SQLITE, WAL) else None
+        folders.setdefault(real if real in FOLDERS else folder, files)
+    return choose(folders)
+
+
+def resolve(root: Path, folder: str) -> str | None:
+    """Where a folder of a root really lies, relative to the root; None when it does not exist or its links run in circles."""
+    pending = list(PurePosixPath(folder).parts)
+    done: list[str] = []
+    links = 0
+    while pending:
+        part = pending.pop(0)
+        if part in ("/", "."):
+            continue
+        if part == "..":
+            done = done[:-1]
+            continue
+        path = root.joinpath(*done, part)
+        if path.is_symlink():
+            links += 1
+            if links > _MOST_LINKS:
+                return None
+            target = os.readlink(path)
+            if target.startswith("/"):
+                done = []
+            pending = [*PurePosixPath(target).parts, *pending]
+        elif path.exists():
+            done.append(part)
+        else:
+            return None
+    return "/".join(done)
+
+
+def place(database: Database, private: Path) -> Path:
+    """Write the database into a private root under /var/lib/rpm, fold its write-ahead log into it, and return its path.
+
+    The result is one file without log: what a container would see, in the form that can be carried around.
+
+    :raises ContentError: it is not a SQLite database, or its log is damaged.
+    """
+    folder = private / "var/lib/rpm"
+    folder.mkdir(parents=True)
+    path = folder / SQLITE
+    path.write_bytes(database.main)
+    if database.wal:
+        (folder / WAL).write_bytes(database.wal)
+    try:
+        connection = sqlite3.connect(path)
+        try:
+            # Asking for the mode opens the log; a checkpoint then folds it in. The mode itself stays as it was: it is part of the file.
+            connection.execute("SELECT count(*) FROM Packages").fetchone()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise ContentError(f"the rpm database {database.path} is damaged: {error}", next_step="rebuild the image") from error
+    for suffix in ("-wal", "-shm"):
+        path.with_name(SQLITE + suffix).unlink(missing_ok=True)
+    return path

@@ -1,0 +1,117 @@
+"""Serves a frozen view of the repositories on loopback, for dnf inside containers.
+
+This module must never listen on anything but 127.0.0.1, and nothing of it (its port changes from run to run) may end in an image.
+"""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+from topcoat.errors import TopcoatError, UsageError
+
+if TYPE_CHECKING:
+    from topcoat.rpm.repositories import Snapshot
+
+
+class RepositoryServer:
+    """Context manager around a threaded HTTP server. Packages are fetched, once and verified, when somebody asks for them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._server: http.server.ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> RepositoryServer:
+        snapshot = self._snapshot
+
+        class Handler(_Handler):
+            view = snapshot
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="repositories", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._server and self._thread:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+        self._server = self._thread = None
+
+    def url(self, repo_id: str) -> str:
+        """Base URL of a frozen repository.
+
+        :raises UsageError: unknown repository, or the server is not running.
+        """
+        self._snapshot.repository(repo_id)
+        if self._server is None:
+            raise UsageError("the repository server is not running", next_step="use it as a context manager")
+        return f"http://127.0.0.1:{self._server.server_address[1]}/{quote(repo_id, safe='')}/"
+
+    def repo_file(self) -> str:
+        """The text of a ``.repo`` file with every frozen repository, its priority, include and exclude lists.
+
+        Names of a gated repository's packages are excluded from all others, so that the gated build is the only one there is.
+        """
+        gated_names = sorted({nevra.name for nevra in self._snapshot.gated()})
+        sections = []
+        for frozen in self._snapshot.repositories:
+            repository = frozen.repository
+            excluded = [*repository.excludepkgs, *(() if repository.gated else gated_names)]
+            lines = [
+                f"[{repository.id}]",
+                f"name={repository.id}",
+                f"baseurl={self.url(repository.id)}",
+                "enabled=1",
+                "gpgcheck=0",
+                "metadata_expire=-1",
+                "skip_if_unavailable=0",
+                f"priority={repository.priority}",
+                f"module_hotfixes={int(repository.module_hotfixes)}",
+            ]
+            if repository.includepkgs:
+                lines.append(f"includepkgs={','.join(repository.includepkgs)}")
+            if excluded:
+                lines.append(f"excludepkgs={','.join(excluded)}")
+            sections.append("\n".join(lines) + "\n")
+        return "\n".join(sections)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """GET and HEAD of ``/<repository id>/<href>``."""
+
+    protocol_version = "HTTP/1.1"
+    view: Snapshot
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def _answer(self, *, body: bool) -> None:
+        repo_id, _, href = urlsplit(self.path).path.lstrip("/").partition("/")
+        try:
+            stream = self.view.fetch(unquote(repo_id), unquote(href)).open("rb")
+        except TopcoatError as error:
+            # An unreachable repository is our trouble (502); a name that it does not hold is the asker's (404).
+            self.send_error(502 if error.retriable else 404, explain=error.what)
+            return
+        with stream:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(stream.seek(0, 2)))
+            self.end_headers()
+            if body:
+                stream.seek(0)
+                shutil.copyfileobj(stream, self.wfile, 1 << 18)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: what was fetched is in the cache, what failed is in the client's log."""

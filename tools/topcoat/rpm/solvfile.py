@@ -1,0 +1,143 @@
+"""Reads repositories and inventories into libsolv, through .solv caches that a kill cannot spoil.
+
+This module must never decide anything about packages.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import solv
+
+from topcoat.errors import ContentError
+from topcoat.model import Nevra
+
+CACHE_VERSION = 1
+"""Goes into cache file names: raise it when what is cached changes."""
+
+
+def new_pool(arch: str) -> solv.Pool:
+    """An empty pool with RPM's semantics for one architecture (``x86_64``)."""
+    pool = solv.Pool()
+    pool.setdisttype(solv.Pool.DISTTYPE_RPM)
+    pool.setarch(arch)
+    return pool
+
+
+def add_primary(repo: solv.Repo, primary: Path, cache: Path, *, label: str) -> None:
+    """Fill a libsolv repository from primary.xml (any compression), through a cache file that lies beside it.
+
+    :param label: what an error calls the repository.
+    :raises ContentError: primary.xml is not readable as such.
+    """
+    if _add_solv(repo, cache):
+        return
+    stream = solv.xfopen(str(primary))
+    if stream is None:
+        raise ContentError(f"{label}: {primary.name} cannot be read", next_step="have the repository's metadata made again (createrepo_c)")
+    try:
+        good = repo.add_rpmmd(stream, None)
+    finally:
+        stream.close()
+    if not good:
+        raise ContentError(
+            f"{label}: {primary.name} is corrupt: {repo.pool.errstr}", next_step="have the repository's metadata made again (createrepo_c)"
+        )
+    _write_solv(repo, cache)
+
+
+class Filelists:
+    """Loads the complete file list of a repository when, and only when, libsolv meets a requirement on a file that primary.xml does not list."""
+
+    def __init__(self, pool: solv.Pool) -> None:
+        self._files: dict[int, tuple[Path, Path, str]] = {}
+        self._failure: ContentError | None = None
+        pool.set_loadcallback(self._load)
+
+    def announce(self, repo: solv.Repo, filelists: Path, cache: Path, *, label: str) -> None:
+        """Tell libsolv that a repository has a file list, without reading it."""
+        self._files[repo.id] = (filelists, cache, label)
+        repodata = repo.add_repodata(0)
+        repodata.extend_to_repo()
+        handle = repodata.new_handle()
+        repodata.set_poolstr(handle, solv.REPOSITORY_REPOMD_TYPE, "filelists")
+        repodata.add_idarray(handle, solv.REPOSITORY_KEYS, solv.SOLVABLE_FILELIST)
+        repodata.add_idarray(handle, solv.REPOSITORY_KEYS, solv.REPOKEY_TYPE_DIRSTRARRAY)
+        repodata.add_flexarray(solv.SOLVID_META, solv.REPOSITORY_EXTERNAL, handle)
+        repodata.internalize()
+        repo.create_stubs()
+
+    def check(self) -> None:
+        """Raise what went wrong while libsolv loaded: an exception cannot travel through its callback."""
+        if self._failure:
+            raise self._failure
+
+    def _load(self, repodata: solv.XRepodata) -> bool:
+        repo = repodata.repo
+        filelists, cache, label = self._files[repo.id]
+        flags = solv.Repo.REPO_USE_LOADING | solv.Repo.REPO_EXTEND_SOLVABLES | solv.Repo.REPO_LOCALPOOL
+        if _add_solv(repo, cache, flags):
+            return True
+        stream = solv.xfopen(str(filelists))
+        if stream is None or not repo.add_rpmmd(stream, "FL", flags):
+            self._failure = ContentError(
+                f"{label}: {filelists.name} is corrupt", next_step="have the repository's metadata made again (createrepo_c)"
+            )
+            return False
+        stream.close()
+        _write_solv(repodata, cache)
+        return True
+
+
+def _add_solv(repo: solv.Repo, cache: Path, flags: int = 0) -> bool:
+    if not cache.exists():
+        return False
+    stream = solv.xfopen(str(cache))
+    if stream is None:
+        return False
+    try:
+        return bool(repo.add_solv(stream, flags))
+    finally:
+        stream.close()
+
+
+def _write_solv(data: solv.Repo | solv.XRepodata, cache: Path) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    partial = cache.with_name(f".{cache.name}.{os.getpid()}.{threading.get_ident()}")
+    stream = solv.xfopen(str(partial), "w")
+    if stream is None:
+        return
+    written = data.write(stream)
+    stream.close()
+    if written:
+        partial.replace(cache)
+    else:
+        partial.unlink(missing_ok=True)
+
+
+def add_installed(repo: solv.Repo, data: bytes) -> bool:
+    """Fill a libsolv repository from the bytes of a .solv file; False when they are none."""
+    # An anonymous file: the bytes come from a registry or a cache and need no name on disk.
+    handle = os.memfd_create("inventory")
+    try:
+        with os.fdopen(os.dup(handle), "wb") as sink:
+            sink.write(data)
+        os.lseek(handle, 0, os.SEEK_SET)
+        stream = solv.xfopen_fd("inventory.solv", handle, "r")
+        try:
+            return bool(repo.add_solv(stream, 0))
+        finally:
+            stream.close()
+    finally:
+        os.close(handle)
+
+
+def nevra_of(solvable: solv.XSolvable) -> Nevra:
+    """Name, epoch, version, release, architecture of a libsolv package."""
+    epoch, colon, rest = solvable.evr.partition(":")
+    if not colon:
+        epoch, rest = "0", epoch
+    version, _, release = rest.rpartition("-")
+    return Nevra(solvable.name, int(epoch), version or release, release if version else "", solvable.arch)
