@@ -1,1 +1,11 @@
+"""Layers as files: unpack them, stack them, and write a new one from what was changed.
 
+This room must never decide what goes into an image.
+"""
+
+from topcoat.layers.lower import LowerView
+from topcoat.layers.result import BuiltImage
+from topcoat.layers.store import LayerStore, Workspace
+from topcoat.layers.writer import Layer, write_layer
+
+__all__ = ["BuiltImage", "Layer", "LayerStore", "LowerView", "Workspace", "write_layer"]

@@ -1,1 +1,10 @@
+"""The yum layer: a package transaction on an image from the host, and the one layer that comes out of it.
 
+This room must never decide what to update: the plan did, and it is a promise.
+"""
+
+from topcoat.updater.system_python import SystemPython
+from topcoat.updater.transaction import Options, Outcome, Transactions, Wanted
+from topcoat.updater.updater import LABEL_UPDATE_BASE, Updater
+
+__all__ = ["LABEL_UPDATE_BASE", "Options", "Outcome", "SystemPython", "Transactions", "Updater", "Wanted"]

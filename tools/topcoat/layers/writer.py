@@ -1,0 +1,281 @@
+"""Write one layer from an overlay's upper directory: the same content gives the same bytes, on any day and any machine.
+
+This module must never store a time of the day, a log, a cache, or a file that the layers below already show unchanged.
+"""
+
+# Thousands of calls a layer on paths that are plain strings:
+# ruff: noqa: PTH115, PTH208
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import InfrastructureError
+from topcoat.layers import junk, marks
+from topcoat.layers.archive import Archive
+from topcoat.layers.lower import Entry, LowerView
+
+LAYER_MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+GZIP_LEVEL = 6
+_CHUNK = 1 << 18
+_NANO = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer archive on disk."""
+
+    path: Path
+    digest: str
+    diff_id: str
+    size: int
+    """Compressed bytes."""
+    entries: int
+    """Members of the archive; 0 means that nothing changed."""
+    media_type: str = LAYER_MEDIA_TYPE
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One entry of the upper directory that may become a member."""
+
+    path: str
+    status: os.stat_result
+    below: Entry | None
+    """What the lower directories show there; None also below a directory that hides them."""
+    news: bool
+    """Whether it differs from that."""
+
+
+def write_layer(
+    upper: Path,
+    lower: Sequence[Path],
+    destination: Path,
+    *,
+    epoch: int,
+    drop: Callable[[str, int, int], bool] = junk.is_junk,
+    level: int = GZIP_LEVEL,
+) -> Layer:
+    """Write what an upper directory changes over its lower ones as an OCI layer (tar, PAX, gzip).
+
+    Members are sorted; a directory comes before what it holds. A file keeps its own time unless that is later than ``epoch`` (then the file was
+    made by this run, and gets ``epoch``); a directory that exists below keeps the time it has there. Entries that the lower directories already
+    show the same are left out. Parents of each member are always present with their right owner and mode, because unpackers invent missing ones.
+
+    :param upper: overlayfs' upper directory; nobody may write to it meanwhile.
+    :param lower: directories of the layers below, topmost first.
+    :param destination: file to write; replaced when it exists.
+    :param epoch: seconds since 1970; nothing in the archive is later.
+    :param drop: (path, mode, size) -> whether the entry stays out.
+    :param level: gzip level; part of the result's digest.
+    :raises InfrastructureError: cannot read or write.
+    """
+    view = LowerView(lower)
+    try:
+        items = list(_kept(upper, view, epoch, drop))
+        with destination.open("wb") as out:
+            archive = Archive(out, level)
+            written = _members(upper, items, view, epoch, archive)
+            archive.close()
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write a layer: {error}", retriable=False, next_step="free disk space or use another work folder"
+        ) from error
+    return Layer(destination, archive.digest, archive.diff_id, archive.size, written)
+
+
+def _kept(upper: Path, view: LowerView, epoch: int, drop: Callable[[str, int, int], bool]) -> Iterator[_Item]:
+    """What must be in the layer, parents first, sorted by path."""
+    waiting: list[_Item] = []  # directories that nothing below them needs yet
+    for item in _walk(os.fspath(upper), "", view, epoch, drop):
+        while waiting and not _contains(waiting[-1].path, item.path):
+            waiting.pop()
+        if item.news:
+            yield from waiting
+            waiting.clear()
+            yield item
+        elif stat.S_ISDIR(item.status.st_mode):
+            waiting.append(item)
+
+
+def _contains(directory: str, path: str) -> bool:
+    return not directory or path.startswith(directory + "/")
+
+
+def _walk(root: str, path: str, view: LowerView | None, epoch: int, drop: Callable[[str, int, int], bool]) -> Iterator[_Item]:
+    """The directory and everything below it. ``view`` is None where an opaque directory above hides the lower ones."""
+    place = f"{root}/{path}" if path else root
+    if not path:
+        yield _item(root, "", os.lstat(root), view, epoch)
+    inner = None if marks.is_opaque(place) else view
+    for name in sorted(os.listdir(place)):
+        child = f"{path}/{name}" if path else name
+        status = os.lstat(f"{root}/{child}")
+        if not marks.is_whiteout(status) and drop(child, status.st_mode, status.st_size):
+            continue
+        yield _item(root, child, status, inner, epoch)
+        if stat.S_ISDIR(status.st_mode):
+            yield from _walk(root, child, inner, epoch, drop)
+
+
+def _item(root: str, path: str, status: os.stat_result, view: LowerView | None, epoch: int) -> _Item:
+    below = view.entry(path) if view is not None else None
+    return _Item(path, status, below, _is_news(f"{root}/{path}" if path else root, status, below, epoch))
+
+
+def _is_news(place: str, here: os.stat_result, below: Entry | None, epoch: int) -> bool:
+    """Whether an entry differs from what the lower directories show."""
+    if marks.is_whiteout(here):
+        return below is not None
+    if below is None:
+        return True
+    there = below.status
+    if (here.st_mode, here.st_uid, here.st_gid) != (there.st_mode, there.st_uid, there.st_gid):
+        return True
+    if _attributes(place) != _attributes(below.path):
+        return True
+    if stat.S_ISDIR(here.st_mode):
+        return marks.is_opaque(place)
+    # A time after the epoch is this run's, and says nothing; an older one came out of a package, whose database entry names it.
+    if here.st_mtime_ns != there.st_mtime_ns and here.st_mtime_ns <= epoch * _NANO:
+        return True
+    if stat.S_ISLNK(here.st_mode):
+        return os.readlink(place) != os.readlink(below.path)
+    if stat.S_ISREG(here.st_mode):
+        return here.st_nlink > 1 or here.st_size != there.st_size or not _same_content(place, below.path)
+    return here.st_rdev != there.st_rdev
+
+
+def _members(upper: Path, items: Sequence[_Item], view: LowerView, epoch: int, archive: Archive) -> int:
+    first_of: dict[tuple[int, int], str] = {}
+    written = 0
+    for item in items:
+        if not item.path:
+            if item.news:  # the root directory itself is a member only where its owner or mode changed
+                archive.add(*_describe(os.fspath(upper), item, epoch))
+                written += 1
+            continue
+        status = item.status
+        if marks.is_whiteout(status):
+            head, _, name = item.path.rpartition("/")
+            archive.add(_plain(f"{head}/{marks.WHITEOUT_PREFIX}{name}" if head else f"{marks.WHITEOUT_PREFIX}{name}"), {})
+            written += 1
+            continue
+        place = f"{upper}/{item.path}"
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            first = first_of.setdefault((status.st_dev, status.st_ino), item.path)
+            if first != item.path:
+                archive.add(_link(item.path, first), {})
+                written += 1
+                continue
+        info, records = _describe(place, item, epoch)
+        if stat.S_ISREG(status.st_mode):
+            archive.add_file(info, records, place)
+        else:
+            archive.add(info, records)
+        written += 1
+        if marks.is_opaque(place) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
+            archive.add(_plain(f"{item.path}/{marks.OPAQUE_NAME}"), {})
+            written += 1
+        if item.path in junk.RPM_DATABASES:
+            written += _hide_side_files(item.path, view, upper, archive)
+    return written
+
+
+def _hide_side_files(directory: str, view: LowerView, upper: Path, archive: Archive) -> int:
+    """A write-ahead log of an older state, left in a layer below, would be replayed into the new database: hide it."""
+    if not os.path.lexists(f"{upper}/{directory}/rpmdb.sqlite"):
+        return 0
+    hidden = 0
+    for name in sorted(junk.DATABASE_SIDE_FILES):
+        if view.entry(f"{directory}/{name}") is None or _is_whiteout_at(f"{upper}/{directory}/{name}"):
+            continue
+        archive.add(_plain(f"{directory}/{marks.WHITEOUT_PREFIX}{name}"), {})
+        hidden += 1
+    return hidden
+
+
+def _is_whiteout_at(place: str) -> bool:
+    try:
+        return marks.is_whiteout(os.lstat(place))
+    except FileNotFoundError:
+        return False
+
+
+def _plain(name: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.mode = 0
+    return info
+
+
+def _link(name: str, target: str) -> tarfile.TarInfo:
+    info = _plain(name)
+    info.type = tarfile.LNKTYPE
+    info.linkname = target
+    return info
+
+
+def _describe(place: str, item: _Item, epoch: int) -> tuple[tarfile.TarInfo, dict[str, bytes]]:
+    """The header of one member, and its PAX records."""
+    status = item.status
+    info = tarfile.TarInfo(item.path or ".")
+    info.mode = stat.S_IMODE(status.st_mode)
+    info.uid, info.gid = status.st_uid, status.st_gid
+    if stat.S_ISDIR(status.st_mode):
+        info.type = tarfile.DIRTYPE
+        info.name += "/"
+    elif stat.S_ISLNK(status.st_mode):
+        info.type = tarfile.SYMTYPE
+        info.linkname = os.readlink(place)
+    elif stat.S_ISFIFO(status.st_mode):
+        info.type = tarfile.FIFOTYPE
+    elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        info.type = tarfile.CHRTYPE if stat.S_ISCHR(status.st_mode) else tarfile.BLKTYPE
+        info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    else:
+        info.size = status.st_size
+    records = {marks.XATTR_RECORD + name: value for name, value in _attributes(place)}
+    nanoseconds = _time_of(item, epoch)
+    info.mtime, fraction = divmod(nanoseconds, _NANO)
+    if fraction or info.mtime < 0:
+        records["mtime"] = f"{info.mtime}.{fraction:09d}".rstrip("0").encode() if info.mtime >= 0 else b"0"
+        info.mtime = max(info.mtime, 0)
+    return info, records
+
+
+def _time_of(item: _Item, epoch: int) -> int:
+    own = item.status.st_mtime_ns
+    if stat.S_ISDIR(item.status.st_mode) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
+        own = item.below.status.st_mtime_ns
+    return min(own, epoch * _NANO)
+
+
+def _attributes(place: str) -> tuple[tuple[str, bytes], ...]:
+    """Extended attributes worth keeping, sorted. The host's security labels are not the image's."""
+    try:
+        names = os.listxattr(place, follow_symlinks=False)
+    except OSError:
+        return ()
+    found = []
+    for name in sorted(names):
+        if marks.steers_overlay(name) or name == "security.selinux":
+            continue
+        with contextlib.suppress(OSError):
+            found.append((name, os.getxattr(place, name, follow_symlinks=False)))
+    return tuple(found)
+
+
+def _same_content(one: str, other: str) -> bool:
+    with open(one, "rb") as left, open(other, "rb") as right:
+        while True:
+            chunk = left.read(_CHUNK)
+            if chunk != right.read(_CHUNK):
+                return False
+            if not chunk:
+                return True

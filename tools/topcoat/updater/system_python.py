@@ -1,0 +1,195 @@
+"""The system's own Python, which has dnf's and rpm's bindings, and one long-lived worker process under it.
+
+This module must never import dnf or rpm, and never wait for a worker without a time limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError
+from topcoat.layers import mounts
+from topcoat.process import Processes, run
+
+CANDIDATES = (Path("/usr/bin/python3"), Path("/usr/libexec/platform-python"))
+WORKER = Path(__file__).with_name("worker.py")
+_START_SECONDS = 60.0
+# Mounts, processes, network: all that a transaction starts ends with its worker, however that ends.
+_NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
+
+
+class SystemPython:
+    """Finds the interpreter that can do package transactions on this machine."""
+
+    def __init__(self, candidates: Sequence[Path] = CANDIDATES) -> None:
+        self._candidates = tuple(candidates)
+
+    def find(self) -> Path:
+        """Path of the first interpreter that has the bindings.
+
+        :raises InfrastructureError: none has.
+        """
+        for path in self._candidates:
+            if path.exists() and run([path, "-I", "-c", "import dnf, rpm"], timeout=_START_SECONDS, check=False).code == 0:
+                return path
+        looked = ", ".join(str(path) for path in self._candidates)
+        raise InfrastructureError(
+            f"no Python with dnf's and rpm's bindings (looked at {looked})",
+            retriable=False,
+            next_step="install python3-dnf and python3-rpm (bindep.txt)",
+        )
+
+
+class Worker:
+    """One worker process, started on first use. One request at a time; a worker that does not answer in time is ended and started anew."""
+
+    def __init__(self, python: Path, *, processes: Processes | None = None) -> None:
+        self._python = python
+        self._processes = processes
+        self._child: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+        self._last: deque[str] = deque(maxlen=20)
+
+    def ask(self, request: dict[str, object], *, timeout: float, image: str | None = None) -> dict[str, object]:
+        """Send a request and wait for its answer.
+
+        :param timeout: seconds; then the worker and everything it started is ended, and its mounts are gone.
+        :raises ContentError: the request cannot be carried out (``kind`` content, promise, scriptlet).
+        :raises InfrastructureError: time is up, the worker died, or the machine failed.
+        """
+        log = str(request["log"]) if request.get("log") else None
+        child = self._running()
+        try:
+            assert child.stdin is not None
+            child.stdin.write(json.dumps(request).encode() + b"\n")
+            child.stdin.flush()
+            answer = json.loads(self._line(child, time.monotonic() + timeout))
+        except TimeoutError:
+            self.stop()
+            raise InfrastructureError(
+                f"the package transaction took longer than {timeout:.0f} s and was ended",
+                image=image,
+                log=log,
+                next_step="look at the log's last scriptlet",
+            ) from None
+        except (BrokenPipeError, EOFError, ValueError):
+            code = self.stop()
+            raise InfrastructureError(
+                f"the transaction worker ended (code {code}): {self._tail()}",
+                image=image,
+                log=log,
+                next_step="run again; if it stays, look at the log",
+            ) from None
+        except BaseException:
+            self.stop()  # an answer that nobody reads would be taken for the next one
+            raise
+        if answer["ok"]:
+            return answer
+        raise _error(answer, image, log)
+
+    def stop(self) -> int | None:
+        """End the process; returns its exit code, None when there was none."""
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()  # type: ignore[union-attr]
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        code = child.wait()
+        child.stdout.close()  # type: ignore[union-attr]
+        if self._processes:
+            self._processes.discard(child.pid)
+        return code
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is not None and self._child.poll() is None:
+            return self._child
+        self.stop()
+        self._buffer = b""
+        self._last.clear()
+        try:
+            child = subprocess.Popen(
+                [*_NAMESPACES, os.fspath(self._python), "-I", os.fspath(WORKER), mounts.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # HOME must hold no .rpmmacros of the caller: they would enter the images.
+                env={"HOME": "/nonexistent", "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise InfrastructureError("unshare is not installed", retriable=False, next_step="install util-linux") from error
+        self._child = child
+        if self._processes:
+            self._processes.add(child.pid)
+        threading.Thread(target=self._drain, args=(child,), daemon=True).start()
+        try:
+            hello = json.loads(self._line(child, time.monotonic() + _START_SECONDS))
+        except (EOFError, TimeoutError, ValueError):
+            self.stop()
+            raise InfrastructureError(
+                f"the transaction worker did not start: {self._tail()}", retriable=False, next_step="run as root, on a node that may make namespaces"
+            ) from None
+        if not hello.get("ok"):
+            raise InfrastructureError(f"the transaction worker did not start: {hello}", retriable=False)
+        return child
+
+    def _drain(self, child: subprocess.Popen[bytes]) -> None:
+        assert child.stderr is not None
+        with child.stderr as stream:
+            for line in stream:
+                self._last.append(line.decode("utf-8", "replace").rstrip())
+
+    def _tail(self) -> str:
+        return "; ".join(self._last)[-1000:] or "no output"
+
+    def _line(self, child: subprocess.Popen[bytes], deadline: float) -> bytes:
+        """The next line of the answers.
+
+        :raises TimeoutError: :raises EOFError:
+        """
+        assert child.stdout is not None
+        handle = child.stdout.fileno()
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([handle], [], [], left)[0]:
+                raise TimeoutError
+            data = os.read(handle, 1 << 16)
+            if not data:
+                raise EOFError
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+
+def _error(answer: dict[str, object], image: str | None, log: str | None) -> TopcoatError:
+    what = str(answer["what"])
+    kind = answer["kind"]
+    if kind == "promise":
+        return ContentError(
+            f"the plan is a promise, and dnf would break it: {what}",
+            image=image,
+            log=log,
+            next_step="plan again; if it stays, the planner and dnf disagree: report it with both lists",
+        )
+    if kind == "scriptlet":
+        return ContentError(
+            f"package transaction: {what}", image=image, log=log, next_step="read the scriptlet's output in the log, correct the package"
+        )
+    if kind == "content":
+        return ContentError(
+            f"package transaction: {what}", image=image, log=log, next_step="correct the packages or the repositories; a recheck does not help"
+        )
+    retriable = answer.get("errno") not in (1, 13, 28, 122)  # EPERM, EACCES, ENOSPC, EDQUOT
+    return InfrastructureError(f"package transaction: {what}", image=image, log=log, retriable=retriable, next_step="run again; look at the log")

@@ -1,0 +1,216 @@
+"""Transactions on image roots, by a few long-lived workers that share one frozen view of the repositories.
+
+This module must never let a worker read a repository that is not frozen, and never hand on an upper directory of a failed transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from topcoat.errors import ContentError
+from topcoat.layers import Workspace
+from topcoat.model import Nevra, PackageChange
+from topcoat.process import Processes
+from topcoat.rpm.difference import pair
+from topcoat.rpm.repositories import Snapshot
+from topcoat.updater.system_python import SystemPython, Worker
+
+TIMEOUT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What dnf is asked for."""
+
+    upgrade: tuple[str, ...] = ()
+    """Names to bring to the best version that the repositories allow."""
+    install: tuple[tuple[Nevra, str | None], ...] = ()
+    """(package, repository id or None) to have at exactly this version, also when that is a downgrade."""
+    reinstall: tuple[tuple[Nevra, str | None], ...] = ()
+    """Packages that are installed at this version already, but as another build."""
+    names: tuple[str, ...] = ()
+    """Names to install (builds)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a site may decide about transactions."""
+
+    arch: str = "x86_64"
+    release: str = ""
+    nodocs: bool = True
+    weak_dependencies: bool = False
+    gpgcheck: bool = False
+    gpgkeys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(repository id, key URLs)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a transaction did."""
+
+    changes: tuple[PackageChange, ...]
+    """The package database after, against before."""
+    newest: int
+    """Latest build or file time among the new packages, seconds since 1970; 0 when there are none."""
+    times: dict[str, float] = field(default_factory=dict)
+    """Seconds by step."""
+
+
+class Transactions:
+    """A pool of workers, one request each at a time. Close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        cache: Path,
+        *,
+        options: Options | None = None,
+        workers: int = 2,
+        python: SystemPython | None = None,
+        processes: Processes | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """:param cache: folder for dnf's own form of the frozen metadata; may be kept between runs.
+
+        :param timeout: seconds for one transaction.
+        """
+        self._snapshot = snapshot
+        self._options = options or Options()
+        self._timeout = timeout
+        found = (python or SystemPython()).find()
+        self._workers = [(number, Worker(found, processes=processes)) for number in range(workers)]
+        self._free: queue.LifoQueue[tuple[int, Worker]] = queue.LifoQueue()
+        for worker in reversed(self._workers):
+            self._free.put(worker)
+        self._cache = cache
+
+    def run(
+        self,
+        space: Workspace,
+        wanted: Wanted,
+        *,
+        epoch: int,
+        expect: Sequence[PackageChange] | None = None,
+        image: str | None = None,
+        log: Path | None = None,
+    ) -> Outcome:
+        """Carry out one transaction on an overlay in ``space``; afterwards ``space.upper`` holds what it changed, and nothing is mounted.
+
+        :param epoch: time that the package database takes for "now".
+        :param expect: what may change, no more and no less; None allows anything (builds).
+        :raises ContentError: unsatisfiable, a scriptlet failed, or the transaction is not the expected one (then nothing was run).
+        :raises InfrastructureError: a package cannot be fetched, time is up, the machine failed.
+        """
+        if expect is not None:
+            self.fetch((change.new, change.repository) for change in expect if change.new)
+        number, worker = self._free.get()
+        try:
+            answer = worker.ask(self._request(space, wanted, epoch, expect, log, number), timeout=self._timeout, image=image)
+        finally:
+            self._free.put((number, worker))
+        changes = _difference(answer["before"], answer["after"])  # type: ignore[arg-type]
+        if expect is not None:
+            _check(changes, expect, image, log)
+            changes = tuple(sorted(expect, key=lambda change: (change.name, change.key)))  # the same, with the repositories they are from
+        return Outcome(changes, int(answer["newest"]), dict(answer["times"]))  # type: ignore[call-overload]
+
+    def fetch(self, packages: Iterable[tuple[Nevra, str | None]]) -> None:
+        """Have packages of the frozen view on disk, verified: workers have no network."""
+        for nevra, repository in packages:
+            for frozen in self._snapshot.repositories:
+                if repository and frozen.id != repository:
+                    continue
+                for package in self._snapshot.packages(frozen.id):
+                    if package.nevra == nevra:
+                        self._snapshot.fetch(frozen.id, package.href)
+
+    def close(self) -> None:
+        """End the workers."""
+        for _, worker in self._workers:
+            worker.stop()
+
+    def __enter__(self) -> Transactions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _request(
+        self, space: Workspace, wanted: Wanted, epoch: int, expect: Sequence[PackageChange] | None, log: Path | None, number: int
+    ) -> dict[str, object]:
+        options = self._options
+        keys = dict(options.gpgkeys)
+        return {
+            "op": "transact",
+            "lower": [os.fspath(path) for path in space.lower],
+            "work": os.fspath(space.directory),
+            "cache": os.fspath(self._cache / f"worker-{number}"),
+            "repositories": [
+                {
+                    "id": frozen.id,
+                    "url": frozen.directory.resolve().as_uri(),
+                    "priority": frozen.repository.priority,
+                    "include": list(frozen.repository.includepkgs),
+                    "exclude": list(frozen.repository.excludepkgs),
+                    "module_hotfixes": frozen.repository.module_hotfixes,
+                    "gated": frozen.repository.gated,
+                    "gpgkey": list(keys.get(frozen.id, ())),
+                }
+                for frozen in self._snapshot.repositories
+            ],
+            "upgrade": list(wanted.upgrade),
+            "install": _exactly(wanted.install),
+            "reinstall": _exactly(wanted.reinstall),
+            "names": list(wanted.names),
+            "expect": None if expect is None else _expected(expect),
+            "epoch": epoch,
+            "log": os.fspath(log.resolve()) if log else None,
+            "options": {
+                "arch": options.arch,
+                "release": options.release,
+                "nodocs": options.nodocs,
+                "weak_dependencies": options.weak_dependencies,
+                "gpgcheck": options.gpgcheck,
+            },
+        }
+
+
+def _exactly(packages: Iterable[tuple[Nevra, str | None]]) -> list[dict[str, str | None]]:
+    return [{"nevra": str(nevra), "repository": repository} for nevra, repository in packages]
+
+
+def _expected(changes: Sequence[PackageChange]) -> dict[str, list[str]]:
+    return {
+        "install": sorted(_text(change.new) for change in changes if change.new),
+        "remove": sorted(_text(change.old) for change in changes if change.old),
+    }
+
+
+def _text(nevra: Nevra) -> str:
+    return f"{nevra.name}-{nevra.full_evr}.{nevra.arch}"
+
+
+def _difference(before: list[list], after: list[list]) -> tuple[PackageChange, ...]:
+    """What changed in the package database; a package that was replaced by another build of the same version counts on both sides."""
+    old = {(text, built) for text, built in before}
+    new = {(text, built) for text, built in after}
+    return pair((Nevra.parse(text) for text, _ in old - new), (Nevra.parse(text) for text, _ in new - old))
+
+
+def _check(changes: Sequence[PackageChange], expect: Sequence[PackageChange], image: str | None, log: Path | None) -> None:
+    """The plan is a promise: what the package database shows afterwards must be what the plan named."""
+    planned, done = ({change.key: change for change in side} for side in (expect, changes))
+    problems = [f"changed but not planned: {done[key]}" for key in sorted(done.keys() - planned.keys())]
+    problems += [f"planned but not changed: {planned[key]}" for key in sorted(planned.keys() - done.keys())]
+    if problems:
+        raise ContentError(
+            f"the plan is a promise, and the transaction broke it: {'; '.join(problems)}",
+            image=image,
+            log=os.fspath(log) if log else None,
+            next_step="do not publish this image; report it with the log and the plan",
+        )

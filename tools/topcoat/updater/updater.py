@@ -1,0 +1,126 @@
+"""Puts the one update layer on an image.
+
+This module must never put an update layer on another one, and never publish.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+
+from topcoat.layers import BuiltImage, Layer, LayerStore
+from topcoat.layers.store import BlobSource
+from topcoat.model import Digest, PackageChange, PlannedImage
+from topcoat.registry.oci import Descriptor, Image, append_layer
+from topcoat.rpm import inventory
+from topcoat.rpm.solver import UpdateRequest
+from topcoat.updater.transaction import Transactions, Wanted
+
+LABEL_UPDATE_BASE = "io.topcoat.update-base"
+"""Label of an updated image: digest of the manifest below its update layer."""
+METHOD = "transaction"
+_COMMENT_LIMIT = 400
+
+
+class Updater:
+    """Makes update layers with package transactions from the host. Safe for several threads."""
+
+    def __init__(self, store: LayerStore, transactions: Transactions) -> None:
+        self._store = store
+        self._transactions = transactions
+
+    def update(
+        self,
+        planned: PlannedImage,
+        base: Image,
+        *,
+        base_digest: Digest,
+        client: BlobSource,
+        repository: str,
+        request: UpdateRequest | None = None,
+        log: Path | None = None,
+    ) -> BuiltImage:
+        """Make the update layer of one planned image.
+
+        Entrypoint, user, workdir, environment and labels stay as they are; one label is added. Nothing in the result depends on the day.
+
+        :param base: the image that the layer goes on (the reference, or what is below the reference's own update layer).
+        :param base_digest: digest of its manifest.
+        :param client: where its layers come from, in ``repository``.
+        :param request: what the planner asked its solver, to be asked of dnf again; None asks for the plan's own packages.
+        :raises ContentError: dnf would do, or rpm did, something else than the plan says; a scriptlet failed; unsatisfiable.
+        :raises InfrastructureError: registry, repository, disk, timeout.
+        """
+        stages = []
+        start = time.time()
+        lower = self._store.ensure(client, repository, base)
+        start = _stage(stages, "pull", start)
+        epoch = created(base)
+        with self._store.workspace(lower) as space:
+            outcome = self._transactions.run(space, _wanted(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log)
+            start = _stage(stages, "transaction", start)
+            if not outcome.changes:
+                return BuiltImage(base, None, None, (), METHOD, tuple(stages))
+            epoch = max(epoch, outcome.newest)
+            layer = self._store.write_layer(space, epoch=epoch)
+            start = _stage(stages, "layer", start)
+            found = inventory.from_root(space.upper)
+            _stage(stages, "inventory", start)
+        return BuiltImage(_compose(base, base_digest, layer, epoch, outcome.changes), layer, found, outcome.changes, METHOD, tuple(stages))
+
+
+def _stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:
+    end = time.time()
+    stages.append((name, start, end))
+    return end
+
+
+def _wanted(planned: PlannedImage, request: UpdateRequest | None) -> Wanted:
+    origin = {change.new: change.repository for change in planned.changes if change.new}
+    if request is None:
+        return Wanted(
+            install=tuple((change.new, change.repository) for change in planned.changes if change.new and change.new != change.old),
+            reinstall=tuple((change.new, change.repository) for change in planned.changes if change.new and change.new == change.old),
+        )
+    return Wanted(
+        upgrade=request.upgrade,
+        install=tuple((nevra, origin.get(nevra)) for nevra in request.install),
+        reinstall=tuple((nevra, origin.get(nevra)) for nevra in request.reinstall),
+    )
+
+
+def _compose(base: Image, base_digest: Digest, layer: Layer, epoch: int, changes: tuple[PackageChange, ...]) -> Image:
+    text = ", ".join(str(change) for change in changes)
+    return append_layer(
+        base,
+        Descriptor(layer.media_type, layer.digest, layer.size),
+        layer.diff_id,
+        created_by="topcoat update",
+        comment=text if len(text) <= _COMMENT_LIMIT else f"{text[:_COMMENT_LIMIT]} ... ({len(changes)} packages)",
+        created=timestamp(epoch),
+        labels={LABEL_UPDATE_BASE: base_digest},
+    )
+
+
+def created(image: Image) -> int:
+    """Seconds since 1970 of an image's creation; 0 when it does not say (image-spec, config.md, ``created``: RFC 3339)."""
+    text = str(image.config.get("created") or "")
+    try:
+        head, _, fraction = text.rstrip("Zz").partition(".")
+        moment = datetime.datetime.fromisoformat(head if not fraction else head + _zone(fraction))
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return max(0, int(moment.timestamp()))
+
+
+def _zone(fraction: str) -> str:
+    """The offset that follows a fraction of a second, if any."""
+    return fraction.lstrip("0123456789")
+
+
+def timestamp(seconds: int) -> str:
+    """RFC 3339 in UTC, whole seconds."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
