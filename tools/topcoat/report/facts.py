@@ -98,19 +98,20 @@ def item_label(item: Mapping[str, object]) -> str:
 
 
 def critical_path(receipt: Receipt) -> list[str]:
-    """The chain of parents that ends in the image that finished last: what decided how long the run took, root first.
+    """The chain of parents with the most measured work, root first: with any number of workers the run takes at least that long.
 
-    Only images that did something (they have times) are part of it; ties go to the later name, so that the answer is always the same.
+    Empty when nothing took time; ties go to the earlier name, so that the answer is always the same.
     """
-    images = {image.name: image for image in receipt.images if image.started is not None and image.finished is not None}
-    if not images:
-        return []
-    current = max(images.values(), key=lambda image: (image.finished, image.name))
-    path = [current.name]
-    while current.parent in images and current.parent not in path:
-        current = images[current.parent]
-        path.append(current.name)
-    return list(reversed(path))
+    images = {image.name: image for image in receipt.images}
+
+    def chain(name: str) -> list[str]:
+        path = [name]
+        while (parent := images[path[-1]].parent) in images and parent not in path:
+            path.append(parent)  # type: ignore[arg-type]
+        return path[::-1]
+
+    chains = [chain(image.name) for image in receipt.images if image.stages]
+    return min(chains, key=lambda path: (-sum(seconds(images[name]) for name in path), path), default=[])
 
 
 def stands_on(receipt: Receipt, name: str) -> list[str]:
@@ -198,18 +199,22 @@ def why(receipt: Receipt) -> str:
         if image.action != "reuse":
             reasons[image.reason] = reasons.get(image.reason, 0) + 1
     words = {
-        "rpm-gated": "take packages of the changes under test",
-        "rpm-upgrade": "have newer packages in the repositories",
-        "new-image": "have no reference image yet",
-        "recipe-changed": "changed their recipe",
-        "file-changed": "copy a file that changed",
-        "parent-recipe-changed": "stand on a parent whose recipe changed",
-        "full-rebuild": "are rebuilt because a full rebuild was asked for",
+        "rpm-gated": ("takes", "take", "packages of the changes under test"),
+        "rpm-upgrade": ("has", "have", "newer packages in the repositories"),
+        "new-image": ("has", "have", "no reference image yet"),
+        "recipe-changed": ("has", "have", "a changed recipe"),
+        "file-changed": ("copies", "copy", "a file that changed"),
+        "parent-recipe-changed": ("stands", "stand", "on a parent whose recipe changed"),
+        "full-rebuild": ("is", "are", "part of the full rebuild that was asked for"),
     }
-    parts = [f"{count} {words.get(reason, reason)}" for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))]
+    parts = []
+    for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+        one, many, rest = words.get(reason, ("is", "are", reason))
+        about = f" ({', '.join(projects)})" if projects and reason == "rpm-gated" else ""
+        subject = plural(count, "image") if not parts else str(count)
+        parts.append(f"{subject} {one if count == 1 else many} {rest}{about}")
     if not parts:
         return "No recipe and no package of any image changed."
-    about = f" ({', '.join(projects)})" if projects and "rpm-gated" in reasons else ""
     reused = len(groups.get("reused", ()))
-    tail = f"; {reused} hold nothing that changed" if reused else ""
-    return "Of the images, " + ", ".join(parts) + about + tail + "."
+    tail = f"; {reused} hold{'s' if reused == 1 else ''} nothing that changed" if reused else ""
+    return ", ".join(parts) + tail + "."

@@ -1,0 +1,150 @@
+"""The reviewer's page: one self-contained HTML file a run, readable without JavaScript, made to lie on a log server.
+
+This module must never load anything from outside the file, and never put text into it unescaped: package names, messages and logs come from the
+changes under test. A content security policy in the page forbids scripts and requests all the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from topcoat import __version__
+from topcoat.model import ImageResult, Receipt
+from topcoat.report import drawing, facts
+from topcoat.report.console import MARKS, clean
+from topcoat.report.document import write_atomically
+
+TAIL_LINES = 40
+_TAIL_BYTES = 64 * 1024
+
+
+def log_tails(receipt: Receipt, directory: Path, lines: int = TAIL_LINES) -> dict[str, str]:
+    """Last lines of the log of each image that failed.
+
+    :param directory: where the receipt lies; a log outside of it is not read (a receipt may come from elsewhere).
+    """
+    tails: dict[str, str] = {}
+    root = directory.resolve()
+    for image in receipt.images:
+        if image.status != "failed" or not image.log:
+            continue
+        try:
+            path = (root / image.log).resolve()
+            if not path.is_relative_to(root) or not path.is_file():
+                continue
+            with path.open("rb") as stream:
+                stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+                text = stream.read(_TAIL_BYTES).decode("utf-8", "replace")
+        except (OSError, ValueError):
+            continue
+        tails[image.name] = "\n".join(clean(line) for line in text.splitlines()[-lines:])
+    return tails
+
+
+def safe_url(value: object) -> str:
+    """The value when it is an http(s) URL without blanks or control characters, else an empty string: nothing else becomes a link."""
+    text = str(value or "")
+    ordinary = text == clean(text) and not any(character.isspace() for character in text)
+    return text if ordinary and text.lower().startswith(("https://", "http://")) else ""
+
+
+def _log_link(path: str | None) -> str:
+    """A relative link to a log, or an empty string where the path would lead elsewhere."""
+    if not path or ":" in path or path.startswith(("/", "\\")) or ".." in Path(path).parts or path != clean(path):
+        return ""
+    return path
+
+
+def _tree(receipt: Receipt) -> list[dict[str, object]]:
+    """Images as nested nodes, roots first; an image whose parent is not in the receipt (or that closes a circle) is a root."""
+    nodes: dict[str, dict[str, object]] = {image.name: {"image": image, "children": []} for image in receipt.images}
+    roots = []
+    for image in receipt.images:
+        seen = {image.name}
+        parent = image.parent
+        while parent in nodes and parent not in seen:
+            seen.add(parent)
+            parent = nodes[parent]["image"].parent  # type: ignore[attr-defined]
+        circle = parent is not None and parent in seen
+        if image.parent in nodes and not circle:
+            nodes[image.parent]["children"].append(nodes[image.name])  # type: ignore[attr-defined]
+        else:
+            roots.append(nodes[image.name])
+    return roots
+
+
+def _storage_bars(receipt: Receipt) -> Markup:
+    held = facts.storage(receipt)
+    if not held.total:
+        return Markup("")
+    shared = f"{100 * (1 - held.unique / held.total):.0f} % shared"
+    return drawing.bars(
+        [
+            ("every image counted alone", held.total, "all", ""),
+            ("what the registry stores", held.unique, "unique", shared),
+            ("new in this run", held.new, "new", ""),
+            ("sent over the wire", sum(image.bytes_pushed for image in receipt.images), "sent", ""),
+        ]
+    )
+
+
+def _moment(seconds_since_epoch: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds_since_epoch))
+
+
+def _delta(image: ImageResult) -> str:
+    delta = facts.size_delta(image)
+    if delta is None:
+        return "new" if image.layers and image.reference_size is None else ""
+    return "" if delta == 0 else ("+" if delta > 0 else "") + facts.bytes_text(delta)
+
+
+def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original: str | None = "receipt.json") -> str:
+    """The page as text.
+
+    :param tails: image name → last lines of its log (``log_tails``).
+    :param original: relative link to the receipt beside the page; None: no link.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        clean=clean, bytes=facts.bytes_text, seconds=facts.time_text, link=safe_url, log_link=_log_link, moment=_moment, delta=_delta
+    )
+    package = resources.files(__package__)
+    groups = facts.by_outcome(receipt.images)
+    rows, left_out = drawing.timeline_rows(receipt)
+    return environment.from_string(package.joinpath("page.html").read_text("utf-8")).render(
+        receipt=receipt,
+        css=Markup(package.joinpath("page.css").read_text("utf-8")),
+        facts=facts,
+        groups=groups,
+        marks=MARKS,
+        tails=tails or {},
+        failed=groups.get("failed", []),
+        skipped=[image.name for image in groups.get("skipped", [])],
+        images=[image for group in groups.values() for image in group],
+        changes=facts.changes(receipt),
+        gated=facts.gated(receipt),
+        uncovered=[str(entry["package"]) for entry in facts.uncovered(receipt)],
+        tree=_tree(receipt),
+        timeline=drawing.timeline(receipt),
+        timeline_rows=len(rows),
+        timeline_left_out=left_out,
+        critical=facts.critical_path(receipt),
+        storage=_storage_bars(receipt),
+        held=facts.storage(receipt),
+        pushed=sum(image.bytes_pushed for image in receipt.images),
+        largest=sorted((image for image in receipt.images if image.layers), key=lambda image: (-facts.size(image), image.name))[:8],
+        original=original,
+        version=__version__,
+    )
+
+
+def save(receipt: Receipt, path: Path, *, original: str | None = "receipt.json") -> None:
+    """Write the page; logs of failed images are looked up beside it."""
+    write_atomically(path, render(receipt, tails=log_tails(receipt, path.parent), original=original))
