@@ -44,8 +44,8 @@ class InstalledPackage:
 class Inventory:
     """What one image has installed.
 
-    ``key`` is a sha256 over the packages and their build times: two images of one key get the same answer from the solver. ``rpmdb_path`` is the absolute path
-    of the database file inside the image. The two large parts are kept compressed and opened on first use.
+    ``key`` is a sha256 over the packages and their build times: two images of one key get the same answer from the solver. ``rpmdb_path`` is
+    the absolute path of the database file inside the image. The two large parts are kept compressed and opened on first use.
     """
 
     packages: tuple[InstalledPackage, ...]

@@ -20,6 +20,7 @@ from topcoat.errors import ContentError, InfrastructureError, TopcoatError, Usag
 from topcoat.model import Nevra, Repository
 from topcoat.rpm import repomd, solvfile
 from topcoat.rpm.evr import Order
+from topcoat.rpm.server import RepositoryServer
 from topcoat.rpm.transport import Checksum, FetchError, Transport, join, local_path, matches
 
 __all__ = ["FrozenRepository", "RepositoryPackage", "RepositoryServer", "Snapshot", "freeze"]

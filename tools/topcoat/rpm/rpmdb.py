@@ -5,7 +5,6 @@ This module must never open a database in place: SQLite would write beside it.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,7 +88,7 @@ def resolve(root: Path, folder: str) -> str | None:
             links += 1
             if links > _MOST_LINKS:
                 return None
-            target = os.readlink(path)
+            target = str(path.readlink())
             if target.startswith("/"):
                 done = []
             pending = [*PurePosixPath(target).parts, *pending]

@@ -171,7 +171,7 @@ class UpdateSolver:
                 if not self._by_name.get(name) and not (inventory and any(package.nevra.name == name for package in inventory.packages)):
                     raise ContentError(
                         f"no repository has a package {name!r}",
-                        next_step=f"correct the name, or add its repository (the repo set has: {', '.join(f.id for f in self._snapshot.repositories)})",
+                        next_step=f"correct the name, or add its repository to: {', '.join(frozen.id for frozen in self._snapshot.repositories)}",
                     )
                 candidates = [*self._by_name.get(name, ()), *(s for s in self._pool.installed.solvables_iter() if s.name == name)]
                 jobs.append(self._job(solv.Job.SOLVER_INSTALL, candidates))
