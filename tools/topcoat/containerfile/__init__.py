@@ -6,6 +6,6 @@ This room must never read anything but the files that a recipe copies, and never
 from topcoat.containerfile.context import write_context
 from topcoat.containerfile.fingerprint import Fingerprint, fingerprint, fingerprints
 from topcoat.containerfile.labels import image_labels
-from topcoat.containerfile.render import Rendered, render
+from topcoat.containerfile.render import Rendered, base_reference, render, render_tree
 
-__all__ = ["Fingerprint", "Rendered", "fingerprint", "fingerprints", "image_labels", "render", "write_context"]
+__all__ = ["Fingerprint", "Rendered", "base_reference", "fingerprint", "fingerprints", "image_labels", "render", "render_tree", "write_context"]

@@ -5,7 +5,7 @@ This module must never depend on anything but its arguments: the same recipe giv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,24 @@ def render(recipe: Recipe, *, parent_reference: str, profile: Profile, labels: M
     if recipe.user:
         lines.append(f"USER {quoting.word(recipe.user)}")
     return Rendered("\n".join(lines) + "\n", tuple(dict.fromkeys(files)))
+
+
+def render_tree(recipes: Mapping[str, Recipe], names: Sequence[str], *, profile: Profile, tag: str) -> dict[str, Rendered]:
+    """The Containerfiles of the named recipes, each FROM its parent's repository under the tag; roots FROM the profile's base image."""
+    found = {}
+    for name in names:
+        parent = recipes[name].parent
+        reference = base_reference(profile) if parent is None else f"{profile.registry}/{profile.repository_of(parent)}:{tag}"
+        found[name] = render(recipes[name], parent_reference=reference, profile=profile, labels={})
+    return found
+
+
+def base_reference(profile: Profile) -> str:
+    """The profile's base image, by digest where the profile has one (the tag is dropped then: tools disagree about both at once)."""
+    if profile.base.digest is None:
+        return profile.base.image
+    head, slash, last = profile.base.image.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}@{profile.base.digest}"
 
 
 def _commands(recipe: Recipe, profile: Profile) -> list[str]:

@@ -1,1 +1,10 @@
+"""Image lists: a template of what a deployment needs becomes references, parameters and services; and the closed-world check of a whole tree.
 
+This room must never contact a registry and never name an image that has no recipe and is not marked external.
+"""
+
+from topcoat.lists.lint import lint
+from topcoat.lists.resolve import ListedImage, ResolvedList, resolve
+from topcoat.lists.template import Alias, Entry, ListTemplate, Variable, load_template
+
+__all__ = ["Alias", "Entry", "ListTemplate", "ListedImage", "ResolvedList", "Variable", "lint", "load_template", "resolve"]

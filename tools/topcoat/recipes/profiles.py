@@ -75,8 +75,11 @@ def load_profile(name_or_path: str, *, root: Path, variables: Mapping[str, str])
     return profile
 
 
-def examine_profile(path: Path, variables: Mapping[str, str]) -> tuple[Profile, Problems]:
-    """Load a profile and keep every problem (what ``topcoat lint`` shows)."""
+def examine_profile(path: Path, variables: Mapping[str, str], *, fill_missing: bool = False) -> tuple[Profile, Problems]:
+    """Load a profile and keep every problem (what ``topcoat lint`` shows).
+
+    :param fill_missing: take a stand-in for variables that have no value, to check the rest.
+    """
     problems = Problems()
     reader = Reader(problems)
     document = parse_file(path, str(path))
@@ -84,6 +87,8 @@ def examine_profile(path: Path, variables: Mapping[str, str]) -> tuple[Profile, 
         raise UsageError("is empty", where=str(path), next_step="write a profile")
     entries = reader.mapping(document, "a profile", _KEYS)
     declared = _variables(reader, entries.pop("variables", None), variables)
+    if fill_missing:
+        declared = {name: "stand-in" if value is None else value for name, value in declared.items()}
     _fill(document, declared, problems)
     texts = {key: reader.text(entries[key], key, empty=True) or "" for key in _TEXT_KEYS if key in entries}
     for key in ("distro", "release", "arch", "registry"):

@@ -1,0 +1,58 @@
+"""``topcoat graph``: which image starts from which, as text, JSON, YAML or DOT.
+
+This module must never decide anything; it prints what ``topcoat.graph`` says.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, emit
+from topcoat.cli._selection import selected, selection_options
+from topcoat.errors import UsageError
+
+
+@click.command()
+@selection_options
+@click.option(
+    "--format", "output_format", type=click.Choice(["text", "json", "yaml", "dot"]), default="text", show_default=True, help="How it is printed."
+)
+@click.option("--status", type=click.Path(path_type=Path), help="A plan or a receipt (JSON): colours the DOT by action or result.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    patterns: tuple[str, ...],
+    families: tuple[str, ...],
+    classes: tuple[str, ...],
+    exclude: tuple[str, ...],
+    skip_parents: bool,
+    output_format: str,
+    status: Path | None,
+) -> None:
+    """Print the tree of images, parents first."""
+    from topcoat.graph import ImageGraph
+
+    if skip_parents:
+        raise UsageError("a graph needs its parents", next_step="leave --skip-parents out")
+    names = selected(settings, patterns, families, classes, exclude, skip_parents)
+    graph = ImageGraph({name: settings.recipes[name] for name in names})
+    if output_format == "dot":
+        click.echo(graph.to_dot(_status(status) if status else None))
+    else:
+        emit(graph.to_data(), output_format, graph.to_text())
+
+
+def _status(path: Path) -> dict[str, str]:
+    """Image to word, from the ``images`` of a plan (its action) or of a receipt (its status, or its action when it is done)."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        words = {}
+        for image in document["images"]:
+            result = image.get("status", "done")
+            words[image["name"]] = image.get("action", result) if result == "done" else result
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"not a plan or a receipt: {error}", where=str(path), next_step="give a file that topcoat plan or build wrote") from error
+    return words

@@ -1,0 +1,78 @@
+"""``topcoat list``: exactly the images to build, one a line; or an image list resolved from its template.
+
+This module must never print an image that does not exist for the profile.
+"""
+
+from __future__ import annotations
+
+import click
+
+from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._selection import selected, selection_options
+from topcoat.errors import UsageError
+
+
+@click.command("list")
+@selection_options
+@click.option("--template", metavar="NAME", help="Resolve the image list container-images/lists/NAME.yaml instead of listing recipes.")
+@click.option("--references", is_flag=True, help="Print full image references instead of names.")
+@click.option("--tag", help="Tag of the references, instead of the profile's or the template's.")
+@click.option("--value", "values", multiple=True, metavar="NAME=VALUE", help="With --template: a value for the template; may be repeated.")
+@click.option("--environment", is_flag=True, help="With --template: print a deployer's environment file, parameter to image reference.")
+@format_option
+@click.pass_obj
+def command(
+    settings: Settings,
+    patterns: tuple[str, ...],
+    families: tuple[str, ...],
+    classes: tuple[str, ...],
+    exclude: tuple[str, ...],
+    skip_parents: bool,
+    template: str | None,
+    references: bool,
+    tag: str | None,
+    values: tuple[str, ...],
+    environment: bool,
+    output_format: str,
+) -> None:
+    """List images: those that a build would make, or with --template those that a deployment needs."""
+    if template is not None:
+        _resolved(settings, template, tag, values, environment, output_format, bool(patterns or families or classes or exclude or skip_parents))
+        return
+    if values or environment:
+        raise UsageError("--value and --environment need --template", next_step="add --template deploy")
+    names = selected(settings, patterns, families, classes, exclude, skip_parents)
+    profile = settings.profile
+    lines = []
+    data = []
+    for name in names:
+        recipe = settings.recipes[name]
+        reference = f"{profile.registry}/{profile.repository_of(name)}:{tag or profile.reference_tag}"
+        data.append({"name": name, "family": recipe.family, "class": recipe.image_class, "parent": recipe.parent, "internal": recipe.internal})
+        if references:
+            data[-1]["reference"] = reference
+        lines.append(reference if references else name)
+    emit(data, output_format, "\n".join(lines))
+
+
+def _resolved(
+    settings: Settings, template: str, tag: str | None, values: tuple[str, ...], environment: bool, output_format: str, filtered: bool
+) -> None:
+    from topcoat.lists import load_template, resolve
+
+    if filtered:
+        raise UsageError("patterns and selection options do not apply to --template", next_step="filter the printed list instead")
+    given = {}
+    for value in values:
+        name, equals, content = value.partition("=")
+        if not equals:
+            raise UsageError(f"--value wants NAME=VALUE, not {value!r}", next_step="write --value neutron_driver=ovn")
+        given[name] = content
+    if tag is not None:
+        given["tag"] = tag
+    resolved = resolve(load_template(template, root=settings.recipes_dir), profile=settings.profile, values=given, recipes=settings.recipes)
+    if environment:
+        data = {"parameter_defaults": resolved.parameters()}
+        emit(data, "yaml" if output_format == "text" else output_format, "")
+    else:
+        emit(resolved.to_data(), output_format, "\n".join(image.reference for image in resolved.images))

@@ -1,0 +1,111 @@
+"""Every mistake of a recipe tree at once: recipes, profiles and image lists, and what only shows when they are seen together.
+
+This module must never raise for a mistake in the tree; it collects.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+
+from topcoat.errors import UsageError
+from topcoat.lists.template import ListTemplate, examine_template
+from topcoat.model.recipe import Recipe
+from topcoat.recipes import apply_profile, load_recipes
+from topcoat.recipes.lint import lint_recipes
+from topcoat.recipes.profiles import examine_profile
+from topcoat.recipes.reading import Problems, nearest
+from topcoat.recipes.tree import examine_tree
+
+
+def lint(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str], today: datetime.date | None = None) -> Problems:
+    """Check a whole tree.
+
+    :param today: aliases that ended before this day are a problem; None: today (UTC).
+    :returns: every problem found, in the order of files and lines; empty for a clean tree.
+    """
+    problems = Problems()
+    if recipe_format == "tcib" or (recipe_format == "auto" and not _is_native(root)):
+        try:
+            load_recipes(root, recipe_format=recipe_format, variables=variables)
+        except UsageError as error:
+            problems.take(error)
+        return problems
+    recipes, found = examine_tree(root)
+    problems.found += found.found
+    if not found.found:
+        lint_recipes(recipes, root, problems)
+    if root.is_dir():
+        _lint_profiles(root, recipes, problems)
+        _lint_lists(root, recipes, problems, today or datetime.datetime.now(datetime.UTC).date())
+    return problems
+
+
+def _is_native(root: Path) -> bool:
+    return not root.is_dir() or any((root / name).exists() for name in ("base.yaml", "users.yaml", "openstack", "infra"))
+
+
+def _yaml_files(folder: Path, problems: Problems) -> list[Path]:
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix == ".yaml" and path.is_file():
+            found.append(path)
+        elif not path.name.startswith("."):
+            problems.add(str(path), "is not a YAML file", "name it <name>.yaml or move it away")
+    return found
+
+
+def _lint_profiles(root: Path, recipes: Mapping[str, Recipe], problems: Problems) -> None:
+    for path in _yaml_files(root / "profiles", problems):
+        try:
+            profile, found = examine_profile(path, {}, fill_missing=True)
+            problems.found += found.found
+            if recipes and not found.found:
+                apply_profile(recipes, profile)
+        except UsageError as error:
+            problems.take(error)
+
+
+def _lint_lists(root: Path, recipes: Mapping[str, Recipe], problems: Problems, today: datetime.date) -> None:
+    for path in _yaml_files(root / "lists", problems):
+        try:
+            template, found = examine_template(path)
+        except UsageError as error:
+            problems.take(error)
+            continue
+        problems.found += found.found
+        if recipes and not found.found:
+            _closed_world(template, recipes, problems)
+            _lint_aliases(template, recipes, problems, today)
+
+
+def _closed_world(template: ListTemplate, recipes: Mapping[str, Recipe], problems: Problems) -> None:
+    """Each entry has a recipe or is external; each recipe that is not internal is listed."""
+    listed = {entry.image for entry in template.entries if entry.image is not None}
+    for entry in template.entries:
+        if entry.image is None:
+            continue
+        if entry.image not in recipes:
+            problems.add(
+                entry.where, f"no recipe for image {entry.image!r}{nearest(entry.image, recipes)}", "write the recipe, or list it under 'external'"
+            )
+        elif recipes[entry.image].internal:
+            problems.add(entry.where, f"image {entry.image!r} is internal", "remove 'internal: true' from its recipe, or this entry")
+    for name, recipe in recipes.items():
+        if name not in listed and not recipe.internal:
+            problems.add(recipe.where, f"image {name!r} is not in the list {template.where}", "add an entry there, or mark it 'internal: true'")
+
+
+def _lint_aliases(template: ListTemplate, recipes: Mapping[str, Recipe], problems: Problems, today: datetime.date) -> None:
+    seen: dict[str, str] = {}
+    for alias in template.aliases:
+        if alias.image not in recipes:
+            problems.add(alias.where, f"alias of unknown image {alias.image!r}{nearest(alias.image, recipes)}", "name an image of the tree")
+        if alias.name in recipes:
+            problems.add(alias.where, f"the alias {alias.name!r} is the name of an image", "remove the alias")
+        if alias.name in seen:
+            problems.add(alias.where, f"the alias {alias.name!r} is given twice (first at {seen[alias.name]})", "remove one")
+        if alias.until < today:
+            problems.add(alias.where, f"the alias {alias.name!r} ended on {alias.until.isoformat()}", "remove it")
+        seen.setdefault(alias.name, alias.where)

@@ -1,0 +1,179 @@
+"""A template, a profile and values become a list of references: what to pull, mirror, promote or hand to a deployer.
+
+This module must never contact a registry; ``ResolvedList.with_tags`` takes what one said.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from topcoat.errors import UsageError
+from topcoat.lists.template import BUILT_IN, Conditions, ListTemplate
+from topcoat.model.image import ImageReference
+from topcoat.model.profile import Profile
+from topcoat.model.recipe import Recipe
+from topcoat.recipes.reading import nearest
+
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """One image of a resolved list. ``name`` is the recipe's, or for an external image the last part of its repository."""
+
+    name: str
+    reference: str
+    external: bool = False
+    source: str = ""
+    parameters: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+    @property
+    def parsed(self) -> ImageReference:
+        """The reference taken apart."""
+        return ImageReference.parse(self.reference)
+
+
+@dataclass(frozen=True)
+class ResolvedList:
+    """A list whose placeholders are filled and whose conditions are decided; sorted by reference."""
+
+    name: str
+    images: tuple[ListedImage, ...]
+    aliases: tuple[tuple[str, str, str], ...] = ()
+    """(reference under the old name, reference under the new name, last day as YYYY-MM-DD)."""
+
+    def parameters(self) -> dict[str, str]:
+        """Parameter to reference, sorted: the deployer's environment file."""
+        return dict(sorted((parameter, image.reference) for image in self.images for parameter in image.parameters))
+
+    def for_services(self, services: Collection[str]) -> ResolvedList:
+        """Only the images that one of these services needs.
+
+        :raises UsageError: nothing is left, or a service is unknown to the list.
+        """
+        known = {service for image in self.images for service in image.services}
+        for service in services:
+            if service not in known:
+                raise UsageError(f"no image of the list is for the service {service!r}{nearest(service, known)}", next_step="check the services")
+        kept = tuple(image for image in self.images if set(image.services) & set(services))
+        if not kept:
+            raise UsageError("the selection is empty", next_step="name at least one service")
+        return replace(self, images=kept)
+
+    def with_targets(self, targets: Mapping[str, str]) -> ResolvedList:
+        """The same images under other tags or digests.
+
+        :param targets: image name to tag or ``sha256:`` digest; images that are missing in it keep theirs.
+        """
+        images = []
+        for image in self.images:
+            target = targets.get(image.name)
+            if target is not None:
+                parsed = image.parsed
+                changed = parsed.with_digest(target) if target.startswith("sha256:") else parsed.with_tag(target)
+                image = replace(image, reference=str(replace(changed, tag=None) if changed.digest else changed))
+            images.append(image)
+        return replace(self, images=tuple(images))
+
+    def to_data(self) -> dict[str, object]:
+        """``{"list", "images": [{"name", "reference", "external", "source", "parameters", "services"}], "aliases": [...]}``."""
+        return {
+            "list": self.name,
+            "images": [
+                {
+                    "name": image.name,
+                    "reference": image.reference,
+                    "external": image.external,
+                    "source": image.source,
+                    "parameters": list(image.parameters),
+                    "services": list(image.services),
+                }
+                for image in self.images
+            ],
+            "aliases": [{"alias": alias, "reference": reference, "until": until} for alias, reference, until in self.aliases],
+        }
+
+
+def resolve(
+    template: ListTemplate,
+    *,
+    profile: Profile,
+    values: Mapping[str, str],
+    recipes: Mapping[str, Recipe],
+    today: datetime.date | None = None,
+) -> ResolvedList:
+    """Fill a template.
+
+    :param values: for the template's variables and for registry, namespace, prefix, suffix and tag, which come from the profile otherwise.
+    :param recipes: the recipes that exist for the profile; an entry whose recipe the profile drops is left out, one without any recipe is
+        ``topcoat lint``'s business.
+    :param today: aliases that ended before this day are left out; None: today (UTC).
+    :raises UsageError: unknown variable, a value outside its closed list, a reference outside the grammar, an empty list.
+    """
+    filled = _values(template, profile, values)
+    images = []
+    for entry in template.entries:
+        if not _holds(entry.when, filled) or (entry.image is not None and entry.image not in recipes):
+            continue
+        text = _own(entry.image, filled) if entry.image is not None else _PLACEHOLDER.sub(lambda match: filled[match[1]], entry.reference or "")
+        reference = _checked(text, entry.where)
+        images.append(
+            ListedImage(
+                name=entry.image or reference.repository.rpartition("/")[2],
+                reference=text,
+                external=entry.image is None,
+                source=entry.source,
+                parameters=entry.parameters,
+                services=tuple(name for name, when in entry.services if _holds(when, filled)),
+            )
+        )
+    if not images:
+        raise UsageError("the image list is empty", where=template.where, next_step="check the values and the profile")
+    day = today or datetime.datetime.now(datetime.UTC).date()
+    aliases = tuple(
+        (_own(alias.name, filled), _own(alias.image, filled), alias.until.isoformat())
+        for alias in template.aliases
+        if alias.until >= day and alias.image in recipes
+    )
+    return ResolvedList(template.name, tuple(sorted(images, key=lambda image: image.reference)), aliases)
+
+
+def _values(template: ListTemplate, profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
+    filled = {
+        "registry": profile.registry,
+        "namespace": profile.namespace,
+        "prefix": profile.prefix,
+        "suffix": profile.suffix,
+        "tag": profile.reference_tag,
+        **{variable.name: variable.default for variable in template.variables},
+    }
+    for name, value in given.items():
+        if name not in filled:
+            known = (*BUILT_IN, *(variable.name for variable in template.variables))
+            raise UsageError(f"the list has no variable {name!r}{nearest(name, known)}", where=template.where, next_step=f"known: {', '.join(known)}")
+        variable = template.variable(name)
+        if variable is not None and variable.values and value not in variable.values:
+            step = f"values: {', '.join(variable.values)}"
+            raise UsageError(f"{value!r} is not a value of {name}{nearest(value, variable.values)}", where=template.where, next_step=step)
+        filled[name] = value
+    return filled
+
+
+def _own(image: str, values: Mapping[str, str]) -> str:
+    path = "/".join(part for part in (values["registry"], values["namespace"]) if part)
+    return f"{path}/{values['prefix']}{image}{values['suffix']}:{values['tag']}"
+
+
+def _holds(when: Conditions, values: Mapping[str, str]) -> bool:
+    return all(values[name] in allowed for name, allowed in when)
+
+
+def _checked(text: str, where: str) -> ImageReference:
+    try:
+        return ImageReference.parse(text)
+    except UsageError as error:
+        raise UsageError(f"the reference becomes {text!r}: {error.what}", where=where, next_step="correct the values or the entry") from error

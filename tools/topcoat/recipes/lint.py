@@ -1,0 +1,52 @@
+"""Mistakes of a valid tree that a build would not notice: redundant packages, images that start nothing, files that nobody copies.
+
+This module must never raise; it adds to the problems it is given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from topcoat.model.recipe import Recipe
+from topcoat.recipes.reading import Problems
+
+_INSTALLS = re.compile(r"\b(?:dnf|yum|microdnf|rpm)\b.*\b(?:install|-i|-U|-Uvh|-ivh|update|upgrade)\b")
+
+
+def lint_recipes(recipes: Mapping[str, Recipe], root: Path, problems: Problems) -> None:
+    """Check a loaded tree.
+
+    - a package that an ancestor installs under the same or no condition is redundant;
+    - an image that people deploy (a leaf that is not internal) has an entrypoint, of its own or inherited;
+    - packages are installed by ``packages``, never by a ``run`` step, which would leave caches and logs in the layer;
+    - every file under ``files/`` is copied by a recipe.
+    """
+    parents = {recipe.parent for recipe in recipes.values()}
+    for name, recipe in recipes.items():
+        above = list(_ancestors(name, recipes))
+        for package in recipe.packages:
+            for ancestor in above:
+                if any(own.name == package.name and own.when in (package.when, type(own.when)()) for own in ancestor.packages):
+                    problems.add(recipe.where, f"package {package.name!r} is already installed by {ancestor.name!r}", "remove it here", image=name)
+        if name not in parents and not recipe.internal and not any(one.entrypoint for one in (recipe, *above)):
+            problems.add(recipe.where, "has no entrypoint", "add 'entrypoint: [/usr/bin/<service>]', or mark it 'internal: true'", image=name)
+        for step in recipe.steps:
+            if _INSTALLS.search(step.run):
+                problems.add(
+                    recipe.where, f"a run step installs packages: {step.run.splitlines()[0][:60]!r}", "list them under 'packages'", image=name
+                )
+    copied = [copy.source for recipe in recipes.values() for copy in recipe.copies]
+    files = root / "files"
+    for path in sorted(files.rglob("*")) if files.is_dir() else ():
+        absolute = path.absolute()
+        if path.is_file() and not any(absolute == source or absolute.is_relative_to(source) for source in copied):
+            problems.add(str(path), "is copied by no recipe", "remove it, or add it to a 'copy'")
+
+
+def _ancestors(name: str, recipes: Mapping[str, Recipe]) -> Iterator[Recipe]:
+    parent = recipes[name].parent
+    while parent is not None:
+        yield recipes[parent]
+        parent = recipes[parent].parent
