@@ -27,6 +27,7 @@ NEIGHBOURS = {
     ("promotion", "lists"): "a set is what the list names",
     ("promotion", "publisher"): "sets are copied before they are promoted",
     ("reproduce", "report"): "receipts are compared",
+    ("runs", "report"): "a run is shown while it goes on, and leaves a receipt",
 }
 PURE = {"errors", "model", "graph", "planner", "zuul"}
 IMPURE_MODULES = {"os", "subprocess", "socket", "httpx", "shutil", "tempfile", "urllib.request", "threading"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -28,6 +28,20 @@ def selection_options(function: Callable) -> Callable:
     return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), function)
 
 
+def selected(
+    settings: Settings,
+    patterns: Sequence[str],
+    families: Sequence[str],
+    classes: Sequence[str],
+    exclude: Sequence[str],
+    skip_parents: bool,
+) -> tuple[str, ...]:
+    """The names that the selection options mean, parents first; UsageError when they mean none."""
+    from topcoat.recipes import select
+
+    return select(settings.recipes, patterns, families=families, classes=classes, exclude=exclude, with_parents=not skip_parents)
+
+
 def source_options(function: Callable) -> Callable:
     """--gating-repo, --reference-tag, --artifacts, --full."""
     decorators = (
@@ -41,17 +55,9 @@ def source_options(function: Callable) -> Callable:
 
 def request_of(settings: Settings, options: dict):  # type: ignore[no-untyped-def]
     """Turn the options above into the request of a run (``topcoat.runs.planning.Request``)."""
-    from topcoat.recipes import select
     from topcoat.runs.planning import Request, artifacts_from
 
-    names = select(
-        settings.recipes,
-        options["patterns"],
-        families=options["families"],
-        classes=options["classes"],
-        exclude=options["exclude"],
-        with_parents=not options["skip_parents"],
-    )
+    names = selected(settings, options["patterns"], options["families"], options["classes"], options["exclude"], options["skip_parents"])
     artifacts: object = []
     if options["artifacts"]:
         try:

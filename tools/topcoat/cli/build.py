@@ -1,0 +1,93 @@
+"""``topcoat build``: do what the plan says, push, prove, write the receipt."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._selection import request_of, selection_options, source_options
+
+
+@click.command()
+@selection_options
+@source_options
+@click.option("--tag", required=True, help="Unique tag of this run: the buildset of a review, the hash of a periodic run.")
+@click.option("--floating-tag", "floating_tags", multiple=True, metavar="TAG", help="Tag that moves to the whole set at the end; may be repeated.")
+@click.option("--plan", "plan_file", metavar="FILE", help="A plan made before: the run fails if it would be another one now.")
+@click.option("--receipt", "receipt_file", metavar="FILE", help="Where the receipt goes.  [default: WORK_DIR/receipt.json]")
+@click.option("--logs-dir", metavar="DIR", help="Folder of the logs, one an image.  [default: WORK_DIR/logs]")
+@click.option("--events", "events_file", metavar="FILE", help="Also write every event as a line of JSON.")
+@click.option("--threads", "-T", default=0, metavar="N", help="Images worked on at a time.  [default: one a core]")
+@click.option(
+    "--build-way", type=click.Choice(["auto", "containerfile", "direct"]), default="auto", show_default=True, help="How new layers are made."
+)
+@click.option("--only", multiple=True, type=click.Choice(["build", "update", "reuse"]), help="Only these actions of the plan; may be repeated.")
+@click.option("--shard", metavar="N/M", help="Only part N of M of the plan; all parts meet in the registry.")
+@click.option("--fail-fast", is_flag=True, help="Start nothing new after the first failure.")
+@click.option("--no-coverage", is_flag=True, help="Leave the proof to 'topcoat coverage' (shards, selections).")
+@click.option("--zuul-items", metavar="FILE", help="What is under test (zuul vars as JSON or YAML), for the receipt.")
+@dry_run_option
+@format_option
+@click.pass_obj
+def command(
+    settings: Settings,
+    tag: str,
+    floating_tags: tuple[str, ...],
+    plan_file: str | None,
+    receipt_file: str | None,
+    logs_dir: str | None,
+    events_file: str | None,
+    threads: int,
+    build_way: str,
+    only: tuple[str, ...],
+    shard: str | None,
+    fail_fast: bool,
+    no_coverage: bool,
+    zuul_items: str | None,
+    dry_run: bool,
+    output_format: str,
+    **selection: object,
+) -> None:
+    """Build, update or re-tag every selected image as the plan says, push it under a unique tag, prove it, and write a receipt."""
+    from topcoat.model import Action
+    from topcoat.planner import plan_to_dict
+    from topcoat.report import console, document
+    from topcoat.report.plans import table
+    from topcoat.runs.main_job import Job, run
+    from topcoat.runs.planning import decide
+    from topcoat.runs.shards import parse_shard
+
+    request = request_of(settings, selection)
+    if dry_run:
+        plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
+        emit(plan_to_dict(plan), output_format, table(plan))
+        return
+    job = Job(
+        tag=tag,
+        floating_tags=floating_tags,
+        expected_plan=Path(plan_file) if plan_file else None,
+        receipt=Path(receipt_file) if receipt_file else settings.work_dir / "receipt.json",
+        logs=Path(logs_dir).absolute() if logs_dir else settings.work_dir / "logs",
+        events=Path(events_file) if events_file else None,
+        workers=threads,
+        way=build_way,
+        keep_going=not fail_fast,
+        check_coverage=not no_coverage and shard is None,
+        only=frozenset(Action(word) for word in only) or frozenset(Action),
+        shard=parse_shard(shard) if shard else None,
+        zuul=json.loads(Path(zuul_items).read_text(encoding="utf-8")) if zuul_items else {},
+    )
+    try:
+        receipt = run(request, job, registries=settings.registries, work=settings.work_dir, progress_mode=settings.progress, stream=sys.stderr)
+    except BaseException:
+        if job.receipt.is_file() and output_format == "text":
+            console.show(document.load(job.receipt))
+        raise
+    if output_format == "text":
+        console.show(receipt)
+    else:
+        emit(document.receipt_to_dict(receipt), output_format, "")

@@ -1,0 +1,40 @@
+"""What a digest names, kept on disk.
+
+This module must never keep anything that a tag names: tags move.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from topcoat.model import Digest
+from topcoat.model.image import check_digest
+
+
+class DigestCache:
+    """Files by digest and kind under one folder; written whole or not at all, safe for several processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def _path(self, digest: Digest, kind: str) -> Path:
+        algorithm, _, value = check_digest(digest).partition(":")
+        return self._directory / algorithm / value[:2] / f"{value}.{kind}"
+
+    def read(self, digest: Digest, kind: str) -> bytes | None:
+        """The content, None when it is not kept."""
+        try:
+            return self._path(digest, kind).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, digest: Digest, kind: str, content: bytes) -> None:
+        """Keep the content."""
+        path = self._path(digest, kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)

@@ -1,0 +1,213 @@
+"""Carry a plan out: the graph of works, coverage, floating tags, and a receipt whatever happens.
+
+This module must never report success for an image that it has not read back from the registry.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task, TaskResult
+from topcoat.errors import ContentError, PartialError, TopcoatError
+from topcoat.gating import GatedPackage
+from topcoat.model import Action, PlannedImage, Receipt
+from topcoat.process import Processes
+from topcoat.publisher import Publisher
+from topcoat.runs import coverage
+from topcoat.runs.outcome import Outcome
+from topcoat.runs.planning import Decision
+from topcoat.runs.receipts import Facts, gated, image_result
+from topcoat.runs.works import Works
+
+STAGE_TIMEOUT = 3600.0
+_REGISTRY_SLOTS = 8
+_PUSH_SLOTS = 3
+# Only proportions matter: what starts first when several images could.
+_WEIGHTS = {Action.BUILD: 10.0, Action.UPDATE: 2.0, Action.REUSE: 0.1}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a plan is carried out."""
+
+    tag: str
+    floating_tags: tuple[str, ...] = ()
+    check_coverage: bool = True
+    workers: int = 0
+    """Images worked on at a time; 0: one a core."""
+    keep_going: bool = True
+    only: frozenset[Action] = frozenset(Action)
+    names: frozenset[str] | None = None
+    """A shard: only these images of the plan; None: all."""
+    zuul: dict[str, object] | None = None
+
+
+def execute(
+    decision: Decision,
+    options: Options,
+    works: Works,
+    publisher: Publisher,
+    *,
+    save: Callable[[Receipt], None],
+    listeners: Sequence[Callable[[Event], None]] = (),
+    processes: Processes | None = None,
+    gating: Iterable[GatedPackage] = (),
+) -> Receipt:
+    """Do everything that a plan says.
+
+    :param save: writes the receipt; called once, whatever happens.
+    :param gating: packages of the gating repository with their changes, for the receipt.
+    :returns: the receipt of a run that succeeded.
+    :raises TopcoatError: the error that decides the run's exit code; the receipt is written before.
+    """
+    started = time.time()
+    planned = [image for image in decision.plan.images if image.action in options.only and (options.names is None or image.name in options.names)]
+    facts = Facts(decision, options.tag, works)
+    results: dict[str, TaskResult] = {}
+    table: tuple[coverage.Covered, ...] = ()
+    moved: tuple[str, ...] = ()
+    error: TopcoatError | None = None
+    try:
+        engine = Engine(
+            {"work": options.workers or os.cpu_count() or 1, "push": _PUSH_SLOTS, "registry": _REGISTRY_SLOTS},
+            retry=RetryPolicy(),
+            listeners=listeners,
+            keep_going=options.keep_going,
+            processes=processes,
+            log_of=works.log_of,
+            describe=_describe,
+        )
+        results = engine.run(_tasks(planned, works))
+        done = {name: result.value for name, result in results.items() if result.status == "done" and isinstance(result.value, Outcome)}
+        if decision.plan.gated:
+            table = coverage.cover(
+                decision.plan.gated, {name: outcome.packages for name, outcome in done.items()}, decision.request.profile.not_containerised
+            )
+        error = _verdict(results, decision)
+        if error is None or isinstance(error, PartialError):
+            if options.check_coverage:
+                coverage.require(table)
+            moved = _move(publisher, done, options.floating_tags)
+    except TopcoatError as caught:
+        error = caught
+    except BaseException as caught:
+        error = TopcoatError(f"the run broke: {caught!r}", next_step="this is a defect of the tool; report it with the log")
+        raise
+    finally:
+        receipt = Receipt(
+            profile=decision.plan.profile,
+            tag=options.tag,
+            status=_status(error, results),
+            started=started,
+            finished=time.time(),
+            images=tuple(image_result(image, results.get(image.name), facts) for image in planned),
+            repositories=decision.plan.repositories,
+            coverage=tuple(entry.as_dict() for entry in table),
+            floating_tags=moved,
+            error=error.as_dict() if error else None,
+            zuul=options.zuul or {},
+            gated=gated(gating),
+        )
+        mark_failures(receipt, works)
+        save(receipt)
+    if error:
+        raise error
+    return receipt
+
+
+def _tasks(planned: Sequence[PlannedImage], works: Works) -> list[Task]:
+    """One task an image; only a build waits, and only for its parent."""
+    names = {image.name for image in planned}
+    tasks = []
+    for image in planned:
+        labels = {"action": image.action.value, "reason": image.reason.code}
+        weight = _WEIGHTS[image.action]
+        if image.action is Action.REUSE:
+            stages = (Stage("tag", "registry", lambda context, image=image: works.tag(image), STAGE_TIMEOUT),)
+            tasks.append(Task(image.name, frozenset(), stages, weight, labels))
+            continue
+        parents = frozenset({image.parent} & names) if image.action is Action.BUILD else frozenset()
+        stages = (
+            Stage("look", "registry", lambda context, image=image: works.look(context, image), STAGE_TIMEOUT),
+            Stage("make", "work", lambda context, image=image: works.make(context, image), STAGE_TIMEOUT),
+            Stage("publish", "push", lambda context, image=image: works.publish(context, image), STAGE_TIMEOUT),
+        )
+        tasks.append(Task(image.name, parents, stages, weight, labels))  # type: ignore[arg-type]
+    return tasks
+
+
+def _describe(result: TaskResult) -> dict[str, object]:
+    outcome = result.value
+    if not isinstance(outcome, Outcome):
+        return {}
+    return {"digest": outcome.stored.digest, "method": outcome.method, "bytes_pushed": outcome.bytes_pushed}
+
+
+def _verdict(results: dict[str, TaskResult], decision: Decision) -> TopcoatError | None:
+    """The one error that speaks for a run with failures: a forbidden failure before an allowed one, content before infrastructure."""
+    failed = {name: result for name, result in results.items() if result.status != "done"}
+    if not failed:
+        return None
+    if any(result.status == "cancelled" for result in failed.values()):
+        return TopcoatError("the run was cancelled", next_step="run it again: what is finished is found in the registry and not done twice")
+    allowed = decision.request.profile.allowed_to_fail
+    forbidden = {name for name, result in failed.items() if not any(fnmatchcase(_culprit(name, results), pattern) for pattern in allowed)}
+    if not forbidden:
+        return PartialError(f"{len(failed)} image(s) failed that are allowed to: {', '.join(sorted(failed))}", next_step="see the receipt")
+    errors = [(name, results[name].error) for name in results if name in forbidden and results[name].error]
+    errors.sort(key=lambda entry: entry[1].retriable if entry[1] else False)
+    if not errors:
+        return ContentError(f"{len(forbidden)} image(s) were not done: {', '.join(sorted(forbidden))}", next_step="see the receipt")
+    name, first = errors[0]
+    assert first is not None
+    first.image = first.image or name
+    if len(errors) > 1:
+        others = ", ".join(other for other, _ in errors[1:6])
+        more = f" and {len(errors) - 6} more" if len(errors) > 6 else ""
+        first.what += f" ({len(errors)} images failed: also {others}{more})"
+    return first
+
+
+def _culprit(name: str, results: dict[str, TaskResult]) -> str:
+    """The image that failed first on the way up from one that was skipped."""
+    result = results[name]
+    while result.status == "skipped" and result.skipped_because and result.skipped_because.split(" ")[1:2]:
+        parent = result.skipped_because.split(" ")[1]
+        if parent not in results or parent == result.id:
+            break
+        result = results[parent]
+    return result.id
+
+
+def _move(publisher: Publisher, done: dict[str, Outcome], tags: Sequence[str]) -> tuple[str, ...]:
+    """Floating tags last, for the whole set."""
+    for tag in tags:
+        for outcome in done.values():
+            publisher.move_tag(outcome.stored.reference.name, outcome.stored.digest, tag)
+    return tuple(tags)
+
+
+def _status(error: TopcoatError | None, results: dict[str, TaskResult]) -> str:
+    if error is None:
+        return "done"
+    if isinstance(error, PartialError):
+        return "partial"
+    return "cancelled" if any(result.status == "cancelled" for result in results.values()) else "failed"
+
+
+def mark_failures(receipt: Receipt, works: Works) -> None:
+    """Give the log of each failed image a second name that sorts first in a log tree."""
+    for image in receipt.images:
+        log = works.log_of(image.name)
+        marked = log.with_name(f"000_FAILED_{log.name}")
+        marked.unlink(missing_ok=True)
+        if image.status == "failed":
+            log.parent.mkdir(parents=True, exist_ok=True)
+            if not log.exists():
+                log.write_text(f"{(image.error or {}).get('what', '')}\n", encoding="utf-8")
+            marked.symlink_to(Path(log.name))

@@ -1,0 +1,44 @@
+"""The name of a result, computed from everything that goes into it, so that the registry can be asked before any work.
+
+This module must never let a time, a path or a registry's host into a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from topcoat import __version__
+from topcoat.model import Digest, PlannedImage
+from topcoat.rpm.repositories import Snapshot
+
+PREFIX = "input-"
+_HEX = 40
+
+
+def update_tag(planned: PlannedImage, base: Digest, snapshot: Snapshot) -> str:
+    """Tag of an update layer's result: the image below, and the exact files of every package that moves."""
+    checksums = _checksums(snapshot)
+    moves = [[*change.key, checksums.get(str(change.new), "") if change.new else ""] for change in planned.changes]
+    return _tag(["update", base, moves])
+
+
+def build_tag(planned: PlannedImage, parent: Digest, view: Iterable[tuple[str, str]]) -> str:
+    """Tag of a build's result: fingerprint, the parent's manifest, the frozen view of every repository."""
+    return _tag(["build", planned.fingerprint, parent, [list(entry) for entry in view]])
+
+
+def _tag(inputs: list[object]) -> str:
+    text = json.dumps([__version__, *inputs], separators=(",", ":"))
+    return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:_HEX]
+
+
+def _checksums(snapshot: Snapshot) -> dict[str, str]:
+    """NEVRA → checksums of its files in the view (two repositories may hold one NEVRA with other content: then both count)."""
+    found: dict[str, str] = {}
+    for frozen in snapshot.repositories:
+        for package in snapshot.packages(frozen.id):
+            name = str(package.nevra)
+            found[name] = f"{found[name]} {package.checksum}" if name in found else package.checksum
+    return found

@@ -1,0 +1,35 @@
+"""Looking at published images: their packages, and how two of them differ.
+
+This module must never change anything in a registry.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from topcoat.errors import UsageError
+from topcoat.model import ImageReference
+from topcoat.registry import Registries
+from topcoat.rpm.inventory import Inventory
+from topcoat.runs.references import ImageReader
+
+
+class Access(Protocol):
+    """What reading needs: the clients and a folder for caches."""
+
+    registries: Registries
+    work_dir: Path
+
+
+def read_inventory(access: Access, image: str, *, rebuild: bool = False) -> Inventory:
+    """The inventory of ``host/repository:tag`` or ``@digest``.
+
+    :param rebuild: make it from the image's layers even where one is attached.
+    :raises UsageError: the registry has no such image.
+    """
+    reader = ImageReader(access.registries, access.work_dir / "cache" / "images")
+    stored = reader.find(ImageReference.parse(image))
+    if stored is None:
+        raise UsageError(f"the registry has no image {image}", next_step="check the name and the tag")
+    return reader.from_layers(stored) if rebuild else reader.inventory(stored)

@@ -1,0 +1,28 @@
+"""What became of one image, while the run goes on.
+
+This module must never contact anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from topcoat.model import Digest, LayerSize, Nevra, PackageChange
+from topcoat.runs.references import StoredImage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A published image: where it is, what it holds, how it came about."""
+
+    stored: StoredImage
+    packages: frozenset[Nevra]
+    base_digest: Digest | None
+    method: str
+    """``containerfile``, ``direct``, ``transaction``, ``tag``, or ``found`` (an earlier run had made it)."""
+    changes: tuple[PackageChange, ...] = ()
+    inventory: Digest | None = None
+    bytes_pushed: int = 0
+    bytes_mounted: int = 0
+    layers: tuple[LayerSize, ...] = ()
+    stages: tuple[tuple[str, float, float], ...] = field(default=())

@@ -1,0 +1,118 @@
+"""The decision of a run: references, inventories and one frozen view of the repositories go in, a plan comes out.
+
+This module must never start a container, pull an image or need root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat import planner
+from topcoat.containerfile import Fingerprint, fingerprints
+from topcoat.errors import UsageError
+from topcoat.graph import ImageGraph
+from topcoat.model import Plan, Profile, Recipe, Repository
+from topcoat.registry import Registries
+from topcoat.rpm import repositories as repos
+from topcoat.rpm.repositories import Snapshot
+from topcoat.rpm.solver import UpdateSolver
+from topcoat.runs import references
+from topcoat.runs.references import ImageReader, ReferenceImage
+
+GATING_ID = "gating"
+GATING_PRIORITY = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is asked for.
+
+    ``names`` are the selected images, with their parents; ``artifacts`` are ``zuul.artifacts``, oldest first.
+    """
+
+    profile: Profile
+    recipes: Mapping[str, Recipe]
+    names: tuple[str, ...]
+    reference_tag: str
+    gating_repository: str | None = None
+    artifacts: tuple[Mapping[str, object], ...] = ()
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A plan with everything it was made from, which is what carrying it out needs."""
+
+    request: Request
+    plan: Plan
+    graph: ImageGraph
+    fingerprints: Mapping[str, Fingerprint]
+    references: Mapping[str, ReferenceImage | None]
+    snapshot: Snapshot
+    solver: UpdateSolver
+
+
+def gating_repository(location: str) -> Repository:
+    """The gating repository as an entry of the repo set: highest priority, packages at exactly their NEVRA.
+
+    :param location: folder or URL.
+    :raises UsageError: a folder without repodata. It must not pass for "nothing is gated".
+    """
+    if "://" not in location:
+        from topcoat import gating
+
+        location = gating.load(Path(location)).directory.absolute().as_uri()
+    return Repository(GATING_ID, location, priority=GATING_PRIORITY, module_hotfixes=True, gated=True)
+
+
+def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:
+    """The profile's repositories, and the gating one before them."""
+    if gating is None:
+        return profile.repositories
+    if any(repository.id == GATING_ID for repository in profile.repositories):
+        raise UsageError(f"profile {profile.name} has a repository {GATING_ID!r} of its own", next_step="rename it, or leave --gating-repo out")
+    return (gating_repository(gating), *profile.repositories)
+
+
+def decide(request: Request, *, registries: Registries, work: Path, view: Snapshot | None = None) -> Decision:
+    """Make the plan.
+
+    :param view: a frozen view to decide on; None: freeze one now.
+    :raises InfrastructureError: a registry or repository does not answer.
+    :raises ContentError: an inventory cannot be had, or the packages cannot be satisfied.
+    """
+    wanted = set(request.names)
+    recipes = {name: recipe for name, recipe in request.recipes.items() if name in wanted}
+    if not recipes:
+        raise UsageError("no image is selected", next_step="'topcoat list' shows what can be")
+    graph = ImageGraph(recipes)
+    prints = fingerprints(request.recipes, request.profile)
+    snapshot = view or repos.freeze(repo_set(request.profile, request.gating_repository), work / "repositories")
+    solver = UpdateSolver(snapshot, arch=request.profile.arch)
+    reader = ImageReader(registries, work / "cache" / "images")
+    names = references.reference_names(request.profile, recipes, request.reference_tag, request.artifacts)
+    found = references.collect(reader, names)
+    planner_references = {name: references.as_planner_reference(name, image) if image else None for name, image in found.items()}
+    plan = planner.plan(
+        recipes,
+        prints,
+        planner_references,
+        lambda reference: solver.changes(found[reference.name].base_inventory),  # type: ignore[union-attr]
+        profile=request.profile,
+        gated=snapshot.gated(),
+        view=snapshot.view,
+        full_rebuild=request.full,
+    )
+    return Decision(request, plan, graph, prints, found, snapshot, solver)
+
+
+def artifacts_from(documents: Iterable[object]) -> tuple[Mapping[str, object], ...]:
+    """Check the shape of ``zuul.artifacts``: a list of mappings; anything else is a UsageError."""
+    found = []
+    for document in documents:
+        if not isinstance(document, Mapping):
+            raise UsageError("artifacts must be a list of mappings, as zuul.artifacts is", next_step="pass zuul.artifacts as JSON")
+        found.append(document)
+    return tuple(found)

@@ -1,0 +1,72 @@
+"""From a plan and what became of it to the lines of a receipt.
+
+This module must never decide whether a run succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from topcoat.engine import TaskResult
+from topcoat.gating import GatedPackage
+from topcoat.model import ImageResult, PlannedImage
+from topcoat.runs.outcome import Outcome
+from topcoat.runs.planning import Decision
+from topcoat.runs.works import Works
+
+
+def gated(packages: Iterable[GatedPackage]) -> tuple[dict[str, object], ...]:
+    """The gating repository's packages with the change each comes from."""
+    return tuple(
+        {"package": package.nevra, "project": package.project, "commit": package.commit, "change_url": package.change_url} for package in packages
+    )
+
+
+class Facts:
+    """What every line of a receipt shares."""
+
+    def __init__(self, decision: Decision, tag: str, works: Works) -> None:
+        self.decision = decision
+        self.tag = tag
+        self.works = works
+
+
+def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts) -> ImageResult:
+    """One image's line. An image that the engine never saw was cancelled before the start."""
+    profile = facts.decision.request.profile
+    recipe = facts.decision.request.recipes[planned.name]
+    reference = facts.decision.references.get(planned.name)
+    outcome = result.value if result and isinstance(result.value, Outcome) else None
+    log = facts.works.log_of(planned.name)
+    error = result.error.as_dict() if result and result.error else None
+    if result and result.skipped_because and error is None:
+        error = {"class": "skipped", "what": result.skipped_because, "recheck_helps": False}
+    stages = result.stages if result else ()
+    return ImageResult(
+        name=planned.name,
+        status=result.status if result else "cancelled",
+        action=planned.action.value,
+        reason=planned.reason.code,
+        sentence=planned.sentence,
+        repository=f"{profile.registry}/{profile.repository_of(planned.name)}",
+        tag=facts.tag if outcome else None,
+        digest=outcome.stored.digest if outcome else None,
+        base_digest=outcome.base_digest if outcome else None,
+        fingerprint=planned.fingerprint,
+        method=outcome.method if outcome else "",
+        changes=(outcome.changes if outcome else ()) or planned.changes,
+        layers=outcome.layers if outcome else (),
+        inventory=outcome.inventory if outcome else None,
+        started=stages[0][1] if stages else None,
+        finished=stages[-1][2] if stages else None,
+        stages=tuple(sorted([*stages, *(outcome.stages if outcome else ())], key=lambda stage: stage[1])),
+        attempts=result.attempts if result else 0,
+        bytes_pushed=outcome.bytes_pushed if outcome else 0,
+        bytes_mounted=outcome.bytes_mounted if outcome else 0,
+        log=f"logs/{log.name}" if log.exists() else None,
+        error=error,
+        parent=planned.parent,
+        where=recipe.where,
+        reference_digest=planned.reference,
+        reference_size=sum(layer.size for layer in reference.stored.image.layers) if reference else None,
+    )

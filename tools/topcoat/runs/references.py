@@ -1,0 +1,203 @@
+"""The reference image of every recipe: looked up in the registry, with its inventory.
+
+This module must never pull an image: it reads manifests, configurations and attached inventories, and keeps them by digest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import ContentError, UsageError
+from topcoat.model import Digest, ImageReference, Nevra, Profile
+from topcoat.planner import Reference
+from topcoat.registry import INVENTORY_TYPE, Image, Manifest, Registries, digest_of
+from topcoat.registry.oci import parse_image, to_json
+from topcoat.registry.streams import open_blob
+from topcoat.rpm import inventory as inventories
+from topcoat.rpm.inventory import Inventory
+from topcoat.runs.cache import DigestCache
+
+LABEL_FINGERPRINT = "io.topcoat.fingerprint"
+LABEL_PARTS = "io.topcoat.fingerprint-parts"
+LABEL_UPDATE_BASE = "io.topcoat.update-base"
+_PARALLEL_REQUESTS = 8
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image as it lies in a registry: where, manifest and configuration."""
+
+    host: str
+    repository: str
+    manifest: Manifest
+    image: Image
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the manifest."""
+        return self.manifest.digest
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels of the image's configuration."""
+        return self.image.labels
+
+    @property
+    def reference(self) -> ImageReference:
+        """``host/repository@digest``."""
+        return ImageReference(self.host, self.repository, digest=self.digest)
+
+
+@dataclass(frozen=True)
+class ReferenceImage:
+    """What an action on one image starts from.
+
+    ``base`` is the image below the update layer of ``stored``; the same object where ``stored`` has none. ``packages`` are those of ``stored``.
+    """
+
+    stored: StoredImage
+    base: StoredImage
+    packages: frozenset[Nevra]
+    base_inventory: Inventory
+
+
+class ImageReader:
+    """Reads images and their inventories from registries; everything that a digest names is kept in the cache."""
+
+    def __init__(self, registries: Registries, cache: Path) -> None:
+        self._registries = registries
+        self._cache = DigestCache(cache)
+
+    def find(self, reference: ImageReference) -> StoredImage | None:
+        """The image a tag or digest names, None when the registry has none. A tag is always asked for anew."""
+        client = self._registries.client(reference.host)
+        digest = reference.digest or client.head(reference.repository, reference.target)
+        if digest is None:
+            return None
+        kept = self._cache.read(digest, "image")
+        if kept is None:
+            if reference.digest and client.head(reference.repository, digest) is None:
+                return None
+            manifest, image = client.image(reference.repository, digest)
+            kept = to_json({"media_type": manifest.media_type, "body": manifest.body.decode(), "config": image.config})
+            self._cache.write(digest, "image", kept)
+        content = json.loads(kept)
+        body = content["body"].encode()
+        manifest = Manifest(digest_of(body), content["media_type"], body)
+        return StoredImage(reference.host, reference.repository, manifest, parse_image(manifest, to_json(content["config"])))
+
+    def inventory(self, stored: StoredImage) -> Inventory:
+        """The packages of an image: attached, else read from the image's layers.
+
+        :raises ContentError: there is no inventory and the layers hold no rpm database that can be read.
+        """
+        found = self.attached_inventory(stored)
+        if found is not None:
+            return found
+        return self.from_layers(stored)
+
+    def from_layers(self, stored: StoredImage) -> Inventory:
+        """The packages of an image, read from the rpm database in its layers; nothing but the database is kept."""
+        client = self._registries.client(stored.host)
+        with ExitStack() as stack:
+            layers = [lambda layer=layer: stack.enter_context(open_blob(client, stored.repository, layer)) for layer in reversed(stored.image.layers)]
+            try:
+                found = inventories.from_layers(layers)
+            except ContentError as error:
+                raise ContentError(
+                    f"{stored.reference} has no inventory and none can be made of its layers: {error.what}",
+                    next_step="rebuild the image, so that it gets an inventory",
+                ) from error
+        self._keep(stored.digest, found)
+        return found
+
+    def attached_inventory(self, stored: StoredImage) -> Inventory | None:
+        """The inventory attached to an image in the registry (or kept from there), None when there is none."""
+        cached = self._cache.read(stored.digest, "inventory")
+        if cached is not None:
+            return Inventory.from_bytes(cached)
+        files = self._registries.client(stored.host).attachment(stored.repository, stored.digest, INVENTORY_TYPE)
+        if files is None:
+            return None
+        found = Inventory.from_files(files)
+        self._keep(stored.digest, found)
+        return found
+
+    def _keep(self, digest: Digest, found: Inventory) -> None:
+        self._cache.write(digest, "inventory", found.to_bytes())
+
+
+def reference_names(profile: Profile, names: Iterable[str], tag: str, artifacts: Iterable[Mapping[str, object]] = ()) -> dict[str, ImageReference]:
+    """Where the reference image of each name is looked for.
+
+    :param artifacts: ``zuul.artifacts``, oldest first; the newest of an image wins over the tag (zuul-jobs shape: ``metadata.repository`` and ``url``,
+        with ``metadata.digest`` where the job that made it was ours).
+    :raises UsageError: an artifact of an image of ours has no usable address.
+    """
+    host = profile.reference_registry or profile.registry
+    names = tuple(names)
+    found = {name: ImageReference(host, profile.reference_repository_of(name), tag) for name in names}
+    by_repository = {profile.repository_of(name): name for name in names}
+    for artifact in artifacts:
+        metadata = artifact.get("metadata")
+        if not isinstance(metadata, Mapping) or metadata.get("type") != "container_image":
+            continue
+        repository = str(metadata.get("repository", ""))
+        name = by_repository.get(repository) or by_repository.get(repository.partition("/")[2])
+        if name is None:
+            continue
+        try:
+            reference = ImageReference.parse(str(artifact.get("url", "")))
+        except UsageError as error:
+            raise UsageError(f"artifact {artifact.get('name')!r} of a change ahead: {error.what}", image=name) from error
+        digest = metadata.get("digest")
+        found[name] = reference.with_digest(str(digest)) if digest else reference
+    return found
+
+
+def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[str, ReferenceImage | None]:
+    """Look every reference up, several at a time.
+
+    :returns: image name → reference image, None where the registry has none (then the image is new).
+    :raises ContentError: an inventory is missing and cannot be made.
+    """
+
+    def one(name: str) -> tuple[str, ReferenceImage | None]:
+        stored = reader.find(wanted[name])
+        if stored is None:
+            return name, None
+        below = stored.labels.get(LABEL_UPDATE_BASE)
+        try:
+            own = reader.inventory(stored)
+            if not below:
+                return name, ReferenceImage(stored, stored, own.nevras, own)
+            base = reader.find(ImageReference(stored.host, stored.repository, digest=below))
+            if base is None:
+                raise ContentError(f"{stored.reference} names {below} as the image below its update layer, which the registry does not hold")
+            return name, ReferenceImage(stored, base, own.nevras, reader.inventory(base))
+        except ContentError as error:
+            error.image = error.image or name
+            raise
+
+    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
+        return dict(pool.map(one, wanted))
+
+
+def as_planner_reference(name: str, found: ReferenceImage) -> Reference:
+    """The planner's view of a reference image."""
+    labels = found.stored.labels
+    parts = json.loads(labels.get(LABEL_PARTS) or "{}")
+    return Reference(
+        name=name,
+        digest=found.stored.digest,
+        fingerprint=labels.get(LABEL_FINGERPRINT),
+        parts=parts,
+        packages=found.packages,
+        update_base=found.base.digest if found.base is not found.stored else None,
+        base_inventory=found.base_inventory,
+    )

@@ -1,0 +1,230 @@
+"""The work on one image, stage by stage: look whether it is done already, make it, publish it.
+
+This module must never move a floating tag: that is for the end of the run, when the whole set is proven.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from topcoat.engine import Context
+from topcoat.errors import ContentError, InfrastructureError
+from topcoat.layers import BuiltImage
+from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe
+from topcoat.publisher import Publisher, SourceBlob
+from topcoat.registry import Registries
+from topcoat.runs import inputs
+from topcoat.runs.outcome import Outcome
+from topcoat.runs.planning import Decision
+from topcoat.runs.references import LABEL_FINGERPRINT, LABEL_UPDATE_BASE, ImageReader, StoredImage, reference_names
+
+
+class Maker(Protocol):
+    """Makes images; its two ways live in ``builder`` and ``updater``."""
+
+    def build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_name: str | None, log: Path) -> BuiltImage:
+        """A new image on its parent's published manifest."""
+
+    def update(self, planned: PlannedImage, base: StoredImage, log: Path) -> BuiltImage:
+        """An update layer on a published image."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where results go: registry host, unique tag of the run, folder for logs."""
+
+    host: str
+    tag: str
+    logs: Path
+
+
+class Works:
+    """Stage functions for every image of a plan; one object a run, shared by its threads."""
+
+    def __init__(
+        self, decision: Decision, target: Target, *, maker: Maker, publisher: Publisher, registries: Registries, reader: ImageReader
+    ) -> None:
+        self._decision = decision
+        self._target = target
+        self._maker = maker
+        self._publisher = publisher
+        self._registries = registries
+        self._reader = reader
+        self._base: StoredImage | None = None
+
+    def log_of(self, name: str) -> Path:
+        """Log file of an image."""
+        return self._target.logs / f"{name}.log"
+
+    def repository_of(self, name: str) -> str:
+        """Repository path that an image is published to."""
+        return self._decision.request.profile.repository_of(name)
+
+    # ---- stages -----------------------------------------------------------------------------------------------------------------------------
+
+    def tag(self, planned: PlannedImage) -> Outcome:
+        """reuse: the reference's manifest under our tag; blobs travel only where the reference lies in another registry."""
+        reference = self._decision.references[planned.name]
+        if reference is None:
+            raise ContentError("nothing to reuse: the reference image is gone since the plan", image=planned.name, next_step="plan again")
+        stored = reference.base if planned.reference == reference.base.digest else reference.stored
+        repository = self.repository_of(planned.name)
+        source = ImageReference(stored.host, stored.repository, digest=stored.digest)
+        pushed = mounted = 0
+        if (stored.host, stored.repository) == (self._target.host, repository):
+            self._publisher.move_tag(f"{stored.host}/{repository}", stored.digest, self._target.tag)
+        else:
+            copied = self._publisher.copy(source, ImageReference(self._target.host, repository, self._target.tag))
+            pushed, mounted = copied.bytes_pushed, copied.bytes_mounted
+            self._attach_if_missing(planned.name, stored)
+        here = replace(stored, host=self._target.host, repository=repository)
+        self._read_back(here.reference.with_tag(self._target.tag), stored.digest)
+        packages = reference.packages if stored is reference.stored else reference.base_inventory.nevras
+        return Outcome(
+            here, packages, stored.digest, "tag", bytes_pushed=pushed, bytes_mounted=mounted, layers=_layers(here), changes=planned.changes
+        )
+
+    def look(self, context: Context, planned: PlannedImage) -> Outcome | None:
+        """build and update: has an earlier run, perhaps one that was killed, finished exactly this? Then only our tag is missing."""
+        base = self._start(context, planned)
+        found = self._reader.find(ImageReference(self._target.host, self.repository_of(planned.name), self._input_tag(planned, base)))
+        if found is None or not self._is_result(planned, found, base):
+            return None
+        inventory = self._reader.attached_inventory(found)
+        if inventory is None:
+            return None
+        if planned.action is Action.UPDATE and inventory.nevras != self._expected(planned):
+            return None
+        self._publisher.move_tag(found.reference.name, found.digest, self._target.tag)
+        self._read_back(found.reference.with_tag(self._target.tag), found.digest)
+        return Outcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found))
+
+    def make(self, context: Context, planned: PlannedImage) -> BuiltImage | None:
+        """The layer, unless ``look`` found it."""
+        if context.stage_result("look") is not None:
+            return None
+        base = self._start(context, planned)
+        log = self.log_of(planned.name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if planned.action is Action.UPDATE:
+            return self._maker.update(planned, base, log)
+        recipe = self._decision.request.recipes[planned.name]
+        return self._maker.build(planned, recipe, base, recipe.parent, log)
+
+    def publish(self, context: Context, planned: PlannedImage) -> Outcome:
+        """Push, attach the inventory, read back, and only then our unique tag."""
+        found = context.stage_result("look")
+        if isinstance(found, Outcome):
+            return found
+        built = context.stage_result("make")
+        assert isinstance(built, BuiltImage)
+        base = self._start(context, planned)
+        repository = f"{self._target.host}/{self.repository_of(planned.name)}"
+        blobs: dict[Digest, Path | bytes | SourceBlob] = {layer.digest: SourceBlob(base.host, base.repository) for layer in base.image.layers}
+        if built.layer is not None:
+            blobs[built.layer.digest] = built.layer.path
+        published = self._publisher.publish(repository, built.image, blobs)
+        inventory = built.inventory or self._reader.inventory(base)
+        attached = self._publisher.attach_inventory(repository, published.digest, inventory.to_files())
+        for tag in (self._input_tag(planned, base), self._target.tag):
+            self._publisher.move_tag(repository, published.digest, tag)
+        stored = self._reader.find(ImageReference.parse(f"{repository}:{self._target.tag}"))
+        if stored is None or stored.digest != published.digest:
+            raise InfrastructureError(f"{repository}:{self._target.tag} does not read back as {published.digest}", image=planned.name)
+        if built.layer is not None:
+            built.layer.path.unlink(missing_ok=True)
+        return Outcome(
+            stored,
+            inventory.nevras,
+            base.digest,
+            built.method,
+            built.changes if planned.action is Action.UPDATE else (),
+            attached,
+            published.bytes_pushed,
+            published.bytes_mounted,
+            _layers(stored, new={built.layer.digest} if built.layer else set()),
+            built.stages,
+        )
+
+    # ---- parts ------------------------------------------------------------------------------------------------------------------------------
+
+    def _start(self, context: Context, planned: PlannedImage) -> StoredImage:
+        """What the image is made from: the parent's result in this run for a build, the reference (below its update layer) for an update."""
+        if planned.action is Action.UPDATE:
+            reference = self._decision.references[planned.name]
+            assert reference is not None
+            return reference.base
+        if planned.parent is None:
+            return self.base_image()
+        if planned.parent not in self._decision.request.names:
+            return self._parent_reference(planned)
+        outcome = context.result_of(planned.parent)
+        assert isinstance(outcome, Outcome)
+        return outcome.stored
+
+    def _parent_reference(self, planned: PlannedImage) -> StoredImage:
+        """The published parent, where the parent itself was left out of the run."""
+        request = self._decision.request
+        wanted = reference_names(request.profile, [str(planned.parent)], request.reference_tag, request.artifacts)[str(planned.parent)]
+        found = self._reader.find(wanted)
+        if found is None:
+            raise ContentError(f"its parent {wanted} is not published", image=planned.name, next_step="select the parent as well")
+        return found
+
+    def base_image(self) -> StoredImage:
+        """The profile's base image, pinned.
+
+        :raises ContentError: the profile pins none, or the registry does not hold it.
+        """
+        if self._base is None:
+            base = self._decision.request.profile.base
+            reference = ImageReference.parse(base.image)
+            if base.digest is None:
+                raise ContentError(
+                    f"the base image {base.image} is not pinned by digest", next_step="pin it in the profile ('topcoat base' finds the digest)"
+                )
+            found = self._reader.find(reference.with_digest(base.digest))
+            if found is None:
+                raise ContentError(
+                    f"the base image {reference.name}@{base.digest} is gone", next_step="pin another digest in the profile, or mirror the base"
+                )
+            self._base = found
+        return self._base
+
+    def _input_tag(self, planned: PlannedImage, base: StoredImage) -> str:
+        if planned.action is Action.UPDATE:
+            return inputs.update_tag(planned, base.digest, self._decision.snapshot)
+        return inputs.build_tag(planned, base.digest, self._decision.snapshot.view)
+
+    def _is_result(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
+        """Whether the labels of what an input tag names say what they must: a tag alone is not trusted."""
+        if planned.action is Action.UPDATE:
+            return found.labels.get(LABEL_UPDATE_BASE) == base.digest
+        return found.labels.get(LABEL_FINGERPRINT) == planned.fingerprint
+
+    def _expected(self, planned: PlannedImage) -> frozenset[Nevra]:
+        """The packages that the plan promises for an update."""
+        reference = self._decision.references[planned.name]
+        assert reference is not None
+        came = {change.new for change in planned.changes if change.new}
+        went = {change.old for change in planned.changes if change.old}
+        return (reference.base_inventory.nevras - went) | came
+
+    def _read_back(self, reference: ImageReference, digest: Digest) -> None:
+        found = self._registries.client(reference.host).head(reference.repository, reference.target)
+        if found != digest:
+            raise InfrastructureError(
+                f"{reference} reads back as {found}, not {digest}", next_step="another run may write the same tag; use a unique one"
+            )
+
+    def _attach_if_missing(self, name: str, stored: StoredImage) -> None:
+        """A copied image keeps its inventory; where the source registry had none, the one we made goes with it."""
+        here = f"{self._target.host}/{self.repository_of(name)}"
+        if self._publisher.inventory(here, stored.digest) is None:
+            self._publisher.attach_inventory(here, stored.digest, self._reader.inventory(stored).to_files())
+
+
+def _layers(stored: StoredImage, new: set[Digest] | None = None) -> tuple[LayerSize, ...]:
+    return tuple(LayerSize(layer.digest, layer.size, layer.digest in (new or set())) for layer in stored.image.layers)
