@@ -76,6 +76,8 @@ def _tree(receipt: Receipt) -> list[dict[str, object]]:
             nodes[image.parent]["children"].append(nodes[image.name])  # type: ignore[attr-defined]
         else:
             roots.append(nodes[image.name])
+    for node in nodes.values():  # leaves first: they flow into lines, branches follow below
+        node["order"] = bool(node["children"])
     return roots
 
 

@@ -1,0 +1,166 @@
+"""What a reader sees: first lines of a red run, the calm screen of a green one, JUnit, review comments; and nothing hostile gets through."""
+
+from __future__ import annotations
+
+import io
+import unittest
+from dataclasses import replace
+from xml.etree import ElementTree
+
+from rich.console import Console
+from topcoat.report import comments, console, facts, junit
+
+from tests.unit.report import fixtures
+
+
+def screen(receipt, width=100):
+    terminal = Console(width=width, highlight=False, record=True, file=io.StringIO())
+    console.show(receipt, terminal)
+    return terminal.export_text()
+
+
+class Facts(unittest.TestCase):
+    def test_headline_says_the_numbers(self):
+        self.assertRegex(facts.headline(fixtures.green()), r"^104 images in .*: 5 built, 60 updated, 39 reused\.$")
+        self.assertRegex(facts.headline(fixtures.red()), r"^2 of 104 images failed in .*; 4 skipped, ")
+        self.assertEqual("All 104 images were up to date and reused in 1.4 s.", facts.headline(fixtures.idle()))
+        empty = replace(fixtures.green(), images=(), status="failed", error={"class": "usage", "what": "no"})
+        self.assertEqual("The run failed before any image was touched.", facts.headline(empty))
+        self.assertIn("the run failed all the same", facts.headline(replace(fixtures.green(), status="failed")))
+        self.assertIn("cancelled after", facts.headline(replace(fixtures.green(), status="cancelled")))
+
+    def test_storage_counts_a_shared_layer_once(self):
+        shared, own = fixtures.layer("a", 100), fixtures.layer("b", 10, True)
+        images = tuple(replace(image, layers=(shared, own) if index else (shared,)) for index, image in enumerate(fixtures.green().images[:2]))
+        held = facts.storage(replace(fixtures.green(), images=images))
+        self.assertEqual((210, 110, 10), (held.total, held.unique, held.new))
+
+    def test_critical_path_is_the_heaviest_chain(self):
+        path = facts.critical_path(fixtures.green())
+        self.assertEqual(["base", "os", "heat-base"], path[:3])
+        self.assertEqual([], facts.critical_path(fixtures.idle()))
+
+    def test_a_circle_of_parents_ends(self):
+        first, second = fixtures.green().images[:2]
+        images = (replace(first, parent=second.name), replace(second, parent=first.name))
+        receipt = replace(fixtures.green(), images=images)
+        self.assertEqual(2, len(facts.critical_path(receipt)))
+        self.assertIn(second.name, facts.stands_on(receipt, first.name))
+
+    def test_recheck_only_when_all_that_failed_was_infrastructure(self):
+        receipt = fixtures.red()
+        self.assertFalse(facts.recheck_helps(receipt))
+        only = tuple(image for image in receipt.images if image.name != "heat-base")
+        self.assertTrue(facts.recheck_helps(replace(receipt, images=only)))
+        self.assertFalse(facts.recheck_helps(fixtures.green()))
+
+    def test_numbers_for_people(self):
+        self.assertEqual(["0 B", "999 B", "1.0 kB", "12.3 kB", "100 kB", "1.4 GB", "-2.5 MB"],
+                         [facts.bytes_text(value) for value in (0, 999, 1000, 12_345, 99_960, 1_400_000_000, -2_500_000)])  # fmt: skip
+        self.assertEqual(["0.4 s", "59.9 s", "1 min 00 s", "2 min 05 s", "1 h 02 min"],
+                         [facts.time_text(value) for value in (0.4, 59.9, 59.96, 125.2, 3720)])  # fmt: skip
+
+
+class Screen(unittest.TestCase):
+    def test_first_ten_lines_of_a_red_run_say_which_image_what_to_do_and_whether_a_recheck_helps(self):
+        head = "\n".join(screen(fixtures.red()).splitlines()[:10])
+        for word in (
+            "heat-base",
+            "No match for argument: python3-heat-agnet",
+            "look for a typing error",
+            "will not help",
+            "heat.yaml:14",
+            "000_FAILED_heat-base.log",
+        ):
+            self.assertIn(word, head)
+        self.assertIn("4 images that stand on it: heat-all, heat-api", head)
+
+    def test_green_screen(self):
+        text = screen(fixtures.green())
+        for word in (
+            "5 built",
+            "nova 905678,1 <- oslo.config 901234,3",
+            "2:9.8.0-0.20261121.a1b2c3d.el9",
+            "openstack/oslo.config",
+            "proven",
+            "274 MB pushed",
+            "recipe-changed: heat-base",
+        ):
+            self.assertIn(word, " ".join(text.split()) if " " in word else text)
+        self.assertNotIn("failed", text)
+
+    def test_it_fits_its_width(self):
+        for width in (60, 80, 100):
+            self.assertLessEqual(max(len(line) for line in screen(fixtures.green(), width).splitlines()), width)
+
+    def test_uncovered_package_is_shown(self):
+        self.assertIn("python3-nova-novnc-1:31.1.0", screen(fixtures.red()))
+        self.assertIn("no image has it", screen(fixtures.red()))
+
+    def test_hostile_text_is_shown_not_obeyed(self):
+        stream = io.StringIO()
+        console.show(fixtures.hostile(), Console(file=stream, width=200, highlight=False, force_terminal=False))
+        self.assertNotIn("\x1b", stream.getvalue())
+        self.assertNotIn("\x00", stream.getvalue())
+        self.assertNotIn("\u202e", stream.getvalue())
+        self.assertIn("[red]", stream.getvalue())
+        self.assertIn("\\x1b[31m", stream.getvalue())
+
+
+class JUnit(unittest.TestCase):
+    def test_counts_and_kinds(self):
+        root = ElementTree.fromstring(junit.to_xml(fixtures.red()))
+        images, coverage = root.findall("testsuite")
+        self.assertEqual(("104", "1", "1", "4"), tuple(images.get(name) for name in ("tests", "failures", "errors", "skipped")))
+        self.assertEqual("1", coverage.get("failures"))
+        heat = next(case for case in images if case.get("name") == "heat-base")
+        self.assertIn("python3-heat-agnet", heat.find("failure").get("message"))
+        self.assertIn("recheck: will not help", heat.find("failure").text)
+        neutron = next(case for case in images if case.get("name") == "neutron-server")
+        self.assertEqual("infrastructure", neutron.find("error").get("type"))
+
+    def test_hostile_text_gives_readable_xml(self):
+        root = ElementTree.fromstring(junit.to_xml(fixtures.hostile()))
+        message = root.find(".//failure").get("message")
+        self.assertIn("<script>", message)
+        self.assertIn("\\x1b[31m\\x00", message)
+
+    def test_an_error_of_the_run_is_a_case(self):
+        receipt = replace(fixtures.green(), status="failed", error={"class": "infrastructure", "what": "no registry", "next_step": "start it"})
+        self.assertIn("no registry", junit.to_xml(receipt))
+
+
+class Comments(unittest.TestCase):
+    def test_a_content_failure_is_a_comment_on_its_line(self):
+        found = comments.file_comments(fixtures.red())
+        self.assertEqual(["container-images/openstack/heat.yaml"], list(found))
+        (comment,) = found["container-images/openstack/heat.yaml"]
+        self.assertEqual((14, "error"), (comment["line"], comment["level"]))
+        for part in ("heat-base failed", "look for a typing error", "4 images that stand on it", "A recheck will not help."):
+            self.assertIn(part, comment["message"])
+
+    def test_infrastructure_is_a_warning_and_no_comment(self):
+        text = "\n".join(comments.warnings(fixtures.red()))
+        self.assertIn("neutron-server", text)
+        self.assertIn("recheck can help", text)
+        self.assertIn("41 days old", text)
+
+    def test_only_files_of_the_project(self):
+        self.assertEqual({}, comments.file_comments(fixtures.red(), known={"README.rst"}))
+
+    def test_absolute_paths_lose_the_checkout_and_others_are_dropped(self):
+        receipt = fixtures.red()
+
+        def at(where):
+            images = tuple(replace(image, error={**image.error, "where": where}, where="") if image.error else image for image in receipt.images)
+            return list(comments.file_comments(replace(receipt, images=images), prefix="/srv/src/us"))
+
+        self.assertEqual(["container-images/a.yaml"], at("/srv/src/us/container-images/a.yaml:3"))
+        self.assertEqual([], at("/etc/passwd:1"))
+        self.assertEqual([], at("../../etc/passwd:1"))
+        self.assertEqual([], at("a\x00b:1"))
+
+    def test_everything_waived_is_a_warning(self):
+        receipt = fixtures.green()
+        waived = tuple({**entry, "covered": False, "images": [], "waived_by": "*"} for entry in receipt.coverage)
+        self.assertIn("test nothing", "\n".join(comments.warnings(replace(receipt, coverage=waived))))
