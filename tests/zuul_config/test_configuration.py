@@ -1,0 +1,351 @@
+"""The job configuration under Zuul's own parser, layout and job graph."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import unittest
+from functools import cache
+from pathlib import Path
+
+from tests.zuul_config import adapter, playbooks
+
+ROOT = playbooks.ROOT
+EXAMPLES = ROOT / "doc" / "source" / "zuul" / "examples"
+OURS = "team/topcoat"
+REVIEW = ("container-images-registry", "container-images-provider", "container-images-consumer")
+
+SITE = """
+- pipeline: {name: check, manager: independent}
+- pipeline: {name: gate, manager: dependent, post-review: true}
+- pipeline: {name: promote, manager: supercedent, post-review: true}
+- pipeline: {name: periodic, manager: independent, post-review: true}
+- pipeline: {name: periodic-weekly, manager: independent, post-review: true}
+- job: {name: base, parent: null, pre-run: playbooks/site/pre.yaml, post-run: playbooks/site/post.yaml}
+- project:
+    name: openstack/nova
+    templates: [container-images-check-gate]
+- project:
+    name: openstack/oslo.config
+    templates: [container-images-check-gate, container-images-periodic, container-images-weekly]
+"""
+
+
+def site(*more: tuple[str, str], ours: tuple[tuple[str, str], ...] = ()) -> adapter.Site:
+    """A tenant with this repository, two service projects and what a test adds to the config project."""
+    found = adapter.Site([OURS, "openstack/nova", "openstack/oslo.config", "openstack/keystone"])
+    found.load("site/config", [("zuul.d/site.yaml", SITE), *more])
+    found.load_folder(OURS, ROOT)
+    found.load(OURS, ours)
+    found.finish()
+    return found
+
+
+@cache
+def plain() -> adapter.Site:
+    """The tenant without additions, made once."""
+    return site()
+
+
+@cache
+def paths() -> tuple[str, ...]:
+    """Every file of this repository, also those not committed yet."""
+    argv = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
+    return tuple(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines())
+
+
+def example(name: str) -> tuple[str, str]:
+    """An example of the documentation as a configuration file."""
+    return f"zuul.d/{name}", (EXAMPLES / name).read_text(encoding="utf-8")
+
+
+class Case(unittest.TestCase):
+    """Skips where Zuul is not installed."""
+
+    def setUp(self) -> None:
+        if adapter.MISSING:
+            self.skipTest(adapter.MISSING)
+
+
+class Parsing(Case):
+    def test_every_file_parses_without_error_or_warning(self) -> None:
+        self.assertEqual((plain().errors, plain().warnings), ([], []))
+
+    def test_the_parser_would_have_said(self) -> None:
+        """The checks above can fail: one mistake of each kind is reported."""
+        for mistake, expected in {
+            "- job: {name: x, nodset: y}": "extra keys not allowed",
+            "- job: {name: x, name: y}": "uplicate",
+            "- job: {name: x, parent: no-such-job, run: playbooks/x.yaml}\n- project: {check: {jobs: [no-such-job]}}": "no-such-job",
+            "- job: {name: x, timeout: 20000}": "exceeds tenant max-job-timeout",
+            "- job: {name: x, vars: {zuul: 1}}": "zuul",
+            "- project: {name: openstack/nova, check: {jobs: [noop]}}": "Project Forbidden",
+        }.items():
+            with self.subTest(mistake):
+                found = site(ours=(("zuul.d/zz.yaml", mistake),))
+                self.assertIn(expected, "\n".join(found.errors))
+
+    def test_deprecations_are_seen(self) -> None:
+        found = site(ours=(("zuul.d/zz.yaml", "- job: {name: x, cleanup-run: playbooks/x.yaml, files: ['^(?!a).*']}"),))
+        self.assertEqual(len(found.warnings), 2, found.warnings)
+
+    def test_nothing_defined_here_needs_something_of_a_site(self) -> None:
+        """Another tenant, without our pipelines, loads the same files."""
+        found = adapter.Site([OURS], default_base_job="other")
+        found.load("site/config", [("zuul.yaml", "- job: {name: other, parent: null}\n- pipeline: {name: test, manager: independent}")])
+        found.load_folder(OURS, ROOT)
+        found.finish()
+        self.assertEqual((found.errors, found.warnings), ([], []))
+
+
+class Selection(Case):
+    """(project, changed files, pipeline) → jobs that run."""
+
+    TABLE = (
+        ("openstack/nova", ["nova/compute/manager.py"], "check", REVIEW),
+        ("openstack/nova", ["nova/compute/manager.py"], "gate", REVIEW),
+        ("openstack/nova", ["doc/source/index.rst"], "check", ()),
+        ("openstack/nova", ["README.rst", "doc/source/conf.py"], "check", ()),
+        ("openstack/nova", ["README.rst", "nova.spec"], "check", REVIEW),
+        ("openstack/nova", ["nova/tests/unit/test_x.py"], "check", REVIEW),
+        ("openstack/nova", None, "periodic", ()),
+        ("openstack/keystone", ["keystone/x.py"], "check", ()),
+        ("openstack/oslo.config", ["oslo_config/cfg.py"], "check", REVIEW),
+        ("openstack/oslo.config", None, "periodic", ("container-images-registry", "container-images-rebuild")),
+        (
+            "openstack/oslo.config",
+            None,
+            "periodic-weekly",
+            ("container-images-registry", "container-images-rebuild-infra", "container-images-base-refresh"),
+        ),
+        (OURS, ["README.rst"], "check", ()),
+        (OURS, ["doc/source/index.rst", "tests/unit/x.py"], "gate", ()),
+        (OURS, ["container-images/openstack/nova.yaml"], "check", REVIEW),
+        (OURS, ["tools/topcoat/planner/__init__.py"], "gate", REVIEW),
+        (OURS, ["roles/build-images/tasks/main.yaml"], "check", REVIEW),
+        (OURS, ["roles/promote-images/tasks/main.yaml"], "check", ()),
+        (OURS, ["playbooks/provider/run.yaml"], "check", REVIEW),
+        (OURS, ["zuul.d/review-jobs.yaml"], "check", REVIEW),
+        (OURS, ["bindep.txt"], "check", REVIEW),
+        (OURS, None, "periodic", ()),
+    )
+
+    def test_table(self) -> None:
+        for project, files, pipeline, jobs in self.TABLE:
+            with self.subTest(project=project, files=files, pipeline=pipeline):
+                self.assertEqual(tuple(plain().freeze(project, pipeline, files)), jobs)
+
+    def test_a_change_of_a_role_runs_every_job_that_uses_it(self) -> None:
+        jobs = plain().freeze(OURS, "check", ["bindep.txt"])
+        self.assertEqual(set(jobs), set(REVIEW))
+        for name, job in jobs.items():
+            for playbook in (*job.pre_run, *job.run, *job.post_run):
+                if playbook.startswith("playbooks/site/"):
+                    continue
+                for role in playbooks.roles_of_playbook(playbook):
+                    with self.subTest(job=name, role=role):
+                        self.assertIn(name, plain().freeze(OURS, "check", [f"roles/{role}/tasks/main.yaml"]))
+                with self.subTest(job=name, playbook=playbook):
+                    self.assertIn(name, plain().freeze(OURS, "check", [playbook]))
+
+
+class Secrets(Case):
+    def test_no_job_of_ours_has_a_secret(self) -> None:
+        text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "zuul.d").rglob("*.yaml"))
+        self.assertNotRegex(text, r"(?m)^\s*-?\s*secrets?:")
+        for project, pipeline in ((OURS, "check"), ("openstack/nova", "check"), ("openstack/nova", "gate"), ("openstack/oslo.config", "periodic")):
+            for job in plain().freeze(project, pipeline, ["bindep.txt"] if pipeline != "periodic" else None).values():
+                self.assertEqual(job.secrets, (), job.name)
+
+    def test_the_documented_wrapper_runs_after_review_only(self) -> None:
+        use = "- project: {name: openstack/keystone, templates: [container-images-check-gate, site-container-images]}"
+        found = site(example("publish-with-secrets.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        jobs = found.freeze("openstack/keystone", "gate", ["keystone/x.py"])
+        self.assertEqual(tuple(jobs), (*REVIEW, "site-container-images-publish"))
+        self.assertEqual(jobs["site-container-images-publish"].secrets, ("container_registry_credentials",))
+        self.assertEqual(tuple(found.freeze("openstack/keystone", "check", ["keystone/x.py"])), REVIEW)
+        self.assertEqual(tuple(found.freeze("openstack/keystone", "periodic", None)), ("site-container-images-rebuild",))
+
+    def test_a_secret_before_review_is_refused(self) -> None:
+        check = "- project: {name: openstack/keystone, templates: [container-images-check-gate], check: {jobs: [site-container-images-publish]}}"
+        found = site(example("publish-with-secrets.yaml"), ("zuul.d/use.yaml", check))
+        with self.assertRaisesRegex(adapter.Refused, "check does not allow post-review job"):
+            found.freeze("openstack/keystone", "check", ["keystone/x.py"])
+
+    def test_even_without_post_review_in_the_wrapper(self) -> None:
+        """The secret goes to playbooks of this repository, which is untrusted, so Zuul insists by itself."""
+        name, text = example("publish-with-secrets.yaml")
+        check = "- project: {name: openstack/keystone, templates: [container-images-check-gate], check: {jobs: [site-container-images-publish]}}"
+        found = site((name, text.replace("    post-review: true\n", "")), ("zuul.d/use.yaml", check))
+        with self.assertRaisesRegex(adapter.Refused, "check does not allow post-review job"):
+            found.freeze("openstack/keystone", "check", ["keystone/x.py"])
+
+    def test_the_documented_own_registry_works_before_review(self) -> None:
+        use = "- project: {name: openstack/keystone, templates: [site-container-images-check-gate]}"
+        found = site(example("own-registry.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        jobs = found.freeze("openstack/keystone", "check", ["keystone/x.py"])
+        self.assertEqual(tuple(jobs), ("site-container-images-registry", *REVIEW[1:]))
+        self.assertEqual(jobs["container-images-provider"].dependencies, (("site-container-images-registry", False),))
+        self.assertEqual(jobs["container-images-provider"].secrets, (), "the password travels as secret data, not as a secret")
+
+    def test_the_other_examples_parse(self) -> None:
+        found = site(example("deploy-job.yaml"), ("zuul.d/add.yaml", example("add-to-a-project.yaml")[1].replace("nova", "keystone")))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+
+
+class Graph(Case):
+    def test_every_hard_dependency_is_in_the_same_template(self) -> None:
+        for template, pipelines in plain().templates().items():
+            for pipeline, jobs in pipelines.items():
+                text = f"- project: {{name: openstack/keystone, templates: [{template}]}}"
+                frozen = site(("zuul.d/use.yaml", text)).freeze("openstack/keystone", pipeline, ["keystone/x.py"])
+                self.assertEqual(tuple(frozen), jobs, f"{template} in {pipeline}")
+                for job in frozen.values():
+                    for dependency, soft in job.dependencies:
+                        self.assertTrue(soft or dependency in jobs, f"{template}: {job.name} needs {dependency}")
+
+    def test_provides_and_requires_are_paired(self) -> None:
+        provided, required = set(), set()
+        for job in self._all().values():
+            provided |= job.provides
+            required |= job.requires
+        self.assertEqual(provided, required)
+        self.assertEqual(provided, {"container-image"})
+
+    def test_what_provides_does_not_pause(self) -> None:
+        """A paused job counts as ready for changes behind, before its images are returned."""
+        for job in self._all().values():
+            if job.provides:
+                used = set().union(*(playbooks.roles_of_playbook(path) for path in job.run if (ROOT / path).is_file()))
+                self.assertNotIn("pause-ci-registry", used, job.name)
+                self.assertIn("return-image-artifacts", used, job.name)
+
+    def test_every_playbook_exists(self) -> None:
+        for job in self._all().values():
+            for path in (*job.pre_run, *job.run, *job.post_run):
+                if not path.startswith("playbooks/site/"):
+                    self.assertTrue((ROOT / path).is_file(), f"{job.name}: {path}")
+
+    def test_credentials_are_removed_after_an_abort_too(self) -> None:
+        for job in self._all().values():
+            cleaning = {role for path in job.cleanup for role in playbooks.roles_of_playbook(path)}
+            self.assertTrue(cleaning & {"leave-ci-registry", "stop-ci-registry"}, job.name)
+
+    def test_what_needs_the_network_is_tried_before_run(self) -> None:
+        for job in self._all().values():
+            before = {role for path in job.pre_run if (ROOT / path).is_file() for role in playbooks.roles_of_playbook(path)}
+            wanted = {"run-ci-registry"} if job.name == REVIEW[0] else {"install-topcoat", "use-ci-registry"}
+            if "build-images" in {role for path in job.run for role in playbooks.roles_of_playbook(path)}:
+                wanted |= {"prepare-repositories", "fetch-artifacts-ahead"}
+            self.assertLessEqual(wanted, before, job.name)
+
+    def test_every_job_has_a_chosen_time_limit_and_attempts(self) -> None:
+        for job in self._all().values():
+            self.assertIsNotNone(job.timeout, job.name)
+            self.assertEqual(job.attempts, 3, job.name)
+
+    def test_tags_are_moved_by_one_job_at_a_time(self) -> None:
+        movers = {name for name, job in self._all().items() if "container-images-tags" in job.semaphores}
+        self.assertEqual(movers, {"container-images-publish", "container-images-promote", "container-images-garbage"})
+
+    def test_every_role_is_used_by_a_job(self) -> None:
+        used: set[str] = set()
+        for job in self._all().values():
+            for path in (*job.pre_run, *job.run, *job.post_run):
+                if (ROOT / path).is_file():
+                    used |= playbooks.roles_of_playbook(path)
+        self.assertEqual(playbooks.all_roles() - used, set())
+
+    @staticmethod
+    @cache
+    def _all() -> dict[str, adapter.Frozen]:
+        """Every job that can run, frozen in a pipeline after review with all jobs it may depend on."""
+        names = [name for name in plain().job_names(OURS) if not plain().abstract(name)]
+        found = site(("zuul.d/use.yaml", f"- project: {{name: openstack/keystone, gate: {{jobs: [{', '.join(names)}]}}}}"))
+        return found.freeze("openstack/keystone", "gate", ["keystone/x.py"])
+
+
+class Expressions(Case):
+    """Every regular expression of the configuration."""
+
+    @staticmethod
+    def _expressions() -> list[str]:
+        text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "zuul.d").rglob("*.yaml")))
+        return sorted(set(re.findall(r"^\s*- (?:&\w+ )?(\^\S+)$", text, re.MULTILINE)))
+
+    def test_they_are_found(self) -> None:
+        self.assertGreater(len(self._expressions()), 6)
+
+    def test_each_compiles_and_each_of_its_alternatives_matches_a_file(self) -> None:
+        for expression in self._expressions():
+            for alternative in _alternatives(expression):
+                with self.subTest(alternative):
+                    compiled = adapter.compile_re2(alternative)
+                    self.assertTrue(any(compiled.match(path) for path in paths()), "matches no file of this repository")
+
+
+def _alternatives(expression: str) -> list[str]:
+    """``a(b|c)`` → ``ab``, ``ac``; groups inside groups too."""
+    inner = re.search(r"\(([^()]*)\)", expression)
+    if not inner:
+        return [expression]
+    return [
+        found for option in inner.group(1).split("|") for found in _alternatives(expression[: inner.start()] + option + expression[inner.end() :])
+    ]
+
+
+class ReturnedData(Case):
+    def test_our_merge_is_that_of_zuul(self) -> None:
+        sys.path.insert(0, str(ROOT / "tools"))
+        try:
+            from topcoat.zuul import merge_returned
+        finally:
+            sys.path.pop(0)
+        parts: list[dict[str, object]] = [
+            {},
+            {"a": {"b": 1}},
+            {"a": {"c": 2}, "zuul": {"pause": True}},
+            {"a": 3, "zuul": {"artifacts": [{"name": "x", "url": "u"}], "warnings": ["one"], "retry": False}},
+            {"zuul": {"artifacts": [{"name": "y", "url": "v"}], "warnings": ["two"], "file_comments": {"f": [{"line": 1, "message": "m"}]}}},
+            {"zuul": {"file_comments": {"f": [{"line": 2, "message": "n"}], "g": []}, "redactions": ["s"], "log_url": "l"}},
+        ]
+        import copy
+
+        for first in parts:
+            for second in parts:
+                for third in parts:
+                    theirs: dict[str, object] = {}
+                    ours: dict[str, object] = {}
+                    for part in (first, second, third):
+                        theirs = adapter.merge_returned(theirs, copy.deepcopy(part))
+                        ours = merge_returned(ours, copy.deepcopy(part))
+                    self.assertEqual(ours, theirs)
+
+
+class House(Case):
+    ORDER = (
+        "name parent abstract description semaphores nodeset attempts timeout post-timeout pre-run run post-run dependencies requires "
+        "provides required-projects files vars"
+    )
+
+    def test_attributes_of_a_job_come_in_one_order(self) -> None:
+        import yaml
+
+        order = self.ORDER.split()
+        for path in sorted(Path(ROOT / "zuul.d").glob("*-jobs.yaml")):
+            for stanza in yaml.safe_load(path.read_text(encoding="utf-8")):
+                if "job" in stanza:
+                    keys = list(stanza["job"])
+                    self.assertEqual(keys, sorted(keys, key=order.index), f"{path.name}: {stanza['job']['name']}")
+
+    def test_no_yaml_tags(self) -> None:
+        """zuul-sphinx stops at ``!override`` and its like."""
+        for path in (ROOT / "zuul.d").rglob("*.yaml"):
+            self.assertNotRegex(path.read_text(encoding="utf-8"), r"(?m)^[^#]*:\s+!\w")
+
+
+if __name__ == "__main__":
+    unittest.main()
