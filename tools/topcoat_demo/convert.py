@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import marshal
 import stat
 import sys
 import tarfile
@@ -98,9 +99,9 @@ def _compiled(path: str, source: bytes) -> File | None:
         code = builtins.compile(source, path, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError):
         return None
-    from importlib._bootstrap_external import _code_to_hash_pyc
-
-    content = bytes(_code_to_hash_pyc(code, importlib.util.source_hash(source), False))
+    # PEP 552: flags 1 is a hash-based file that is not checked. Format 2 of marshal has no back references; later ones depend on what
+    # else the process holds.
+    content = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source) + marshal.dumps(code, 2)
     folder, _, name = path.rpartition("/")
     return File(f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-311.pyc", content)
 
