@@ -20,7 +20,7 @@ SOURCE_DATE_EPOCH = 315532800
 # What a package manager leaves that no container needs; in the same RUN, or it would stay in the layer.
 CLEANUP = (
     "dnf clean all",
-    "rm -rf /var/cache/dnf /var/cache/yum /var/cache/ldconfig /var/lib/dnf/history* /var/lib/dnf/repos /var/log/dnf* /var/log/hawkey*"
+    "rm -rf /var/cache/dnf/* /var/cache/yum/* /var/cache/ldconfig/* /var/lib/dnf/history* /var/lib/dnf/repos /var/log/dnf* /var/log/hawkey*"
     " /var/log/yum* /run/dnf /root/.cache /tmp/* /var/tmp/*",
     # A write-ahead log that still holds pages must stay: it is part of the database.
     'for d in /var/lib/rpm /usr/lib/sysimage/rpm; do rm -f "$d"/.rpm.lock;'

@@ -1,0 +1,100 @@
+"""Profiles: placeholders, checks, overrides."""
+
+from __future__ import annotations
+
+from topcoat.errors import UsageError
+from topcoat.recipes import apply_profile, load_profile, load_tree
+
+from tests.unit.recipes.trees import TreeTest, profile
+
+GOOD = """\
+variables: {host: localhost:5000, repositories: null, digest: ""}
+distro: centos
+release: "9"
+arch: x86_64
+registry: "${host}"
+namespace: ns
+prefix: pre-
+base: {image: "${host}/base:1", digest: "${digest}"}
+repositories:
+  - {id: current, baseurl: "file://${repositories}/current", priority: 10, includepkgs: ["python3-*"], excludepkgs: [bad], module_hotfixes: true}
+  - {id: base, baseurl: "https://x/y", updates: false}
+not_containerised: ["*-doc"]
+labels: {site: here}
+env: {LANG: C.UTF-8}
+overrides:
+  nova-api: {packages: [strace], labels: {a: image}}
+  family:nova: {run: [echo family], labels: {a: family, b: family}}
+  class:openstack: {env: {X: "1"}, labels: {a: class, b: class, c: class}, packages: [{name: only-arm, arch: aarch64}]}
+"""
+
+
+class Profiles(TreeTest):
+    def load(self, text: str, **variables: str):  # type: ignore[no-untyped-def]
+        self.write({"profiles/site.yaml": text})
+        return load_profile("site", root=self.root, variables=variables)
+
+    def test_a_profile_arrives_with_its_placeholders_filled(self) -> None:
+        loaded = self.load(GOOD, repositories="/srv/repos", digest="sha256:" + "1" * 64)
+        self.assertEqual((loaded.name, loaded.registry, loaded.base.image), ("site", "localhost:5000", "localhost:5000/base:1"))
+        self.assertEqual(loaded.base.digest, "sha256:" + "1" * 64)
+        current, base = loaded.repositories
+        self.assertEqual((current.baseurl, current.priority, current.includepkgs), ("file:///srv/repos/current", 10, ("python3-*",)))
+        self.assertEqual((current.excludepkgs, current.module_hotfixes, current.updates), (("bad",), True, True))
+        self.assertEqual((base.priority, base.updates), (99, False))
+        self.assertEqual(loaded.repository_of("nova"), "ns/pre-nova")
+
+    def test_an_empty_digest_means_not_pinned(self) -> None:
+        self.assertIsNone(self.load(GOOD, repositories="/x").base.digest)
+
+    def test_a_value_cannot_bring_another_placeholder(self) -> None:
+        with self.assertRaisesRegex(UsageError, "file://, http:// or https://|registry host"):
+            self.load(GOOD, repositories="/x", host="${digest}")
+
+    def test_mistakes(self) -> None:
+        cases = (
+            (GOOD, {}, "'repositories' has no value"),
+            (GOOD, {"repositories": "/x", "hots": "y"}, "did you mean 'host'"),
+            (GOOD.replace("${host}/base", "${hots}/base"), {"repositories": "/x"}, "unknown placeholder"),
+            (GOOD.replace("priority: 10", "priority: 100"), {"repositories": "/x"}, "from 1 to 99"),
+            (GOOD.replace("id: base", "id: current"), {"repositories": "/x"}, "listed twice"),
+            (GOOD.replace("https://x/y", "ftp://x/y"), {"repositories": "/x"}, "https:// URL"),
+            (GOOD.replace("https://x/y", "https://me:word@x/y"), {"repositories": "/x"}, "user or password"),
+            (GOOD.replace("namespace: ns", "namespace: NS"), {"repositories": "/x"}, "OCI grammar"),
+            (GOOD.replace("arch: x86_64", "arhc: x86_64"), {"repositories": "/x"}, "did you mean 'arch'"),
+            (GOOD, {"repositories": "/x", "digest": "sha256:12"}, "sha256 digest"),
+            (GOOD.replace("prefix: pre-", "reference_tag: a:b"), {"repositories": "/x"}, "not a tag"),
+            (GOOD.replace("nova-api:", "family:/x:"), {"repositories": "/x"}, "selector"),
+            (GOOD.replace("strace", "a b"), {"repositories": "/x"}, "package name"),
+            (GOOD.replace("registry:", "# "), {"repositories": "/x"}, "no registry"),
+        )
+        for text, variables, words in cases:
+            with self.subTest(words), self.assertRaises(UsageError) as caught:
+                self.load(text, **variables)
+            self.assertIn(words, str(caught.exception))
+
+    def test_an_unknown_profile_names_the_nearest(self) -> None:
+        self.write({"profiles/demo.yaml": GOOD})
+        with self.assertRaisesRegex(UsageError, "did you mean 'demo'"):
+            load_profile("dmeo", root=self.root, variables={})
+        with self.assertRaisesRegex(UsageError, "no such profile"):
+            load_profile("./x.yaml", root=self.root, variables={})
+
+    def test_overrides_are_added_and_the_nearest_wins(self) -> None:
+        self.write({"openstack/nova.yaml": "nova-api:\n  from: base\n  packages: [a]\n  run: [echo own]\n"})
+        nova = apply_profile(load_tree(self.root), self.load(GOOD, repositories="/x"))["nova-api"]
+        self.assertEqual([package.name for package in nova.packages], ["a", "strace"])
+        self.assertEqual([step.run for step in nova.steps], ["echo own", "echo family"])
+        self.assertEqual(dict(nova.labels), {"a": "image", "b": "family", "c": "class", "site": "here"})
+        self.assertEqual(dict(nova.environment), {"X": "1"})
+
+    def test_the_environment_of_the_profile_is_set_once_at_the_root(self) -> None:
+        self.write({"openstack/nova.yaml": "nova:\n  from: base\n"})
+        tree = apply_profile(load_tree(self.root), profile(environment=(("LANG", "C.UTF-8"),)))
+        self.assertEqual(tree["base"].environment, (("LANG", "C.UTF-8"),))
+        self.assertEqual(tree["nova"].environment, ())
+
+    def test_an_override_of_nothing_is_an_error(self) -> None:
+        self.write({"openstack/nova.yaml": "nova-apis:\n  from: base\n"})
+        with self.assertRaisesRegex(UsageError, r"profiles/site.yaml:\d+: override of unknown 'nova-api'; did you mean 'nova-apis'"):
+            apply_profile(load_tree(self.root), self.load(GOOD, repositories="/x"))
