@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,16 +108,30 @@ class Transactions:
         """
         if expect is not None:
             self.fetch((change.new, change.repository) for change in expect if change.new)
-        number, worker = self._free.get()
-        try:
-            answer = worker.ask(self._request(space, wanted, epoch, expect, log, number), timeout=self._timeout, image=image)
-        finally:
-            self._free.put((number, worker))
+        answer = self._ask(lambda number: self._request(space, wanted, epoch, expect, log, number), image)
         changes = _difference(answer["before"], answer["after"])  # type: ignore[arg-type]
         if expect is not None:
             _check(changes, expect, image, log)
             changes = tuple(sorted(expect, key=lambda change: (change.name, change.key)))  # the same, with the repositories they are from
         return Outcome(changes, int(answer["newest"]), dict(answer["times"]))  # type: ignore[call-overload]
+
+    def facts(self, root: Path, work: Path, paths: Iterable[str] = (), *, image: str | None = None) -> tuple[int, frozenset[str]]:
+        """What the package database below ``root`` says.
+
+        :param work: an empty folder for the time of the call.
+        :param paths: relative to the root, without leading slash.
+        :returns: (latest build or file time of any package in seconds since 1970, those of the paths that no package owns).
+        """
+        request = {"op": "facts", "root": os.fspath(root), "work": os.fspath(work), "paths": sorted(paths)}
+        answer = self._ask(lambda _: request, image)
+        return int(answer["newest"]), frozenset(answer["unowned"])  # type: ignore[call-overload]
+
+    def _ask(self, request: Callable[[int], dict[str, object]], image: str | None) -> dict[str, object]:
+        number, worker = self._free.get()
+        try:
+            return worker.ask(request(number), timeout=self._timeout, image=image)
+        finally:
+            self._free.put((number, worker))
 
     def fetch(self, packages: Iterable[tuple[Nevra, str | None]]) -> None:
         """Have packages of the frozen view on disk, verified: workers have no network."""

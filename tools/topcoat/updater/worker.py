@@ -7,7 +7,8 @@ a scriptlet that wants the network fails on every machine alike.
 
 Request ``{"op": "transact", "lower": [...], "work": dir, "cache": dir, "repositories": [...], "upgrade": [name...],
 "install": [{"nevra", "repository"}...], "reinstall": [the same], "names": [package name...],
-"expect": {"install": [nevra...], "remove": [nevra...]} | null, "epoch": seconds, "options": {...}, "log": file}``;
+"expect": {"install": [nevra...], "remove": [nevra...]} | null, "epoch": seconds, "options": {...}, "log": file}`` (or
+``{"op": "facts", "root": dir, "work": dir, "paths": [path...]}``, answered with ``newest`` and ``unowned``);
 answer ``{"ok": true, "before": [[nevra, build time]...], "after": [...], "newest": seconds, "times": {...}}`` or
 ``{"ok": false, "kind": "content" | "promise" | "scriptlet" | "infrastructure", "what": text}``.
 """
@@ -108,6 +109,8 @@ def _answer(request: dict, mounts) -> dict:  # type: ignore[no-untyped-def]
         with _log(request.get("log")):
             if request["op"] == "transact":
                 return _transact(request, mounts)
+            if request["op"] == "facts":
+                return _facts(request)
             raise Refused("infrastructure", f"unknown request {request['op']!r}")
     except Refused as error:
         return {"ok": False, "kind": error.kind, "what": error.what}
@@ -138,6 +141,25 @@ def _log(path):  # type: ignore[no-untyped-def]
             for number, handle in enumerate(saved, 1):
                 os.dup2(handle, number)
                 os.close(handle)
+
+
+def _facts(request: dict) -> dict:
+    """The latest build or file time of any installed package (a layer's times may not be earlier without ``rpm -V`` noticing), and which of some
+    paths no package owns.
+    """
+    root = request["root"]
+    with _macros(root, _database(root), request["work"]):
+        newest = 0
+        owned = set()
+        transaction = rpm.TransactionSet(root, rpm._RPMVSF_NOSIGNATURES | rpm._RPMVSF_NODIGESTS)
+        try:
+            for header in transaction.dbMatch():
+                newest = max([newest, header[rpm.RPMTAG_BUILDTIME] or 0, *(header[rpm.RPMTAG_FILEMTIMES] or ())])
+                if request["paths"]:
+                    owned.update(header[rpm.RPMTAG_FILENAMES] or ())
+        finally:
+            transaction.closeDB()
+    return {"ok": True, "newest": newest, "unowned": [path for path in request["paths"] if "/" + path not in owned]}
 
 
 def _transact(request: dict, mounts) -> dict:  # type: ignore[no-untyped-def]
