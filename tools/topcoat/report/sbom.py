@@ -1,0 +1,161 @@
+"""The bill of materials of an image, made from its inventory: CycloneDX 1.6 and SPDX 2.3, both as JSON.
+
+This module must never look inside an image: what the rpm database lists is what is reported, no more and no less. The same image gives the same
+bytes: identifiers are derived from its digest, times are given by the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from topcoat import __version__
+from topcoat.errors import UsageError
+from topcoat.model import ImageReference, Nevra
+
+CYCLONEDX_TYPE = "application/vnd.cyclonedx+json"
+SPDX_TYPE = "application/spdx+json"
+_NAMESPACE = uuid.UUID("0b0f1c53-6d0e-5c26-9f39-3a1f4f4f3f0e")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The image that a bill is about. ``created`` is seconds since the epoch, ``distro`` the vendor part of package URLs (``centos``)."""
+
+    reference: ImageReference
+    created: float
+    distro: str
+
+    @property
+    def name(self) -> str:
+        """Last part of the repository."""
+        return self.reference.repository.rpartition("/")[2]
+
+    @property
+    def purl(self) -> str:
+        """Package URL of type ``oci``."""
+        repository = quote(f"{self.reference.host}/{self.reference.repository}", safe="")
+        tag = f"&tag={quote(self.reference.tag, safe='')}" if self.reference.tag else ""
+        return f"pkg:oci/{quote(self.name, safe='')}@{quote(self.reference.digest or '', safe='')}?repository_url={repository}{tag}"
+
+    @property
+    def moment(self) -> str:
+        """Creation as RFC 3339, UTC."""
+        return datetime.fromtimestamp(self.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Material:
+    """One installed package."""
+
+    nevra: Nevra
+    source_rpm: str
+
+
+def purl(material: Material, distro: str) -> str:
+    """Package URL of type ``rpm`` (purl-spec, type definition rpm): epoch, arch and source RPM are qualifiers."""
+    nevra = material.nevra
+    qualifiers = {"arch": nevra.arch}
+    if nevra.epoch:
+        qualifiers["epoch"] = str(nevra.epoch)
+    if material.source_rpm:
+        qualifiers["upstream"] = material.source_rpm
+    text = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(qualifiers.items()))
+    return f"pkg:rpm/{quote(distro, safe='')}/{quote(nevra.name, safe='')}@{quote(f'{nevra.version}-{nevra.release}', safe='')}?{text}"
+
+
+def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
+    """CycloneDX 1.6 JSON.
+
+    :raises UsageError: the library for it is not installed (extra ``sbom``).
+    """
+    try:
+        from cyclonedx.model import Property
+        from cyclonedx.model.bom import Bom
+        from cyclonedx.model.component import Component, ComponentType
+        from cyclonedx.output.json import JsonV1Dot6
+        from packageurl import PackageURL
+    except ImportError as error:
+        raise UsageError(
+            f"CycloneDX needs a library that is not installed: {error.name}", next_step="pip install 'topcoat[sbom]', or --sbom-format spdx"
+        ) from error
+    image = Component(
+        type=ComponentType.CONTAINER,
+        name=subject.name,
+        version=subject.reference.digest,
+        bom_ref=subject.purl,
+        purl=PackageURL.from_string(subject.purl),
+    )
+    bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, str(subject.reference.digest)), version=1)
+    bom.metadata.timestamp = datetime.fromtimestamp(subject.created, UTC)
+    bom.metadata.component = image
+    bom.metadata.tools.components.add(Component(type=ComponentType.APPLICATION, name="topcoat", version=__version__))
+    components = []
+    for material in sorted(materials, key=lambda entry: entry.nevra):
+        text = purl(material, subject.distro)
+        found = Component(
+            type=ComponentType.LIBRARY,
+            name=material.nevra.name,
+            version=material.nevra.evr,
+            bom_ref=text,
+            purl=PackageURL.from_string(text),
+            properties=[Property(name="topcoat:source-rpm", value=material.source_rpm)] if material.source_rpm else [],
+        )
+        bom.components.add(found)
+        components.append(found)
+    bom.register_dependency(image, components)
+    return json.dumps(json.loads(JsonV1Dot6(bom).output_as_string()), indent=1, sort_keys=True) + "\n"
+
+
+def _spdx_id(text: str) -> str:
+    """An SPDX identifier: letters, digits, dots and hyphens (SPDX 2.3, 7.2); other characters become their code, so that no two names meet."""
+    return "SPDXRef-" + re.sub(r"[^a-zA-Z0-9.]", lambda match: f"-{ord(match[0]):x}-", text)
+
+
+def spdx(subject: Subject, materials: Iterable[Material]) -> str:
+    """SPDX 2.3 JSON; the rpm database does not tell licences in SPDX's terms, so they are NOASSERTION."""
+    packages: list[dict[str, object]] = [
+        {
+            "SPDXID": "SPDXRef-image",
+            "name": subject.name,
+            "versionInfo": str(subject.reference.digest),
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": False,
+            "primaryPackagePurpose": "CONTAINER",
+            "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": subject.purl}],
+        }
+    ]
+    relations = [{"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-image"}]
+    for material in sorted(materials, key=lambda entry: entry.nevra):
+        name = _spdx_id(f"rpm-{material.nevra}")
+        package: dict[str, object] = {
+            "SPDXID": name,
+            "name": material.nevra.name,
+            "versionInfo": material.nevra.evr,
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": False,
+            "licenseConcluded": "NOASSERTION",
+            "licenseDeclared": "NOASSERTION",
+            "copyrightText": "NOASSERTION",
+            "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(material, subject.distro)}],
+        }
+        if material.source_rpm:
+            package["sourceInfo"] = f"built from {material.source_rpm}"
+        packages.append(package)
+        relations.append({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": name})
+    document = {
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": f"{subject.reference.host}/{subject.reference.repository}@{subject.reference.digest}",
+        "documentNamespace": f"https://topcoat.dev/spdx/{quote(subject.name, safe='')}/{str(subject.reference.digest).replace(':', '-')}",
+        "creationInfo": {"created": subject.moment, "creators": [f"Tool: topcoat-{__version__}"]},
+        "packages": packages,
+        "relationships": relations,
+    }
+    return json.dumps(document, indent=1) + "\n"
