@@ -1,0 +1,115 @@
+"""The lab's command line: prepare, up, down, status, test.
+
+This module must never hold anything but arguments and order.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+from topcoat.errors import TopcoatError
+
+from zuul_lab import lab as whole
+from zuul_lab import sandbox, services
+from zuul_lab.places import Places, places_from
+from zuul_lab.prepare import prepare as get_ready
+from zuul_lab.world import World
+
+
+def say(line: str) -> None:
+    """One line for people, with the time."""
+    click.echo(f"{time.strftime('%H:%M:%S')} {line}")
+
+
+def _inside() -> bool:
+    return os.environ.get(sandbox.INSIDE) == "1"
+
+
+def _again_inside(places: Places, words: list[str]) -> int:
+    """Run this command line once more inside the lab; its exit code."""
+    pid = sandbox.holder_pid(places)
+    assert pid
+    environment = {**os.environ, sandbox.INSIDE: "1", "PYTHONPATH": str(places.repository / "tools"), "PYTHONUNBUFFERED": "1"}
+    common = [f"--cache={places.cache}", f"--state={places.state}", f"--logs={places.logs}"]
+    argv = sandbox.argv_inside(pid, [sys.executable, "-m", "zuul_lab", *common, *words])
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, env=environment, check=False, cwd=places.repository).returncode
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--cache", help="Folder for what outlives a lab.")
+@click.option("--state", help="Folder of the running lab; removed by down.")
+@click.option("--logs", help="The one folder for all logs.")
+@click.pass_context
+def main(context: click.Context, cache: str | None, state: str | None, logs: str | None) -> None:
+    """A real Gerrit and a real Zuul on loopback that run this repository's jobs."""
+    context.obj = places_from(os.environ, cache=cache, state=state, logs=logs)
+
+
+@main.command()
+@click.pass_obj
+def prepare(places: Places) -> None:
+    """Install and cache everything that is slow to get."""
+    get_ready(places, os.environ, say)
+
+
+@main.command()
+@click.pass_obj
+def up(places: Places) -> None:
+    """Start the lab and leave it running."""
+    if _inside():
+        whole.up(places, World(), os.environ, say)
+        return
+    get_ready(places, os.environ, say)
+    sandbox.start(places)
+    code = _again_inside(places, ["up"])
+    if code:
+        say(f"the lab did not come up; its logs are in {places.logs}")
+        sandbox.stop(places)
+        sys.exit(code)
+    say(f"the lab runs; `python -m zuul_lab status` tells more, logs are in {places.logs}")
+
+
+@main.command()
+@click.pass_obj
+def down(places: Places) -> None:
+    """End the lab; nothing of it is left but its logs."""
+    say("the lab has ended" if sandbox.stop(places) else "no lab was running")
+
+
+@main.command()
+@click.pass_obj
+def status(places: Places) -> None:
+    """Say which services run."""
+    if not _inside():
+        if not sandbox.holder_pid(places):
+            say(f"no lab runs in {places.state}")
+            sys.exit(1)
+        sys.exit(_again_inside(places, ["status"]))
+    for name, service in services.known(places).items():
+        click.echo(f"{name:20} {'runs' if service.alive() else 'ended':6} {service.log}")
+
+
+@main.command(name="run", context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def run_inside(places: Places, words: tuple[str, ...]) -> None:
+    """Run a program inside the lab, for a look around."""
+    pid = sandbox.holder_pid(places)
+    if not pid:
+        say(f"no lab runs in {places.state}")
+        sys.exit(1)
+    sys.exit(subprocess.run(sandbox.argv_inside(pid, words), check=False).returncode)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    try:
+        main(standalone_mode=True)
+    except TopcoatError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,122 @@
+"""Everything slow that a lab needs and that outlives it: packages of the system, virtual environments, Gerrit, wheels.
+
+This module must never start a service.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from topcoat.errors import InfrastructureError
+from topcoat.process import run
+
+from zuul_lab import gerrit
+from zuul_lab.backing import postgresql_bin
+from zuul_lab.places import Places
+
+PYTHON = "/usr/bin/python3"
+ZUUL = ("zuul>=14.3,<15", "zuul-client")
+# What Zuul itself installs for its Ansible 11, without the collections: 20 s instead of 4 minutes.
+ANSIBLE = ("ansible-core>=2.18,<2.19", "google-re2", "jmespath", "netaddr", "passlib", "voluptuous", "requests", "openstacksdk")
+_PROGRAMS = ("java", "mvn", "sshd", "ssh-keygen", "bwrap", "openssl", "setpriv", "nsenter", "unshare", "ip", "git", "docker-registry", "rpmbuild")
+
+
+def prepare(places: Places, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Install and cache what is missing; quick when nothing is.
+
+    :param say: receives one line for each step that took time.
+    :raises InfrastructureError: something cannot be had; the message names it.
+    """
+    places.cache.mkdir(parents=True, exist_ok=True)
+    places.logs.mkdir(parents=True, exist_ok=True)
+    steps: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("packages of the system", lambda: _system(places)),
+        ("Gerrit", lambda: gerrit.fetch(places, environment)),
+        ("Zuul", lambda: _venv(places.zuul_venv, ZUUL, places)),
+        ("Ansible", lambda: _ansible(places)),
+        ("wheels of the tool", lambda: _wheels(places)),
+    )
+    for name, step in steps:
+        started = time.monotonic()
+        step()
+        took = time.monotonic() - started
+        if took > 1:
+            say(f"prepared {name} in {took:.0f} s")
+
+
+def missing() -> list[str]:
+    """Programs and packages that are not installed."""
+    found = [name for name in _PROGRAMS if not shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")]
+    if not Path("/usr/share/java/zookeeper.jar").exists():
+        found.append("zookeeper")
+    try:
+        postgresql_bin()
+    except InfrastructureError:
+        found.append("postgresql")
+    return found
+
+
+def packages(bindep: str, profile: str = "zuul") -> list[str]:
+    """Names of the packages that a bindep file lists for a profile."""
+    pattern = re.compile(r"^([a-z0-9][a-z0-9.+-]*)\s+\[([^]]*)\]")
+    lines = (pattern.match(line) for line in bindep.splitlines())
+    return [line[1] for line in lines if line and profile in line[2].split()]
+
+
+def _system(places: Places) -> None:
+    if not missing():
+        return
+    names = packages((places.repository / "bindep.txt").read_text())
+    log = places.logs / "apt.log"
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        run(["apt-get", "update", "-q"], timeout=300, log=log, env=quiet, failure=InfrastructureError)
+        run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *names], timeout=1200, log=log, env=quiet, failure=InfrastructureError)
+    except InfrastructureError as error:
+        step = f"install by hand what bindep.txt lists for the profile zuul: {' '.join(names)}"
+        raise InfrastructureError(f"the system's packages cannot be installed: {error.what[-300:]}", log=str(log), next_step=step) from error
+    still = missing()
+    if still:
+        raise InfrastructureError(
+            f"still missing after the installation: {', '.join(still)}", log=str(log), retriable=False, next_step="see bindep.txt"
+        )
+
+
+def _venv(folder: Path, requirements: tuple[str, ...], places: Places) -> None:
+    ready = folder / "READY"
+    if ready.exists():
+        return
+    log = places.logs / "pip.log"
+    run([PYTHON, "-m", "venv", folder], timeout=120, log=log, failure=InfrastructureError)
+    run([folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements], timeout=1800, log=log, failure=InfrastructureError)
+    ready.touch()
+
+
+def _ansible(places: Places) -> None:
+    """Zuul wants one environment for each Ansible version it knows; both names lead to the same one."""
+    places.ansible_root.mkdir(exist_ok=True)
+    _venv(places.ansible_root / "11", ANSIBLE, places)
+    link = places.ansible_root / "9"
+    if not link.is_symlink():
+        link.symlink_to("11")
+
+
+def _wheels(places: Places) -> None:
+    """The tool's dependencies as wheels, since the nodes have no way to a package index."""
+    folder = places.cache / "wheels"
+    kept = folder / "pyproject.toml"
+    current = (places.repository / "pyproject.toml").read_text()
+    if kept.exists() and kept.read_text() == current:
+        return
+    folder.mkdir(exist_ok=True)
+    pip = [places.ansible_root / "11/bin/pip", "wheel", "-q", "--disable-pip-version-check", "-w", folder]
+    log = places.logs / "pip.log"
+    run([*pip, "setuptools>=68", "wheel", places.repository], timeout=900, log=log, failure=InfrastructureError)
+    for own in folder.glob("topcoat-*.whl"):
+        own.unlink()
+    kept.write_text(current)
