@@ -22,9 +22,7 @@ from topcoat.cli._selection import request_of, selection_options, source_options
 @click.option("--logs-dir", metavar="DIR", help="Folder of the logs, one an image.  [default: WORK_DIR/logs]")
 @click.option("--events", "events_file", metavar="FILE", help="Also write every event as a line of JSON.")
 @click.option("--threads", "-T", default=0, metavar="N", help="Images worked on at a time.  [default: one a core]")
-@click.option(
-    "--build-way", type=click.Choice(["auto", "containerfile", "direct"]), default="auto", show_default=True, help="How new layers are made."
-)
+@click.option("--build-way", type=click.Choice(["auto", "containerfile", "direct"]), default="auto", show_default=True, help="How images are made.")
 @click.option("--only", multiple=True, type=click.Choice(["build", "update", "reuse"]), help="Only these actions of the plan; may be repeated.")
 @click.option("--shard", metavar="N/M", help="Only part N of M of the plan; all parts meet in the registry.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing new after the first failure.")
@@ -58,6 +56,7 @@ def command(
     from topcoat.report import console, document
     from topcoat.report.plans import table
     from topcoat.runs.main_job import Job, run
+    from topcoat.runs.maker import Access
     from topcoat.runs.planning import decide
     from topcoat.runs.shards import parse_shard
 
@@ -82,7 +81,10 @@ def command(
         zuul=json.loads(Path(zuul_items).read_text(encoding="utf-8")) if zuul_items else {},
     )
     try:
-        receipt = run(request, job, registries=settings.registries, work=settings.work_dir, progress_mode=settings.progress, stream=sys.stderr)
+        access = Access(settings.authfile, settings.ca_file, settings.plain_http)
+        receipt = run(
+            request, job, registries=settings.registries, access=access, work=settings.work_dir, progress_mode=settings.progress, stream=sys.stderr
+        )
     except BaseException:
         if job.receipt.is_file() and output_format == "text":
             console.show(document.load(job.receipt))

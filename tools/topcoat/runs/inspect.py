@@ -5,11 +5,12 @@ This module must never change anything in a registry.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 from topcoat.errors import UsageError
-from topcoat.model import ImageReference
+from topcoat.model import ImageReference, Nevra, Receipt
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs.references import ImageReader
@@ -33,3 +34,16 @@ def read_inventory(access: Access, image: str, *, rebuild: bool = False) -> Inve
     if stored is None:
         raise UsageError(f"the registry has no image {image}", next_step="check the name and the tag")
     return reader.from_layers(stored) if rebuild else reader.inventory(stored)
+
+
+def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[str, frozenset[Nevra]]:
+    """Image name → packages, of every finished image of some receipts, read from the registry by the digests that they name.
+
+    :raises UsageError: a receipt names an image that is not in the registry.
+    """
+    found: dict[str, frozenset[Nevra]] = {}
+    for receipt in receipts:
+        for image in receipt.images:
+            if image.status == "done" and image.digest:
+                found[image.name] = read_inventory(access, f"{image.repository}@{image.digest}").nevras
+    return found

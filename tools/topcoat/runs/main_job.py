@@ -22,7 +22,7 @@ from topcoat.publisher import Publisher
 from topcoat.registry import Registries
 from topcoat.report import document, progress
 from topcoat.runs.execute import Options, execute
-from topcoat.runs.maker import HostMaker
+from topcoat.runs.maker import Access, HostMaker
 from topcoat.runs.planning import Decision, Request, decide
 from topcoat.runs.references import ImageReader
 from topcoat.runs.shards import Shard, names_of
@@ -48,7 +48,7 @@ class Job:
     zuul: dict[str, object] = field(default_factory=dict)
 
 
-def run(request: Request, job: Job, *, registries: Registries, work: Path, progress_mode: str = "auto", stream: TextIO) -> Receipt:
+def run(request: Request, job: Job, *, registries: Registries, access: Access, work: Path, progress_mode: str = "auto", stream: TextIO) -> Receipt:
     """Do it.
 
     :returns: the receipt of a run that succeeded; it is on disk in any case.
@@ -67,7 +67,7 @@ def run(request: Request, job: Job, *, registries: Registries, work: Path, progr
         failed = Receipt(request.profile.name, job.tag, "failed", started, time.time(), (), error=error.as_dict(), zuul=job.zuul)
         document.save(failed, job.receipt)
         raise
-    return carry_out(decision, job, packages, registries=registries, work=work, progress_mode=progress_mode, stream=stream)
+    return carry_out(decision, job, packages, registries=registries, access=access, work=work, progress_mode=progress_mode, stream=stream)
 
 
 def carry_out(
@@ -76,6 +76,7 @@ def carry_out(
     packages: tuple[gating.GatedPackage, ...],
     *,
     registries: Registries,
+    access: Access,
     work: Path,
     progress_mode: str,
     stream: TextIO,
@@ -85,7 +86,9 @@ def carry_out(
     publisher = Publisher(registries, scratch=_folder(work / "tmp"))
     reader = ImageReader(registries, work / "cache" / "images")
     with ExitStack() as stack:
-        maker = stack.enter_context(HostMaker(decision, work=work, registries=registries, processes=processes, workers=job.workers, way=job.way))
+        maker = stack.enter_context(
+            HostMaker(decision, work=work, registries=registries, access=access, processes=processes, workers=job.workers, way=job.way)
+        )
         works = Works(
             decision,
             Target(decision.request.profile.registry, job.tag, job.logs),
@@ -134,7 +137,7 @@ def require_same(plan: Plan, file: Path) -> None:
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     if names:
         raise ContentError(
-            f"the plan is no longer true for {len(names)} image(s): {', '.join(names[:5])}: repositories or published images changed since it was made",
+            f"the plan is no longer true for {len(names)} image(s): {', '.join(names[:5])}: packages or published images changed since it was made",
             next_step="plan again",
         )
 

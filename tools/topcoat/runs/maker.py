@@ -7,27 +7,63 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import tempfile
 import threading
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from topcoat import containerfile
+from topcoat.builder import Buildah, Builder
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import PlannedImage, Recipe
 from topcoat.process import Processes
 from topcoat.registry import Registries
+from topcoat.rpm.inventory import Inventory
+from topcoat.rpm.repositories import RepositoryServer
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import StoredImage
-from topcoat.updater import Options, Transactions, Updater, Wanted
+from topcoat.updater import Options, Transactions, Updater
+
+
+@dataclass(frozen=True)
+class Access:
+    """How external programs reach registries: the same files that our own clients use."""
+
+    authfile: Path | None = None
+    ca_file: Path | None = None
+    plain_http: tuple[str, ...] = ()
+
+    def certificates(self, work: Path) -> Path | None:
+        """A folder that holds the certificate authority alone, as containers-certs.d(5) wants it."""
+        if self.ca_file is None:
+            return None
+        folder = work / "certs"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.ca_file, folder / "ca.crt")
+        return folder
 
 
 class HostMaker:
     """Makes images on this machine; a context manager, because it owns worker processes and mounts."""
 
-    def __init__(self, decision: Decision, *, work: Path, registries: Registries, processes: Processes, workers: int = 0, way: str = "auto") -> None:
+    def __init__(
+        self,
+        decision: Decision,
+        *,
+        work: Path,
+        registries: Registries,
+        access: Access,
+        processes: Processes,
+        workers: int = 0,
+        way: str = "auto",
+    ) -> None:
         self._decision = decision
         self._work = work
         self._registries = registries
+        self._access = access
         self._processes = processes
         self._workers = workers or os.cpu_count() or 1
         self._way = way
@@ -66,7 +102,6 @@ class HostMaker:
         assert reference is not None
         with self._solver_lock:
             request = self._decision.solver.request(reference.base_inventory)
-        wanted = Wanted(upgrade=request.upgrade, install=tuple((nevra, None) for nevra in (*request.install, *request.reinstall)))
         updater = Updater(self._store, self._transactions)
         return updater.update(
             planned,
@@ -74,10 +109,56 @@ class HostMaker:
             base_digest=base.digest,
             client=self._registries.client(base.host),
             repository=base.repository,
-            wanted=wanted,
+            request=request,
             log=log,
         )
 
-    def build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_name: str | None, log: Path) -> BuiltImage:
+    def build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_inventory: Inventory, log: Path) -> BuiltImage:
         """A new image on its parent's published manifest."""
-        raise NotImplementedError
+        profile = self._decision.request.profile
+        labels = containerfile.image_labels(
+            recipe,
+            self._decision.fingerprints[planned.name],
+            # without the registry's host: the same build must have the same digest wherever it is published
+            base_name=parent.repository,
+            base_digest=parent.digest,
+        )
+        return self._builder(parent.host).build(
+            recipe,
+            profile=profile,
+            parent=parent.image,
+            parent_reference=parent.reference,
+            parent_inventory=parent_inventory,
+            labels=labels,
+            log=log,
+        )
+
+    def _builder(self, host: str) -> Builder:
+        """The builder; buildah gets the access options of the registry that holds the parents."""
+        with self._lock:
+            if "_containerfile_builder" not in self.__dict__:
+                server = self._stack.enter_context(RepositoryServer(self._decision.snapshot))
+                buildah = Buildah(
+                    self._work / "buildah",
+                    authfile=self._access.authfile,
+                    certificates=self._access.certificates(self._work),
+                    plain_http=host in self._access.plain_http,
+                    processes=self._processes,
+                )
+                buildah.clean()
+                folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="build-", dir=self._work / "tmp"))
+                self.__dict__["_containerfile_builder"] = Builder(
+                    self._store,
+                    self._transactions,
+                    buildah,
+                    Path(folder),
+                    repo_file=server.repo_file(),
+                    release=profile_release(self._decision),
+                    processes=self._processes,
+                )
+            return self.__dict__["_containerfile_builder"]
+
+
+def profile_release(decision: Decision) -> str:
+    """Value of dnf's ``$releasever``."""
+    return decision.request.profile.release

@@ -135,7 +135,7 @@ class ImageReader:
 def reference_names(profile: Profile, names: Iterable[str], tag: str, artifacts: Iterable[Mapping[str, object]] = ()) -> dict[str, ImageReference]:
     """Where the reference image of each name is looked for.
 
-    :param artifacts: ``zuul.artifacts``, oldest first; the newest of an image wins over the tag (zuul-jobs shape: ``metadata.repository`` and ``url``,
+    :param artifacts: ``zuul.artifacts``, oldest first; the newest of an image wins over the tag (zuul-jobs shape,
         with ``metadata.digest`` where the job that made it was ours).
     :raises UsageError: an artifact of an image of ours has no usable address.
     """

@@ -15,6 +15,7 @@ from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe
 from topcoat.publisher import Publisher, SourceBlob
 from topcoat.registry import Registries
+from topcoat.rpm.inventory import Inventory
 from topcoat.runs import inputs
 from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
@@ -24,7 +25,7 @@ from topcoat.runs.references import LABEL_FINGERPRINT, LABEL_UPDATE_BASE, ImageR
 class Maker(Protocol):
     """Makes images; its two ways live in ``builder`` and ``updater``."""
 
-    def build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_name: str | None, log: Path) -> BuiltImage:
+    def build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_inventory: Inventory, log: Path) -> BuiltImage:
         """A new image on its parent's published manifest."""
 
     def update(self, planned: PlannedImage, base: StoredImage, log: Path) -> BuiltImage:
@@ -111,7 +112,7 @@ class Works:
         if planned.action is Action.UPDATE:
             return self._maker.update(planned, base, log)
         recipe = self._decision.request.recipes[planned.name]
-        return self._maker.build(planned, recipe, base, recipe.parent, log)
+        return self._maker.build(planned, recipe, base, self._reader.inventory(base), log)
 
     def publish(self, context: Context, planned: PlannedImage) -> Outcome:
         """Push, attach the inventory, read back, and only then our unique tag."""

@@ -1,0 +1,30 @@
+"""``topcoat coverage``: the proof for runs that were cut into shards or made earlier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, emit, format_option
+
+
+@click.command()
+@click.option("--receipt", "receipts", multiple=True, required=True, metavar="FILE", help="Receipt of a run; name every shard's.")
+@click.option("--gating-repo", required=True, metavar="DIR|URL", help="Repository of the RPMs under test.")
+@format_option
+@click.pass_obj
+def command(settings: Settings, receipts: tuple[str, ...], gating_repo: str, output_format: str) -> None:
+    """Prove that every RPM under test is installed in the images of the receipts, read from the registry by digest."""
+    from topcoat.report import document
+    from topcoat.rpm import repositories
+    from topcoat.runs import coverage
+    from topcoat.runs.inspect import installed_by_receipts
+    from topcoat.runs.planning import gating_repository
+
+    installed = installed_by_receipts(settings, [document.load(Path(receipt)) for receipt in receipts])
+    with repositories.freeze([gating_repository(gating_repo)], settings.work_dir / "repositories") as snapshot:
+        table = coverage.cover(snapshot.gated(), installed, settings.profile.not_containerised)
+    lines = [f"{'ok    ' if entry.ok else 'MISSING'} {entry.package}  {', '.join(entry.images) or entry.waived_by or '-'}" for entry in table]
+    emit([entry.as_dict() for entry in table], output_format, "\n".join(lines))
+    coverage.require(table)
