@@ -48,7 +48,8 @@ done
 
 def filler(seed: str, size: int) -> str:
     """Text that compresses to about half, the same for the same seed."""
-    return "\n".join(textwrap.wrap(random.Random(seed).randbytes(size // 2).hex(), 100))
+    text = random.Random(seed).randbytes(size // 2).hex()
+    return "\n".join(text[start : start + 100] for start in range(0, len(text), 100))
 
 
 def command(path: str, package: str, libraries: Iterable[str] = (), *, stays: bool = True, web: bool = False) -> File:

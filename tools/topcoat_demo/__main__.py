@@ -1,0 +1,89 @@
+"""``python -m topcoat_demo``: make the demo distribution, run its registry, set both up for ``topcoat --profile demo``.
+
+This module must never hold logic: arguments and wiring only.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from topcoat.errors import TopcoatError
+
+from topcoat_demo import distribution as distributions
+from topcoat_demo import environment as environments
+from topcoat_demo.registry import RegistryServer
+
+_DIRECTORY = click.option("--directory", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where it goes.")
+
+
+def _say(line: str) -> None:
+    click.echo(f"  {line}", err=True)
+
+
+@click.group()
+def cli() -> None:
+    """The demo distribution: real RPMs, repositories, base images, source trees and a registry on this machine."""
+
+
+@cli.command()
+@_DIRECTORY
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Downloads and conversions (default: the account's cache).")
+@click.option("--quick-only", is_flag=True, help="Only the tiny base image.")
+def make(directory: Path, cache: Path | None, quick_only: bool) -> None:
+    """Make the distribution, or find it made."""
+    made = distributions.make(directory, cache=cache, quick=quick_only, say=_say)
+    click.echo(made.directory)
+
+
+@cli.group()
+def registry() -> None:
+    """The demo registry on the loopback interface."""
+
+
+@registry.command()
+@_DIRECTORY
+@click.option("--port", type=int, default=0, help="0: the one of last time, else any free one.")
+@click.option("--tls/--no-tls", default=True)
+@click.option("--password/--no-password", default=True)
+def start(directory: Path, port: int, tls: bool, password: bool) -> None:
+    """Start it and print host, auth file and CA."""
+    server = RegistryServer(directory, tls=tls, password=password, port=port).start()
+    click.echo(f"host {server.host}\nauthfile {server.authfile}\nca {server.ca_file or '-'}")
+
+
+@registry.command()
+@_DIRECTORY
+def stop(directory: Path) -> None:
+    """End it; its images stay."""
+    RegistryServer(directory).stop()
+
+
+@cli.command()
+@_DIRECTORY
+def seed(directory: Path) -> None:
+    """Distribution, registry and base images; prints the variables of the demo profile as options."""
+    made = environments.prepare(directory, say=_say)
+    click.echo(f"authfile {made.authfile}\nca {made.ca_file}\nvariables {made.values_file}")
+    for name, value in made.variables.items():
+        click.echo(f"  {name}={value}")
+
+
+def main() -> int:
+    """Run; errors become one line."""
+    try:
+        cli(standalone_mode=False)
+    except TopcoatError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

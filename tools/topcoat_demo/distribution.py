@@ -1,0 +1,190 @@
+"""The whole demo distribution on disk: repositories, base images, source trees. Made once, found again at once.
+
+This module must never mix two states: a new one is made beside the old one and takes its place when it is complete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.model import Digest
+
+from topcoat_demo import base, images, packages, sources, trunk
+from topcoat_demo.catalog import Catalog
+from topcoat_demo.images import Layout
+from topcoat_demo.rpms import make_repository
+from topcoat_demo.trunk import HashDirectory
+
+Say = Callable[[str], None]
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Where everything is. ``real`` is None for a quick distribution."""
+
+    directory: Path
+    tiny: Layout
+    real: Layout | None
+    states: tuple[HashDirectory, ...]
+    """Of the trunk, oldest first: the first is current-passed-ci, the last is current."""
+
+    @property
+    def repositories(self) -> Path:
+        """Holds base, current, current-passed-ci and the hash directories: the root of a web server or of file:// addresses."""
+        return self.directory / "repos"
+
+    @property
+    def base(self) -> Path:
+        """Repository of everything that is not built from the trunk."""
+        return self.repositories / "base"
+
+    @property
+    def current(self) -> Path:
+        """Repository of the newest builds."""
+        return self.repositories / "current"
+
+    @property
+    def current_passed_ci(self) -> Path:
+        """Repository of the builds that passed."""
+        return self.repositories / "current-passed-ci"
+
+    @property
+    def sources(self) -> Path:
+        """Git repositories with spec files."""
+        return self.directory / "sources"
+
+
+def default_cache() -> Path:
+    """Where downloads, conversions and the shared distribution are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "topcoat-demo"
+
+
+def shared(*, quick: bool = False, say: Say = lambda line: None) -> Distribution:
+    """The distribution of this account's cache, made when it is missing: what tests use.
+
+    :param quick: without the real base image (a few seconds instead of half a minute when nothing is cached).
+    """
+    cache = default_cache()
+    return make(cache / ("quick" if quick else "full"), cache=cache, quick=quick, say=say)
+
+
+def make(directory: Path, *, cache: Path | None = None, quick: bool = False, say: Say = lambda line: None) -> Distribution:
+    """Make the distribution, or find it made.
+
+    :param directory: gets repos/, images/, sources/ and distribution.json.
+    :param cache: downloads and conversions (default: the account's).
+    :param quick: only the tiny base image; the base repository then lacks the converted packages.
+    :param say: receives one line a step.
+    :raises InfrastructureError: the Debian registry is needed and cannot be reached, or a tool is missing.
+    """
+    cache = cache or default_cache()
+    directory.mkdir(parents=True, exist_ok=True)
+    key = _key(quick)
+    with _lock(directory / ".lock"):
+        found = _load(directory, key)
+        if found:
+            return found
+        with _lock(cache / ".lock"):
+            return _make(directory, cache, quick, key, say)
+
+
+def _make(directory: Path, cache: Path, quick: bool, key: str, say: Say) -> Distribution:
+    staging = directory / ".new"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    catalog = Catalog()
+    say("base packages: converting what the cache lacks")
+    tiny = base.tiny(cache)
+    real = () if quick else base.real(cache)
+    say(f"base packages: {len(real) or len(tiny)} ready")
+    converted = {path.name.rsplit("-", 2)[0] for path in (*tiny, *real)}
+    folder = make_repository(staging / "repos" / "base", [*packages.infra(catalog, converted), *real, *tiny])
+    say(f"repository base: {len(list(folder.glob('*.rpm')))} packages")
+    states = trunk.make_trunk(catalog, staging / "repos")
+    say(f"trunk: {len(states)} states, current is {states[-1].full}")
+    layouts = {"tiny": _image("tiny", tiny, cache, ["/bin/sh"])}
+    if real:
+        layouts["real"] = _image("real", real, cache, ["/bin/bash"])
+    digests: dict[str, Digest] = {}
+    for name, layout in layouts.items():
+        shutil.copytree(layout.directory, staging / "images" / name, copy_function=_link)
+        digests[name] = layout.digest
+        say(f"base image {name}: {layout.digest}")
+    for project in catalog.sources:
+        sources.make_source(catalog, project, staging / "sources")
+    say(f"source trees: {', '.join(catalog.sources)}")
+    document = {"key": key, "images": digests, "states": [[state.commit, state.distro_hash, state.project] for state in states]}
+    (directory / "distribution.json").unlink(missing_ok=True)
+    for name in ("repos", "images", "sources"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+        (staging / name).rename(directory / name)
+    shutil.rmtree(staging)
+    partial = directory / ".distribution.json"
+    partial.write_text(json.dumps(document, indent=1))
+    partial.replace(directory / "distribution.json")
+    made = _load(directory, key)
+    assert made is not None
+    return made
+
+
+def _load(directory: Path, key: str) -> Distribution | None:
+    try:
+        document = json.loads((directory / "distribution.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if document["key"] != key:
+        return None
+    layouts: Mapping[str, Layout] = {name: Layout(directory / "images" / name, digest) for name, digest in document["images"].items()}
+    return Distribution(directory, layouts["tiny"], layouts.get("real"), tuple(HashDirectory(*state) for state in document["states"]))
+
+
+def _image(name: str, rpms: Iterable[Path], cache: Path, command: list[str]) -> Layout:
+    """The layout from the cache, or made: named by the packages' content."""
+    mark = hashlib.sha256(Path(images.__file__).read_bytes())
+    for path in sorted(rpms):
+        mark.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    folder = cache / "images" / f"{name}-{mark.hexdigest()[:16]}"
+    record = folder / "digest"
+    if not record.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        root = folder / "root"
+        images.install(rpms, root)
+        made = images.write_layout(root, folder / "layout", name=f"demo-{name}", environment=_ENVIRONMENT, command=command)
+        shutil.rmtree(root)
+        record.write_text(made.digest)
+    return Layout(folder / "layout", record.read_text())
+
+
+def _key(quick: bool) -> str:
+    """Changes with anything in this package that shapes the distribution."""
+    digest = hashlib.sha256(b"quick" if quick else b"full")
+    folder = Path(__file__).parent
+    for name in ("_header", "base", "catalog", "convert", "debian", "distribution", "filesystem", "images", "packages", "rpms", "sources", "trunk"):
+        digest.update((folder / f"{name}.py").read_bytes())
+    for path in sorted((folder / "data").glob("*.yaml")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
