@@ -114,7 +114,8 @@ class Site(World):
 
     def repository_of(self, rpms: Sequence[RpmSpec], name: str = "gating") -> Path:
         """A folder with a yum repository."""
-        return make_repository(self.folder(name), rpms)
+        self._number = getattr(self, "_number", 0) + 1
+        return make_repository(self.directory / f"{name}-{self._number}", rpms)
 
     def command(self, *words: str, work: str = "work", environment: Mapping[str, str] | None = None) -> list[str]:
         """The command line of ``topcoat`` for this site."""

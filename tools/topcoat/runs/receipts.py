@@ -41,7 +41,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
     error = result.error.as_dict() if result and result.error else None
     if result and result.skipped_because and error is None:
         error = {"class": "skipped", "what": result.skipped_because, "recheck_helps": False}
-    stages = result.stages if result else ()
+    stages = _stages(result, outcome)
     return ImageResult(
         name=planned.name,
         status=result.status if result else "cancelled",
@@ -59,7 +59,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
         inventory=outcome.inventory if outcome else None,
         started=stages[0][1] if stages else None,
         finished=stages[-1][2] if stages else None,
-        stages=tuple(sorted([*stages, *(outcome.stages if outcome else ())], key=lambda stage: stage[1])),
+        stages=stages,
         attempts=result.attempts if result else 0,
         bytes_pushed=outcome.bytes_pushed if outcome else 0,
         bytes_mounted=outcome.bytes_mounted if outcome else 0,
@@ -70,3 +70,12 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
         reference_digest=planned.reference,
         reference_size=sum(layer.size for layer in reference.stored.image.layers) if reference else None,
     )
+
+
+def _stages(result: TaskResult | None, outcome: Outcome | None) -> tuple[tuple[str, float, float], ...]:
+    """The engine's stages, with ``make`` replaced by its parts where the maker told them, so that no second counts twice."""
+    if result is None:
+        return ()
+    if outcome is None or not outcome.stages:
+        return result.stages
+    return tuple(sorted([*(stage for stage in result.stages if stage[0] != "make"), *outcome.stages], key=lambda stage: stage[1]))
