@@ -23,6 +23,8 @@ def new_pool(arch: str) -> solv.Pool:
     pool = solv.Pool()
     pool.setdisttype(solv.Pool.DISTTYPE_RPM)
     pool.setarch(arch)
+    # As libsolv does by itself where it is built for Fedora and its kin: packages of one name but another colour (i686 beside x86_64) can both stay.
+    pool.set_flag(solv.Pool.POOL_FLAG_IMPLICITOBSOLETEUSESCOLORS, 1)
     return pool
 
 

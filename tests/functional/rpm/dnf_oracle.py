@@ -1,0 +1,106 @@
+"""Asks dnf itself, through its API under the system's Python: requests as JSON lines on standard input, what dnf would change on standard output.
+
+This program must never run a transaction: it only resolves.
+"""
+
+import json
+import os
+import sys
+import tempfile
+
+import dnf
+import dnf.exceptions
+import dnf.selector
+import dnf.transaction
+
+
+def exact(base, text, repos):
+    """The one available package of a NEVRA, out of the named repositories."""
+    found = [package for package in base.sack.query().available().filter(reponame=repos) if nevra(package) == text]
+    if not found:
+        raise dnf.exceptions.Error(f"no such package: {text}")
+    return found[0]
+
+
+def nevra(package):
+    """name-[epoch:]version-release.arch"""
+    epoch = f"{package.epoch}:" if package.epoch else ""
+    return f"{package.name}-{epoch}{package.version}-{package.release}.{package.arch}"
+
+
+def answer(request):
+    """Resolve one request."""
+    base = dnf.Base()
+    conf = base.conf
+    conf.installroot = request["root"]
+    conf.cachedir = request["cache"]
+    conf.persistdir = os.path.join(request["cache"], "persist")
+    conf.logdir = os.path.join(request["cache"], "log")
+    for folder in (conf.persistdir, conf.logdir):
+        os.makedirs(folder)
+    conf.reposdir = []
+    conf.plugins = False
+    conf.best = True
+    conf.obsoletes = True
+    conf.install_weak_deps = False
+    conf.gpgcheck = False
+    conf.module_platform_id = "platform:el9"
+    conf.substitutions["arch"] = conf.substitutions["basearch"] = request["arch"]
+    conf.substitutions["releasever"] = "9"
+    conf.history_record = False
+    try:
+        for repo in request["repositories"]:
+            base.repos.add_new_repo(
+                repo["id"],
+                conf,
+                baseurl=[repo["baseurl"]],
+                priority=repo["priority"],
+                includepkgs=repo["includepkgs"],
+                excludepkgs=repo["excludepkgs"],
+                module_hotfixes=repo["module_hotfixes"],
+                skip_if_unavailable=False,
+            )
+        base.fill_sack()
+        gated = request["gated"]
+        if gated:
+            names = {package.name for package in base.sack.query().available().filter(reponame=gated)}
+            base.sack.add_excludes(base.sack.query().available().filter(name=sorted(names), reponame__neq=gated))
+        if request.get("everything"):
+            base.upgrade_all()
+        for name in request["upgrade"]:
+            base.upgrade(name)
+        for name in request["names"]:
+            base.install(name)
+        for text in [*request["install"], *request["reinstall"]]:
+            selector = dnf.selector.Selector(base.sack)
+            selector.set(pkg=[exact(base, text, gated)])
+            base._goal.install(select=selector)
+        base.resolve()
+        removed, added = [], []
+        for item in base.transaction or ():
+            if item.action == dnf.transaction.PKG_REINSTALL:
+                added.append(nevra(item.pkg))
+                removed.append(nevra(item.pkg))
+            elif item.action in dnf.transaction.FORWARD_ACTIONS:
+                added.append(nevra(item.pkg))
+            elif item.action in dnf.transaction.BACKWARD_ACTIONS and item.action != dnf.transaction.PKG_REINSTALLED:
+                removed.append(nevra(item.pkg))
+        return {"removed": sorted(removed), "added": sorted(added)}
+    except (dnf.exceptions.Error, OSError) as error:
+        return {"error": str(error)}
+    finally:
+        base.close()
+
+
+def main():
+    """Serve until standard input ends."""
+    with tempfile.TemporaryDirectory(prefix="topcoat-oracle-") as home:
+        with open(os.path.join(home, ".rpmmacros"), "w") as macros:
+            macros.write("%_dbpath /var/lib/rpm\n")
+        os.environ["HOME"] = home
+        for line in sys.stdin:
+            print(json.dumps(answer(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Over generated repositories and images the solver's answer equals dnf's own, also where the answer is "impossible"."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from topcoat_demo.rpms import RpmSpec
+
+from tests.functional.rpm.support import Bench, SolverTestCase, _lists
+from topcoat.errors import ContentError
+from topcoat.rpm import inventory
+
+NAMES = ("alpha", "beta", "gamma", "delta", "eps")
+VERSIONS = ("1.0", "1.9", "1.10", "2.0~rc1", "2.0")
+
+
+def dependencies(name: str) -> st.SearchStrategy[tuple[str, ...]]:
+    others = st.sampled_from([other for other in NAMES if other != name])
+    versioned = st.builds("{} {} {}".format, others, st.sampled_from((">=", "<=", "=", "<")), st.sampled_from(VERSIONS))
+    return st.lists(st.one_of(others, versioned), max_size=2, unique=True).map(tuple)
+
+
+@st.composite
+def packages(draw, *, plain: bool = False) -> RpmSpec:
+    name = draw(st.sampled_from(NAMES))
+    few = st.booleans() if not plain else st.just(False)
+    return RpmSpec(
+        name,
+        draw(st.sampled_from(VERSIONS)),
+        "1.el9",
+        epoch=draw(st.sampled_from((0, 0, 0, 1))),
+        arch=draw(st.sampled_from(("noarch", "noarch", "x86_64"))),
+        requires=draw(dependencies(name)) if draw(few) else (),
+        obsoletes=draw(dependencies(name))[:1] if draw(few) and draw(few) else (),
+        conflicts=draw(dependencies(name))[:1] if draw(few) and draw(few) else (),
+        provides=("virtual",) if draw(few) else (),
+    )
+
+
+REPOSITORY = st.fixed_dictionaries(
+    {
+        "specs": st.lists(packages(), min_size=1, max_size=6, unique_by=lambda spec: spec.nevra),
+        "priority": st.sampled_from((99, 99, 50, 10)),
+        "updates": st.booleans(),
+        "excludepkgs": st.sampled_from(((), (), (), ("alpha",), ("*a",), ("beta-1.*",))),
+        "includepkgs": st.sampled_from(((), (), (), ("*[!s]",), ("alpha", "beta*", "gamma.noarch"))),
+    }
+)
+INSTALLED = st.lists(packages(), min_size=1, max_size=5, unique_by=lambda spec: spec.name)
+GATED = st.lists(packages(), max_size=3, unique_by=lambda spec: spec.nevra)
+
+
+class RandomRepositories(SolverTestCase):
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(installed=INSTALLED, repos=st.lists(REPOSITORY, min_size=1, max_size=3), gated=GATED)
+    def test_solver_equals_dnf(self, installed: list[RpmSpec], repos: list[dict], gated: list[RpmSpec]) -> None:
+        with tempfile.TemporaryDirectory(prefix="topcoat-random-") as folder:
+            bench = Bench(Path(folder))
+            made = [bench.repository(f"repo{number}", **options) for number, options in enumerate(repos)]
+            if gated:
+                made.insert(0, bench.repository("gating", gated, priority=1, gated=True))
+            root = bench.root(installed)
+            found = inventory.from_root(root)
+            solver = self.solver(*made, bench=bench)
+            request = solver.request(found)
+            note(f"installed: {[spec.nevra for spec in installed]}")
+            note(f"request: {request}")
+            if not request:
+                self.assertEqual(solver.changes(found), ())
+                return
+            theirs = self.ask_dnf(
+                root,
+                made,
+                bench,
+                upgrade=list(request.upgrade),
+                install=list(map(str, request.install)),
+                reinstall=list(map(str, request.reinstall)),
+            )
+            try:
+                ours = _lists(solver.changes(found))
+            except ContentError as error:
+                note(str(error))
+                self.assertIn("error", theirs)
+                return
+            self.assertEqual(ours, theirs)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(installed=INSTALLED, repos=st.lists(REPOSITORY, min_size=1, max_size=2))
+    def test_request_misses_nothing(self, installed: list[RpmSpec], repos: list[dict]) -> None:
+        """Where every repository is a reason for updates, the request for names gives what ``dnf upgrade`` of everything gives."""
+        with tempfile.TemporaryDirectory(prefix="topcoat-random-") as folder:
+            bench = Bench(Path(folder))
+            made = [bench.repository(f"repo{number}", **{**options, "updates": True}) for number, options in enumerate(repos)]
+            root = bench.root(installed)
+            found = inventory.from_root(root)
+            solver = self.solver(*made, bench=bench)
+            note(f"installed: {[spec.nevra for spec in installed]} request: {solver.request(found)}")
+            theirs = self.ask_dnf(root, made, bench, everything=True)
+            try:
+                ours = _lists(solver.changes(found))
+            except ContentError as error:
+                note(str(error))
+                self.assertIn("error", theirs)
+                return
+            self.assertEqual(ours, theirs)
