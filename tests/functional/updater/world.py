@@ -5,58 +5,33 @@ This module must never touch a container storage or a mount outside its own fold
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import shutil
 import subprocess
+import tarfile
+import tempfile
 import unittest
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from topcoat.layers import BuiltImage, LayerStore
+from topcoat.layers import BuiltImage, LayerStore, write_layer
 from topcoat.model import PlannedImage, Reason, Repository
 from topcoat.publisher import Publisher
-from topcoat.registry.oci import Image
+from topcoat.registry.oci import Descriptor, Image, append_layer
 from topcoat.registry.registries import Registries
 from topcoat.rpm import inventory
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import Snapshot, freeze
-from topcoat.rpm.solver import UpdateSolver
+from topcoat.rpm.solver import UpdateRequest, UpdateSolver
 from topcoat.updater import Options, Transactions, Updater
 from topcoat_demo.filesystem import filesystem
 from topcoat_demo.registry import RegistryServer
-from topcoat_demo.rpms import File, RpmSpec, make_repository, symlink
+from topcoat_demo.rpms import EPOCH, File, RpmSpec, make_repository, symlink
 
-APPLETS = [
-    "sh",
-    "cat",
-    "cp",
-    "echo",
-    "ls",
-    "mkdir",
-    "rm",
-    "mv",
-    "touch",
-    "ln",
-    "chmod",
-    "chown",
-    "true",
-    "false",
-    "sleep",
-    "grep",
-    "sed",
-    "id",
-    "test",
-    "stat",
-    "date",
-    "env",
-    "getcap",
-    "setcap",
-    "ps",
-    "kill",
-    "wc",
-]
+APPLETS = ("sh", "cat", "cp", "echo", "ls", "mkdir", "rm", "mv", "touch", "ln", "chmod", "chown", "true", "false", "sleep", "grep", "sed", "id")
+CREATED = "2025-01-01T00:00:00Z"
 
 
 def need(*programs: str) -> None:
@@ -70,14 +45,9 @@ def need(*programs: str) -> None:
 
 def busybox() -> RpmSpec:
     """A shell and small tools."""
+    binary = File("/usr/bin/busybox", Path(shutil.which("busybox") or ""), mode=0o755)
     links = [symlink(f"/usr/bin/{name}", "busybox") for name in APPLETS]
-    return RpmSpec(
-        "busybox",
-        "1.35.0",
-        arch="x86_64",
-        files=(File("/usr/bin/busybox", Path(shutil.which("busybox") or ""), mode=0o755), *links),
-        provides=("/bin/sh",),
-    )
+    return RpmSpec("busybox", "1.35.0", arch="x86_64", files=(binary, *links), provides=("/bin/sh",))
 
 
 @dataclass
@@ -88,13 +58,14 @@ class Base:
     digest: str
     image: Image
     inventory: Inventory
+    root: Path
 
 
 class World:
     """Everything one test class shares; ``close`` it."""
 
     def __init__(self, directory: Path) -> None:
-        need("docker-registry", "busybox", "rpm", "dnf", "rpmdb2solv", "unshare")
+        need("docker-registry", "htpasswd", "busybox", "rpm", "dnf", "rpmdb2solv", "unshare")
         self.directory = directory
         self.server = RegistryServer(directory / "registry").start()
         self.registries = Registries(authfile=self.server.authfile, ca_file=self.server.ca_file)
@@ -104,45 +75,40 @@ class World:
         self._counter = 0
 
     def close(self) -> None:
-        """End the registry and delete what was made."""
+        """End the registry."""
         self.store.close()
         self.registries.close()
         self.server.stop()
 
-    def folder(self, name: str) -> Path:
-        """A fresh folder."""
+    def path(self, name: str) -> Path:
+        """A fresh name."""
         self._counter += 1
         return self.directory / f"{self._counter:03d}-{name}"
 
     def repository(self, name: str, rpms: Sequence[RpmSpec], **options: object) -> Repository:
         """A yum repository with these packages."""
-        return Repository(name, make_repository(self.folder(name), rpms).as_uri(), **options)  # type: ignore[arg-type]
+        return Repository(name, make_repository(self.path(name), rpms).as_uri(), **options)  # type: ignore[arg-type]
 
     def root(self, rpms: Sequence[RpmSpec], *, database: str = "/var/lib/rpm") -> Path:
-        """A root with filesystem, busybox and these packages, installed by rpm itself."""
-        root = self.folder("root")
+        """A root with filesystem, busybox and these packages, installed by rpm itself; its database is checkpointed."""
+        root = self.path("root")
         root.mkdir()
-        repository = make_repository(self.folder("rpms"), [filesystem(), busybox(), *rpms])
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": "1735689600", "HOME": str(root)}
-        rpm(root, database, "-i", "--nosignature", *map(str, sorted(repository.glob("*.rpm"))), environment=environment)
+        repository = make_repository(self.path("rpms"), [filesystem(), busybox(), *rpms])
+        rpm(root, "-i", "--nosignature", *map(str, sorted(repository.glob("*.rpm"))), database=database)
         for leftover in (root / database.lstrip("/")).iterdir():
             if leftover.name != "rpmdb.sqlite":
                 leftover.unlink()
         return root
 
-    def publish_root(self, root: Path, name: str, *, config: dict[str, object] | None = None, tag: str = "current-passed-ci") -> Base:
-        """Publish a root as an image of one layer."""
-        from topcoat.layers import write_layer
-        from topcoat.registry.oci import Descriptor, append_layer
-
-        layer = write_layer(root, [], self.folder("layer.tar.gz"), epoch=1735689600)
+    def publish_root(self, root: Path, name: str, *, config: dict[str, object] | None = None, packages: Inventory | None = None) -> Base:
+        """Publish a root, as it is, as an image of one layer."""
+        layer = write_layer(root, [], self.path("layer.tar.gz"), epoch=EPOCH, drop=lambda path, mode, size: False)
         empty = Image({"architecture": "amd64", "os": "linux", "config": config or {}, "rootfs": {"type": "layers", "diff_ids": []}}, ())
-        image = append_layer(
-            empty, Descriptor(layer.media_type, layer.digest, layer.size), layer.diff_id, created_by="test", created="2025-01-01T00:00:00Z"
-        )
-        published = self.publisher.publish(f"{self.server.host}/{name}", image, {layer.digest: layer.path}, [tag])
+        descriptor = Descriptor(layer.media_type, layer.digest, layer.size)
+        image = append_layer(empty, descriptor, layer.diff_id, created_by="test", created=CREATED)
+        published = self.publisher.publish(f"{self.server.host}/{name}", image, {layer.digest: layer.path}, ["current-passed-ci"])
         _, image = self.client.image(name, published.digest)
-        return Base(name, published.digest, image, inventory.from_root(root))
+        return Base(name, published.digest, image, packages or inventory.from_root(root), root)
 
     def base(self, name: str, rpms: Sequence[RpmSpec], *, database: str = "/var/lib/rpm", config: dict[str, object] | None = None) -> Base:
         """Publish an image with these packages."""
@@ -152,22 +118,35 @@ class World:
         """A frozen view."""
         return freeze(repositories, self.directory / "frozen", allow_empty=[repository.id for repository in repositories])
 
-    def plan(self, base: Base, snapshot: Snapshot) -> tuple[PlannedImage, object]:
-        """What the planner would say of one image: (line, request)."""
+    def plan(self, base: Base, snapshot: Snapshot) -> tuple[PlannedImage, UpdateRequest]:
+        """What the planner says of one image."""
         solver = UpdateSolver(snapshot, arch="x86_64")
         changes = solver.changes(base.inventory)
         line = PlannedImage(base.repository, Reason.RPM_UPGRADE, "", None, "", base.digest, changes, base.digest)
         return line, solver.request(base.inventory)
 
+    @contextlib.contextmanager
+    def updater(self, snapshot: Snapshot, *, store: LayerStore | None = None, timeout: float = 120.0) -> Iterator[Updater]:
+        """An updater with one worker."""
+        with Transactions(snapshot, self.path("dnf"), options=Options(release="9"), workers=1, timeout=timeout) as transactions:
+            yield Updater(store or self.store, transactions)
+
     def update(
-        self, base: Base, snapshot: Snapshot, *, store: LayerStore | None = None, log: Path | None = None, timeout: float = 120.0
+        self, base: Base, *repositories: Repository, line: PlannedImage | None = None, store: LayerStore | None = None, timeout: float = 120.0
     ) -> BuiltImage:
-        """Plan and make the update layer of one image."""
-        line, request = self.plan(base, snapshot)
-        store = store or self.store
-        with Transactions(snapshot, self.folder("dnf"), options=Options(release="9"), workers=1, timeout=timeout) as transactions:
-            return Updater(store, transactions).update(
-                line, base.image, base_digest=base.digest, client=self.client, repository=base.repository, request=request, log=log
+        """Plan (unless a plan is given) and make the update layer of one image."""
+        snapshot = self.snapshot(*repositories)
+        planned, request = self.plan(base, snapshot)
+        self.log = self.path("update.log")
+        with self.updater(snapshot, store=store, timeout=timeout) as updater:
+            return updater.update(
+                line or planned,
+                base.image,
+                base_digest=base.digest,
+                client=self.client,
+                repository=base.repository,
+                request=request,
+                log=self.log,
             )
 
     def publish(self, built: BuiltImage, name: str, tag: str = "updated") -> str:
@@ -175,16 +154,63 @@ class World:
         assert built.layer is not None
         return self.publisher.publish(f"{self.server.host}/{name}", built.image, {built.layer.digest: built.layer.path}, [tag]).digest
 
+    @contextlib.contextmanager
+    def tree(self, name: str, digest: str) -> Iterator[Path]:
+        """The files of a published image, pulled anew into a store of its own."""
+        _, image = self.client.image(name, digest)
+        with LayerStore(self.path("pulled")) as store:
+            lower = store.ensure(self.client, name, image)
+            with store.mount(lower) as space:
+                yield space.root
 
-def rpm(root: Path, database: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
+    @contextlib.contextmanager
+    def updated(self, base: Base, *repositories: Repository) -> Iterator[tuple[BuiltImage, Path]]:
+        """Update, publish, pull back: (result, files). ``rpm -V`` of every package is clean."""
+        built = self.update(base, *repositories)
+        digest = self.publish(built, base.repository)
+        with self.tree(base.repository, digest) as root:
+            database = "/usr/lib/sysimage/rpm" if (root / "usr/lib/sysimage/rpm/rpmdb.sqlite").exists() else "/var/lib/rpm"
+            complaints = [line for line in rpm(root, "-Va", database=database, check=False).splitlines() if " c " not in line]
+            assert not complaints, complaints
+            yield built, root
+
+
+class WorldCase(unittest.TestCase):
+    """A test class with one world."""
+
+    world: World
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        holder = tempfile.TemporaryDirectory(prefix="topcoat-world-")
+        cls.addClassCleanup(holder.cleanup)
+        cls.world = World(Path(holder.name))
+        cls.addClassCleanup(cls.world.close)
+
+
+def members(built: BuiltImage) -> dict[str, tarfile.TarInfo]:
+    """The archive of a built image's layer."""
+    assert built.layer is not None
+    with tarfile.open(built.layer.path) as archive:
+        return {member.name: member for member in archive}
+
+
+def without_change(line: PlannedImage, name: str) -> PlannedImage:
+    """A plan line that forgets one package."""
+    return replace(line, changes=tuple(change for change in line.changes if change.name != name))
+
+
+def mounts_below(directory: Path) -> list[str]:
+    """Mount points of this process's namespace below a folder."""
+    table = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split(" ")[4] for line in table if line.split(" ")[4].startswith(os.fspath(directory.resolve()))]
+
+
+def rpm(root: Path, *arguments: str, database: str = "/var/lib/rpm", check: bool = True) -> str:
     """Run the host's rpm on a root."""
     command = ["rpm", "--root", str(root), "--dbpath", database, "--define", "_db_backend sqlite", "--define", "_pkgverify_level none", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment or {**os.environ, "HOME": "/nonexistent"}, check=False)
-    if done.returncode:
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "HOME": "/nonexistent"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode and check:
         raise AssertionError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
     return done.stdout
-
-
-def manifest_of(world: World, name: str, digest: str) -> dict:
-    """A manifest as the registry holds it."""
-    return json.loads(world.client.manifest(name, digest).body)

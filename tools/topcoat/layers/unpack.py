@@ -36,6 +36,7 @@ class _Source:
         self._plain = hashlib.sha256()
         self._buffer = b""
         self._engine: zlib._Decompress | None = None  # type: ignore[name-defined]
+        self._head = b""
         self._started = False
         self._ended = False
 
@@ -57,6 +58,9 @@ class _Source:
         chunk = next(self._chunks, None)
         if chunk is None:
             self._ended = True
+            if not self._started:  # shorter than any archive
+                self._plain.update(self._head)
+                return self._head
             if self._engine is not None and not self._engine.eof:
                 raise InfrastructureError(
                     "a layer ends in the middle", next_step="run again; the registry closed the connection or holds a broken blob"
@@ -64,7 +68,10 @@ class _Source:
             return b""
         self._packed.update(chunk)
         if not self._started:
-            self._started = True
+            self._head += chunk
+            if len(self._head) < len(_ZSTD_MAGIC):
+                return b""
+            self._started, chunk = True, self._head
             if chunk.startswith(_ZSTD_MAGIC):
                 raise ContentError("a layer is compressed with zstd, which is not supported", next_step="publish the base image with gzip layers")
             if chunk.startswith(_GZIP_MAGIC):

@@ -1,0 +1,265 @@
+"""Writing a layer: the same bytes again, only what is news, nothing that belongs to a day."""
+
+import gzip
+import os
+import stat
+import tarfile
+import tempfile
+import unittest
+from pathlib import Path
+
+from topcoat.layers.junk import is_junk
+from topcoat.layers.writer import write_layer
+
+EPOCH = 1_000_000_000
+ROOT = os.geteuid() == 0
+
+
+class Case(unittest.TestCase):
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+        self.upper, self.lower = self.folder / "upper", self.folder / "lower"
+        for path in (self.upper, self.lower):
+            path.mkdir(mode=0o755)
+
+    def put(self, place: Path, path: str, content: str = "x", *, mtime: int = 5, mode: int = 0o644) -> Path:
+        target = place / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+        target.chmod(mode)
+        os.utime(target, (mtime, mtime))
+        return target
+
+    def write(self, *, lower: bool = True, **options):
+        return write_layer(self.upper, [self.lower] if lower else [], self.folder / "layer.tar.gz", epoch=EPOCH, **options)
+
+    def names(self, **options) -> list[str]:
+        layer = self.write(**options)
+        with tarfile.open(layer.path) as archive:
+            names = archive.getnames()
+        self.assertEqual(len(names), layer.entries)
+        return names
+
+    def member(self, name: str) -> tarfile.TarInfo:
+        with tarfile.open(self.write().path) as archive:
+            return archive.getmember(name)
+
+
+class News(Case):
+    def test_nothing_changed_is_an_empty_layer(self) -> None:
+        self.put(self.lower, "etc/a")
+        self.put(self.upper, "etc/a")
+        self.assertEqual(self.names(), [])
+
+    def test_a_rewritten_file_with_the_same_content_is_no_news(self) -> None:
+        self.put(self.lower, "etc/a", mtime=5)
+        self.put(self.upper, "etc/a", mtime=EPOCH + 100)
+        self.assertEqual(self.names(), [])
+
+    def test_a_package_file_with_another_time_is(self) -> None:
+        self.put(self.lower, "usr/a", mtime=5)
+        self.put(self.upper, "usr/a", mtime=6)
+        self.assertEqual(self.names(), ["usr", "usr/a"])
+        self.assertEqual(self.member("usr/a").mtime, 6)
+
+    def test_content_mode_and_new_files_are(self) -> None:
+        self.put(self.lower, "a", "1")
+        self.put(self.upper, "a", "2")
+        self.put(self.lower, "b")
+        self.put(self.upper, "b", mode=0o600)
+        self.put(self.upper, "c")
+        self.assertEqual(self.names(), ["a", "b", "c"])
+
+    def test_parents_are_there_and_idle_directories_are_not(self) -> None:
+        for place in (self.lower, self.upper):
+            (place / "idle/deep").mkdir(parents=True)
+            (place / "var/lib").mkdir(parents=True)
+        self.put(self.upper, "var/lib/f")
+        (self.upper / "fresh").mkdir()
+        self.assertEqual(self.names(), ["fresh", "var", "var/lib", "var/lib/f"])
+
+    def test_sorted_by_component_so_that_parents_come_first(self) -> None:
+        for name in ("a/z", "a.b", "a-b", "a/b/c"):
+            self.put(self.upper, name)
+        self.assertEqual(self.names(), ["a", "a/b", "a/b/c", "a/z", "a-b", "a.b"])
+
+    def test_hard_links_within_the_layer(self) -> None:
+        first = self.put(self.upper, "b", "same")
+        os.link(first, self.upper / "a")
+        self.assertEqual(self.names(), ["a", "b"])
+        self.assertTrue(self.member("b").islnk())
+        self.assertEqual(self.member("b").linkname, "a")
+
+    def test_links_files_that_changed_kind(self) -> None:
+        os.symlink("one", self.lower / "l")
+        os.symlink("two", self.upper / "l")
+        os.symlink("same", self.lower / "s")
+        os.symlink("same", self.upper / "s")
+        self.put(self.lower, "k")
+        (self.upper / "k").mkdir()
+        self.assertEqual(self.names(), ["k", "l"])
+        self.assertEqual(self.member("l").linkname, "two")
+
+
+class Times(Case):
+    def test_later_than_the_epoch_is_the_epoch(self) -> None:
+        self.put(self.upper, "f", mtime=EPOCH + 10_000)
+        self.assertEqual(self.member("f").mtime, EPOCH)
+
+    def test_a_directory_keeps_the_time_it_has_below(self) -> None:
+        (self.lower / "d").mkdir()
+        os.utime(self.lower / "d", (77, 77))
+        self.put(self.upper, "d/f")
+        self.assertEqual(self.member("d").mtime, 77)
+
+    def test_two_writings_of_the_same_content_are_the_same_bytes(self) -> None:
+        self.put(self.upper, "d/f", "content", mtime=5)
+        self.put(self.upper, "made", mtime=EPOCH + 5)
+        first = self.write()
+        other = Case("setUp")
+        other.setUp()
+        self.addCleanup(other.doCleanups)
+        other.put(other.upper, "made", mtime=EPOCH + 500)
+        other.put(other.upper, "d/f", "content", mtime=5)
+        second = other.write()
+        self.assertEqual((first.digest, first.diff_id, first.size), (second.digest, second.diff_id, second.size))
+        self.assertEqual(first.path.read_bytes(), second.path.read_bytes())
+
+    def test_the_gzip_header_holds_neither_time_nor_name(self) -> None:
+        self.put(self.upper, "f")
+        head = self.write().path.read_bytes()[:10]
+        self.assertEqual(head[3:8], bytes(5))
+
+
+class Junk(Case):
+    def test_what_stays_out(self) -> None:
+        for name in (
+            "var/log/dnf.log",
+            "var/log/dnf.rpm.log",
+            "var/log/hawkey.log",
+            "var/log/hawkey.log-20260101",
+            "var/cache/dnf/current-1234/repodata/x",
+            "var/cache/ldconfig/aux-cache",
+            "var/lib/dnf/history.sqlite-wal",
+            "var/lib/dnf/repos/x/countme",
+            "var/lib/rpm/.rpm.lock",
+            "var/lib/rpm/rpmdb.sqlite-shm",
+            "usr/lib/sysimage/rpm/__db.001",
+            "tmp/x",
+            "var/tmp/rpm-tmp.abc",
+            "run/lock/x",
+            "run/secrets",
+            "dev/null",
+            "etc/machine-id",
+            "etc/.pwd.lock",
+        ):
+            with self.subTest(name):
+                self.assertTrue(is_junk(name, stat.S_IFREG | 0o644, 5))
+
+    def test_what_stays_in(self) -> None:
+        for name, mode, size in (
+            ("var/lib/rpm/rpmdb.sqlite", stat.S_IFREG, 5),
+            ("var/log/nova", stat.S_IFDIR, 5),
+            ("run/mariadb", stat.S_IFDIR, 5),
+            ("etc/hosts", stat.S_IFREG, 20),
+            ("var/cache/dnf", stat.S_IFDIR, 5),
+            ("tmp", stat.S_IFDIR, 5),
+            ("usr/lib/tmp/x", stat.S_IFREG, 5),
+            ("etc/machine-id.conf", stat.S_IFREG, 5),
+            ("usr/share/run/x", stat.S_IFREG, 5),
+        ):
+            with self.subTest(name):
+                self.assertFalse(is_junk(name, mode | 0o644, size))
+
+    def test_mount_points_of_a_build_only_while_empty(self) -> None:
+        self.assertTrue(is_junk("etc/resolv.conf", stat.S_IFREG | 0o644, 0))
+        self.assertFalse(is_junk("etc/resolv.conf", stat.S_IFREG | 0o644, 9))
+
+    def test_nothing_of_a_dropped_directory_remains(self) -> None:
+        self.put(self.upper, "var/cache/dnf/a/b/c")
+        self.put(self.upper, "tmp/a/b")
+        self.assertEqual([name for name in self.names() if "/a" in name], [])
+
+
+class LongNames(Case):
+    def test_long_and_foreign_names_survive(self) -> None:
+        names = ["d" * 90 + "/" + "f" * 90, "ümläut", os.fsdecode(b"raw-\xff")]
+        for name in names:
+            self.put(self.upper, name)
+        os.symlink("t" * 150, self.upper / "link")
+        with tarfile.open(self.write().path, errors="surrogateescape") as archive:
+            found = {member.name: member for member in archive}
+        self.assertLessEqual(set(names), set(found))
+        self.assertEqual(found["link"].linkname, "t" * 150)
+
+    def test_content_of_every_length(self) -> None:
+        for length in (0, 1, 511, 512, 513, 300_000):
+            self.put(self.upper, f"f{length}", "x" * length)
+        with tarfile.open(self.write().path) as archive:
+            for member in archive:
+                self.assertEqual(len(archive.extractfile(member).read()), int(member.name[1:]))
+
+    def test_sub_second_times_and_the_plain_stream(self) -> None:
+        target = self.put(self.upper, "f")
+        os.utime(target, ns=(5_000_000_007, 5_000_000_007))
+        layer = self.write()
+        self.assertIn(b"mtime=5.000000007\n", gzip.decompress(layer.path.read_bytes()))
+
+
+@unittest.skipUnless(ROOT, "needs root: whiteouts and overlay attributes")
+class Overlay(Case):
+    def whiteout(self, path: str) -> None:
+        (self.upper / path).parent.mkdir(parents=True, exist_ok=True)
+        os.mknod(self.upper / path, stat.S_IFCHR, os.makedev(0, 0))
+
+    def test_whiteouts_only_of_what_is_there(self) -> None:
+        self.put(self.lower, "d/gone")
+        self.whiteout("d/gone")
+        self.whiteout("d/never-was")
+        self.assertEqual(self.names(), ["d", "d/.wh.gone"])
+
+    def test_opaque_directory_keeps_even_what_looks_unchanged(self) -> None:
+        self.put(self.lower, "d/same")
+        self.put(self.lower, "d/hidden")
+        self.put(self.upper, "d/same")
+        os.setxattr(self.upper / "d", "trusted.overlay.opaque", b"y")
+        self.assertEqual(self.names(), ["d", "d/.wh..wh..opq", "d/same"])
+
+    def test_opaque_without_anything_below_is_a_plain_directory(self) -> None:
+        self.put(self.upper, "d/f")
+        os.setxattr(self.upper / "d", "trusted.overlay.opaque", b"y")
+        self.assertEqual(self.names(), ["d", "d/f"])
+
+    def test_old_write_ahead_logs_below_are_hidden_by_a_new_database(self) -> None:
+        for name in ("rpmdb.sqlite", "rpmdb.sqlite-wal", "rpmdb.sqlite-shm"):
+            self.put(self.lower, f"var/lib/rpm/{name}", "old")
+        self.put(self.upper, "var/lib/rpm/rpmdb.sqlite", "new")
+        self.put(self.upper, "var/lib/rpm/rpmdb.sqlite-shm", "junk")
+        hidden = ["var/lib/rpm/.wh.rpmdb.sqlite-shm", "var/lib/rpm/.wh.rpmdb.sqlite-wal"]
+        self.assertEqual([name for name in self.names() if ".wh." in name], hidden)
+
+    def test_capability_and_owner(self) -> None:
+        value = bytes.fromhex("0100000200040000000000000000000000000000")
+        target = self.put(self.upper, "f", mode=0o755)
+        os.chown(target, 4_000_000_00, 3)
+        os.setxattr(target, "security.capability", value)
+        entry = self.member("f")
+        self.assertEqual((entry.uid, entry.gid), (4_000_000_00, 3))
+        self.assertEqual(entry.pax_headers["SCHILY.xattr.security.capability"].encode("utf-8", "surrogateescape"), value)
+
+    def test_a_capability_alone_is_news(self) -> None:
+        for place in (self.lower, self.upper):
+            self.put(place, "f", mode=0o755)
+        os.setxattr(self.upper / "f", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+        self.assertEqual(self.names(), ["f"])
+
+    def test_overlay_attributes_never_leave(self) -> None:
+        self.put(self.upper, "d/f")
+        os.setxattr(self.upper / "d", "trusted.overlay.origin", b"host")
+        self.assertEqual(self.member("d").pax_headers, {})
+
+
+if __name__ == "__main__":
+    unittest.main()
