@@ -57,26 +57,26 @@ class Fuzz(TestCase):
             attempt(function, *arguments, **options)
         self.assertEqual(before, sorted((str(path), path.lstat().st_mtime_ns) for path in self.root.rglob("*")))
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.binary(max_size=200))
     def test_any_bytes(self, content: bytes) -> None:
         self.family.write_bytes(content)
         self.guarded(load_tree, self.root)
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@?,\n \t~<", max_size=80))
     def test_any_yaml_like_text(self, text: str) -> None:
         attempt(parse, text, "x.yaml", aliases=False)
         attempt(parse, text, "x.yaml", aliases=True, yaml11=True)
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(FAMILY)
     def test_any_document_of_recipes(self, document: object) -> None:
         self.family.write_text(yaml.safe_dump(document), encoding="utf-8")
         self.guarded(load_tree, self.root)
         self.guarded(lint, self.root, variables={})
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
     @given(VALUES, st.dictionaries(st.text(max_size=5), st.text(max_size=8), max_size=2))
     def test_any_profile_and_list(self, document: object, variables: dict[str, str]) -> None:
         (self.root / "profiles/p.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")

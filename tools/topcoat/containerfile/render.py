@@ -13,6 +13,7 @@ from topcoat.containerfile import accounts, quoting
 from topcoat.containerfile.context import ContextFile, context_files
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
+from topcoat.recipes.schema import PARENT_LINE
 
 SOURCE_DATE_EPOCH = 315532800
 """Install time that rpm writes into its database (1980-01-01): the day of the build must not reach a layer."""
@@ -47,13 +48,13 @@ def render(recipe: Recipe, *, parent_reference: str, profile: Profile, labels: M
     are ours.
     """
     if recipe.containerfile is not None:
-        return _foreign(recipe, parent_reference, labels)
+        return _foreign(recipe, parent_reference, profile, labels)
     lines = [f"FROM {parent_reference}"]
     commands = _commands(recipe, profile)
     if commands or recipe.steps:
         lines.append(f"ARG SOURCE_DATE_EPOCH={SOURCE_DATE_EPOCH}")
     if commands:
-        lines.append("RUN set -eu; export SOURCE_DATE_EPOCH; \\\n    " + "; \\\n    ".join(commands))
+        lines.append(_run_line(commands))
     files: list[ContextFile] = []
     for copy in recipe.copies:
         own = context_files(copy)
@@ -65,7 +66,7 @@ def render(recipe: Recipe, *, parent_reference: str, profile: Profile, labels: M
         lines.append(f"COPY {flags}{quoting.exec_form([source, target])}")
     lines += [quoting.run(step.run) for step in recipe.steps]
     if recipe.environment:
-        lines.append("ENV " + " \\\n    ".join(quoting.pair(name, value) for name, value in sorted(recipe.environment)))
+        lines.append(_environment_line(recipe))
     lines += _label_lines({**_own_labels(recipe), **labels})
     if recipe.ports:
         lines.append("EXPOSE " + " ".join(recipe.ports))
@@ -104,6 +105,14 @@ def base_reference(profile: Profile) -> str:
     return f"{head}{slash}{last.partition(':')[0]}@{profile.base.digest}"
 
 
+def _run_line(commands: Sequence[str]) -> str:
+    return "RUN set -eu; export SOURCE_DATE_EPOCH; \\\n    " + "; \\\n    ".join(commands)
+
+
+def _environment_line(recipe: Recipe) -> str:
+    return "ENV " + " \\\n    ".join(quoting.pair(name, value) for name, value in sorted(recipe.environment))
+
+
 def _commands(recipe: Recipe, profile: Profile) -> list[str]:
     """Shell commands of the one RUN that makes accounts and installs packages."""
     commands = accounts.shell_lines(recipe.users)
@@ -139,14 +148,25 @@ def _label_lines(labels: Mapping[str, str]) -> list[str]:
     return ["LABEL " + " \\\n      ".join(quoting.pair(name, value) for name, value in sorted(labels.items()))]
 
 
-def _foreign(recipe: Recipe, parent_reference: str, labels: Mapping[str, str]) -> Rendered:
-    """A front end's own text. Its FROM is replaced when the parent is an image of the tree, and our labels stand right after it."""
+def _foreign(recipe: Recipe, parent_reference: str, profile: Profile, labels: Mapping[str, str]) -> Rendered:
+    """A front end's own text. FROM its parent is filled in; labels, and what a profile's override adds, stand right after it."""
+    added = [*_label_lines({**dict(recipe.labels), **labels})]
+    if recipe.environment:
+        added.append(_environment_line(recipe))
+    commands = _commands(recipe, profile)
+    if commands:
+        added += [f"ARG SOURCE_DATE_EPOCH={SOURCE_DATE_EPOCH}", _run_line(commands)]
+    added += [quoting.run(step.run) for step in recipe.steps]
     lines = (recipe.containerfile or "").split("\n")
-    for number, line in enumerate(lines):
-        if line.startswith("FROM "):
-            if recipe.parent is not None:
-                lines[number] = f"FROM {parent_reference}"
-            lines[number + 1 : number + 1] = _label_lines(labels)
-            break
-    files = [file for copy in recipe.copies for file in context_files(copy)]
+    head = next((number for number, line in enumerate(lines) if not line.startswith(("FROM ", "ARG "))), len(lines))
+    starts = [number for number, line in enumerate(lines[:head]) if line.startswith("FROM ")]
+    for number in starts:
+        if lines[number] == PARENT_LINE:
+            lines[number] = f"FROM {parent_reference}"
+    lines[starts[-1] + 1 : starts[-1] + 1] = added
+    files = [
+        (f"{copy.source.name}{inside.removeprefix(f'files{copy.target}')}", source, mode)
+        for copy in recipe.copies
+        for inside, source, mode in context_files(copy)
+    ]
     return Rendered("\n".join(lines), tuple(dict.fromkeys(files)))

@@ -18,6 +18,7 @@ from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Read
 from topcoat.recipes.schema import read_packages, read_steps
 from topcoat.recipes.yamltree import Node, parse_file
 
+_OWN_PROFILES = Path(__file__).parents[3] / "container-images" / "profiles"
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 _URL = re.compile(r"(?:file|http|https)://\S+")
@@ -47,6 +48,8 @@ _OVERRIDE_KEYS = ("packages", "labels", "env", "run")
 def profile_path(name_or_path: str, root: Path) -> Path:
     """The file of a profile: a path (anything with a slash or ``.yaml``), else ``root/profiles/<name>.yaml``.
 
+    Trees without profiles (tcib) use those of this checkout.
+
     :raises UsageError: there is none; names the nearest.
     """
     if "/" in name_or_path or name_or_path.endswith(".yaml"):
@@ -54,11 +57,14 @@ def profile_path(name_or_path: str, root: Path) -> Path:
         if path.is_file():
             return path
         raise UsageError(f"no such profile: {name_or_path!r}", next_step="give a file or a name under profiles/")
-    folder = root / "profiles"
-    known = sorted(path.stem for path in folder.glob("*.yaml")) if folder.is_dir() else []
+    folders = [root / "profiles", _OWN_PROFILES]
+    known: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
+            known.setdefault(path.stem, path)
     if name_or_path in known:
-        return folder / f"{name_or_path}.yaml"
-    step = f"known profiles: {', '.join(known)}" if known else f"{folder} holds no profile; give a file with --profile"
+        return known[name_or_path]
+    step = f"known profiles: {', '.join(sorted(known))}" if known else f"{folders[0]} holds no profile; give a file with --profile"
     raise UsageError(f"no such profile: {name_or_path!r}{nearest(name_or_path, known)}", next_step=step)
 
 
@@ -282,8 +288,6 @@ def apply_profile(recipes: Mapping[str, Recipe], profile: Profile) -> dict[str, 
 
 
 def _applied(recipe: Recipe, profile: Profile, target: Mapping[str, str]) -> Recipe:
-    if recipe.containerfile is not None:
-        return recipe
     packages = [Package(package.name) for package in recipe.packages if package.when.holds(**target)]
     steps = [Step(step.run) for step in recipe.steps if step.when.holds(**target)]
     copies = tuple(copy for copy in recipe.copies if copy.when.holds(**target))

@@ -27,6 +27,9 @@ from topcoat.recipes.yamltree import Node
 ROOT_PARENT = "profile"
 """The word of ``from`` that stands for the profile's base image."""
 
+PARENT_LINE = "FROM topcoat-parent"
+"""In the Containerfile that a front end brings: the line that stands for the parent image until it is known."""
+
 _MODULE = re.compile(r"[A-Za-z0-9._+-]+:[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)?")
 _PORT = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:/(?:tcp|udp|sctp))?")
 _SIGNAL = re.compile(r"SIG[A-Z0-9+-]{2,12}")

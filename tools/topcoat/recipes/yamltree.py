@@ -84,9 +84,10 @@ def read_text(path: Path, shown: str, *, limit: int = MAX_BYTES) -> str:
         raise UsageError("is not UTF-8", where=f"{shown}:{line}", next_step="save the file as UTF-8") from error
 
 
-def parse(text: str, shown: str, *, aliases: bool = False, yaml11: bool = False) -> Node | None:
+def parse(text: str, shown: str, *, aliases: bool = False, yaml11: bool = False, duplicates: bool = False) -> Node | None:
     """Parse one document.
 
+    :param duplicates: accept a key that is given twice, the last one wins; False refuses it.
     :param aliases: accept aliases (bounded by MAX_NODES after expansion); False refuses them.
     :param yaml11: plain scalars as YAML 1.1 has them (``yes`` is true, ``010`` is 8); False knows only true, false, null and decimal numbers,
         so that ``on``, ``no`` and ``0644`` stay the text that was written.
@@ -98,7 +99,7 @@ def parse(text: str, shown: str, *, aliases: bool = False, yaml11: bool = False)
         line = text.count("\n", 0, match.start()) + 1
         raise UsageError(f"holds the control character {match.group()!r}", where=f"{shown}:{line}", next_step="remove it")
     try:
-        return _Composer(shown, aliases=aliases, yaml11=yaml11).compose(yaml.parse(text, Loader=_LOADER))
+        return _Composer(shown, aliases=aliases, yaml11=yaml11, duplicates=duplicates).compose(yaml.parse(text, Loader=_LOADER))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{shown}:{mark.line + 1}" if mark else shown
@@ -107,9 +108,9 @@ def parse(text: str, shown: str, *, aliases: bool = False, yaml11: bool = False)
         raise UsageError(f"is not YAML: {problem}", where=where, next_step=step) from error
 
 
-def parse_file(path: Path, shown: str, *, aliases: bool = False, yaml11: bool = False) -> Node | None:
+def parse_file(path: Path, shown: str, *, aliases: bool = False, yaml11: bool = False, duplicates: bool = False) -> Node | None:
     """``read_text`` and ``parse``."""
-    return parse(read_text(path, shown), shown, aliases=aliases, yaml11=yaml11)
+    return parse(read_text(path, shown), shown, aliases=aliases, yaml11=yaml11, duplicates=duplicates)
 
 
 def _line(text: str, number: int) -> str:
@@ -120,8 +121,9 @@ def _line(text: str, number: int) -> str:
 class _Composer:
     """Turns the event stream into nodes with an explicit stack."""
 
-    def __init__(self, shown: str, *, aliases: bool, yaml11: bool) -> None:
+    def __init__(self, shown: str, *, aliases: bool, yaml11: bool, duplicates: bool) -> None:
         self.shown = shown
+        self.duplicates = duplicates
         self.aliases = aliases
         self.resolver = yaml.resolver.Resolver() if yaml11 else None
         self.constructor = yaml.constructor.SafeConstructor() if yaml11 else None
@@ -227,7 +229,9 @@ class _Composer:
         for key, value in zip(children[::2], children[1::2], strict=True):
             if key.kind != "scalar":
                 raise UsageError("has a key that is not text", where=f"{self.shown}:{key.line}", next_step="write a plain word as the key")
-            if key.text in seen:
+            if key.text in seen and self.duplicates:
+                node.entries = [entry for entry in node.entries if entry[0].text != key.text]
+            elif key.text in seen:
                 first = seen[key.text].line
                 raise UsageError(f"the key {key.text!r} is given twice (first in line {first})", where=key.where, next_step="keep one of them")
             seen[key.text] = key

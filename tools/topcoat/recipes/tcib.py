@@ -1,0 +1,160 @@
+"""Loads a tree of tcib directories unchanged: each directory that holds YAML is an image, its parent the nearest such directory above.
+
+This module must never run a lookup, read outside the tree, or write.
+
+Variables of one image are the values of all its YAML files in sorted order, later wins; nothing is inherited from a parent's variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from topcoat.errors import UsageError
+from topcoat.model.recipe import CopyFile, Recipe
+from topcoat.recipes.reading import IMAGE_NAME, Problems
+from topcoat.recipes.tcibfile import Variables, containerfile
+from topcoat.recipes.templating import Templates
+from topcoat.recipes.yamltree import Node, parse_file
+
+MAX_IMAGES = 10_000
+_SUFFIXES = (".yaml", ".yml")
+
+
+def load_tcib(root: Path, *, variables: Mapping[str, str]) -> dict[str, Recipe]:
+    """Load a tcib tree.
+
+    :param root: the directory of the tree, or one that holds it as ``tcib/``.
+    :param variables: values for every image (``--set``); only names that start with ``tcib_`` count. They win over the files.
+    :returns: name to recipe, each with its rendered Containerfile.
+    :raises UsageError: the first problem, with file and line.
+    """
+    recipes, problems = examine_tcib(root, variables=variables)
+    problems.raise_first()
+    return recipes
+
+
+def examine_tcib(root: Path, *, variables: Mapping[str, str]) -> tuple[dict[str, Recipe], Problems]:
+    """Load a tcib tree and keep every problem."""
+    problems = Problems()
+    if not root.is_dir():
+        problems.add(str(root), "is not a directory", "give the tree with --recipes")
+        return {}, problems
+    top = root / "tcib" if (root / "tcib").is_dir() else root
+    folders: dict[str, Path] = {}
+    values: dict[str, dict[str, Node]] = {}
+    for folder, files in _image_folders(top, problems):
+        name = folder.resolve().name if folder == top else folder.name
+        if not IMAGE_NAME.fullmatch(name):
+            problems.add(str(folder), f"directory name outside the OCI grammar: {name!r}", "rename the directory: it is the image's name")
+        elif name in folders:
+            problems.add(str(folder), f"image {name!r} is defined twice (first at {folders[name]})", "rename one directory")
+        else:
+            folders[name] = folder
+            values[name] = _merge(folder, files, problems)
+    if not folders and not problems.found:
+        problems.add(str(root), "holds no tcib image", "give the directory that holds base/base.yaml")
+    templates = Templates()
+    recipes = {}
+    for name in sorted(folders):
+        try:
+            recipes[name] = _recipe(name, folders, values[name], top, variables, templates)
+        except UsageError as error:
+            problems.take(error)
+    return recipes, problems
+
+
+def _image_folders(top: Path, problems: Problems) -> list[tuple[Path, list[Path]]]:
+    """Directories that hold YAML, parents first; links to directories are not followed. YAML beside the tree's top directories is no image."""
+    found: list[tuple[Path, list[Path]]] = []
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        children = sorted(folder.iterdir(), reverse=True)
+        waiting += [child for child in children if child.is_dir() and not child.is_symlink() and not child.name.startswith(".")]
+        files = [child for child in reversed(children) if child.suffix in _SUFFIXES and not child.name.startswith(".") and not child.is_dir()]
+        if files and (folder != top or any(_has_tcib_key(path) for path in files)):
+            found.append((folder, files))
+        if len(found) > MAX_IMAGES:
+            problems.add(str(top), f"holds more than {MAX_IMAGES} images", "give a smaller tree")
+            break
+    return found
+
+
+def _has_tcib_key(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return any(line.startswith(b"tcib_") for line in stream.read(1 << 16).splitlines())
+    except OSError:
+        return False
+
+
+def _merge(folder: Path, files: list[Path], problems: Problems) -> dict[str, Node]:
+    merged: dict[str, Node] = {}
+    for path in files:
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            problems.add(str(path), "leaves its directory through a symbolic link", "copy the file into the directory")
+            continue
+        try:
+            document = parse_file(path, str(path), aliases=True, yaml11=True, duplicates=True)
+        except UsageError as error:
+            problems.take(error)
+            continue
+        if document is not None and document.kind != "map":
+            problems.add(document, f"must hold variables, 'tcib_...: ...', not {document.describe()}", "write one mapping")
+        elif document is not None:
+            merged.update({key.text: value for key, value in document.entries})
+    return merged
+
+
+def _recipe(name: str, folders: Mapping[str, Path], own: Mapping[str, Node], top: Path, settings: Mapping[str, str], templates: Templates) -> Recipe:
+    folder = folders[name]
+    above = _parent(folder, top, folders)
+    variables = Variables(name, own, settings, templates, str(folder))
+    text, facts = containerfile(variables, is_root=above is None)
+    lineage = folder.relative_to(top.parent).parts
+    return Recipe(
+        name=name,
+        family=_family(name, lineage),
+        image_class="openstack" if "os" in lineage else "infra",
+        parent=None if facts.own_from else above,
+        entrypoint=facts.entrypoint,
+        command=facts.command,
+        user=facts.user,
+        stop_signal=facts.stop_signal,
+        copies=tuple(_gathered(variables, folder, top)),
+        containerfile=text,
+        where=f"{next(iter(own.values())).file}:1" if own else str(folder),
+    )
+
+
+def _parent(folder: Path, top: Path, folders: Mapping[str, Path]) -> str | None:
+    """Name of the image of the nearest directory above that holds YAML."""
+    images = {path: name for name, path in folders.items()}
+    while folder != top:
+        folder = folder.parent
+        if folder in images:
+            return images[folder]
+    return None
+
+
+def _family(name: str, lineage: tuple[str, ...]) -> str:
+    """The project: the first directory that is neither the tree nor a shared base."""
+    for part in lineage[1:]:
+        if part not in ("base", "os"):
+            return part.removesuffix("-base")
+    return name
+
+
+def _gathered(variables: Variables, folder: Path, top: Path) -> list[CopyFile]:
+    """The files of ``tcib_gather_files``: they must lie in the tree, whatever path the author's machine had."""
+    found = []
+    home = top.resolve().parent
+    for text, where in variables.texts("tcib_gather_files"):
+        _, marker, inside = text.partition("container-images/")
+        candidates = [folder / text, top / text, *([top.parent / inside, top / inside.removeprefix("tcib/")] if marker else [])]
+        source = next((path for path in candidates if path.exists() and path.resolve().is_relative_to(home)), None)
+        if source is None:
+            raise UsageError(f"tcib_gather_files names a file outside the tree: {text!r}", where=where, next_step="copy the file into the tree")
+        found.append(CopyFile(source.absolute(), f"/{source.name}"))
+    return found
