@@ -19,9 +19,11 @@ from topcoat.rpm.evr import Order
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import Snapshot
 
-# libsolv's number of the flag that libdnf sets and the Python bindings do not name (solver.h, SOLVER_FLAG_URPM_REORDER).
-_URPM_REORDER = 23
+# Packages in one image: sizes the one map below that libsolv's bindings do not grow.
+_MOST_INSTALLED = 16384
 _SOURCE_ARCHES = ("src", "nosrc")
+# Default of installonlypkgs in dnf.conf(5): several builds of these stand side by side.
+_INSTALL_ONLY = ("kernel", "kernel-PAE", "installonlypkg(kernel)", "installonlypkg(kernel-module)", "installonlypkg(vm)", "multiversion(kernel)")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class UpdateSolver:
                 if solvable.arch not in _SOURCE_ARCHES and self._pool.isknownarch(solvable.archid):
                     solvables.append(solvable)
         self._considered = selection.considered(solvables, self._repository_of, snapshot, modules=tuple(modules))
+        solvfile.reserve_considered(self._pool, _MOST_INSTALLED)
         self._index()
 
     def _index(self) -> None:
@@ -212,6 +215,10 @@ class UpdateSolver:
         return self._pool.Job(how, self._pool.towhatprovides(sorted({solvable.id for solvable in solvables})))
 
     def _load_installed(self, inventory: Inventory | None) -> None:
+        if inventory is not None and len(inventory.packages) > _MOST_INSTALLED:
+            raise ContentError(
+                f"the inventory names {len(inventory.packages)} packages, this program takes {_MOST_INSTALLED}", next_step="look at the image"
+            )
         repo = self._pool.add_repo("@System")
         if inventory is not None and not solvfile.add_installed(repo, inventory.solv):
             repo.free(True)
@@ -239,11 +246,12 @@ class UpdateSolver:
             solv.Solver.SOLVER_FLAG_BEST_OBEY_POLICY,
             solv.Solver.SOLVER_FLAG_YUM_OBSOLETES,
             solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED,
-            _URPM_REORDER,
         ):
             solver.set_flag(flag, 1)
         if downgrade:
             solver.set_flag(solv.Solver.SOLVER_FLAG_ALLOW_DOWNGRADE, 1)
+        several = solv.Job.SOLVER_MULTIVERSION | solv.Job.SOLVER_SOLVABLE_PROVIDES
+        jobs = [*jobs, *(self._pool.Job(several, self._pool.str2id(name)) for name in _INSTALL_ONLY)]
         problems = solver.solve(jobs)
         if problems:
             raise self._unsatisfiable(problems)

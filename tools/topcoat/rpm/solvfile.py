@@ -28,6 +28,19 @@ def new_pool(arch: str) -> solv.Pool:
     return pool
 
 
+def reserve_considered(pool: solv.Pool, count: int) -> None:
+    """Make the pool's map of considered packages large enough for ``count`` more than it holds now.
+
+    ``Pool.set_considered_list`` makes the map on its first call and never grows it (libsolv 0.7, bindings/solv.i): setting a bit for a package that
+    came later writes past its end.
+    """
+    room = pool.add_repo("room")
+    for _ in range(count):
+        room.add_solvable()
+    pool.set_considered_list([])
+    room.free(True)
+
+
 def add_primary(repo: solv.Repo, primary: Path, cache: Path, *, label: str) -> None:
     """Fill a libsolv repository from primary.xml (any compression), through a cache file that lies beside it.
 
