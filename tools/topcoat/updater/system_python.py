@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
@@ -22,7 +22,7 @@ from topcoat.layers import mounts
 from topcoat.process import Processes, run
 
 CANDIDATES = (Path("/usr/bin/python3"), Path("/usr/libexec/platform-python"))
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).with_name("worker")
 _START_SECONDS = 60.0
 # Mounts, processes, network: all that a transaction starts ends with its worker, however that ends.
 _NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
@@ -60,9 +60,17 @@ class Worker:
         self._buffer = b""
         self._last: deque[str] = deque(maxlen=20)
 
-    def ask(self, request: dict[str, object], *, timeout: float, image: str | None = None) -> dict[str, object]:
+    def ask(
+        self,
+        request: dict[str, object],
+        *,
+        timeout: float,
+        image: str | None = None,
+        fetch: Callable[[list[tuple[str, str]]], None] = lambda needed: None,
+    ) -> dict[str, object]:
         """Send a request and wait for its answer.
 
+        :param fetch: called with (repository id, href) of each package before a transaction starts; has them verified and on disk when it returns.
         :param timeout: seconds; then the worker and everything it started is ended, and its mounts are gone.
         :raises ContentError: the request cannot be carried out (``kind`` content, promise, scriptlet).
         :raises InfrastructureError: time is up, the worker died, or the machine failed.
@@ -70,10 +78,13 @@ class Worker:
         log = str(request["log"]) if request.get("log") else None
         child = self._running()
         try:
-            assert child.stdin is not None
-            child.stdin.write(json.dumps(request).encode() + b"\n")
-            child.stdin.flush()
-            answer = json.loads(self._line(child, time.monotonic() + timeout))
+            deadline = time.monotonic() + timeout
+            self._send(child, request)
+            answer = json.loads(self._line(child, deadline))
+            if "need" in answer:
+                fetch([(repository, href) for repository, href in answer["need"]])
+                self._send(child, {"ok": True})
+                answer = json.loads(self._line(child, deadline))
         except TimeoutError:
             self.stop()
             raise InfrastructureError(
@@ -111,6 +122,11 @@ class Worker:
         if self._processes:
             self._processes.discard(child.pid)
         return code
+
+    def _send(self, child: subprocess.Popen[bytes], message: dict[str, object]) -> None:
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(message).encode() + b"\n")
+        child.stdin.flush()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is not None and self._child.poll() is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,17 +98,18 @@ class Transactions:
         expect: Sequence[PackageChange] | None = None,
         image: str | None = None,
         log: Path | None = None,
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
     ) -> Outcome:
         """Carry out one transaction on an overlay in ``space``; afterwards ``space.upper`` holds what it changed, and nothing is mounted.
 
         :param epoch: time that the package database takes for "now".
         :param expect: what may change, no more and no less; None allows anything (builds).
+        :param before: files to write before the transaction, ``after``: afterwards (``worker/files.py`` says how).
         :raises ContentError: unsatisfiable, a scriptlet failed, or the transaction is not the expected one (then nothing was run).
         :raises InfrastructureError: a package cannot be fetched, time is up, the machine failed.
         """
-        if expect is not None:
-            self.fetch((change.new, change.repository) for change in expect if change.new)
-        answer = self._ask(lambda number: self._request(space, wanted, epoch, expect, log, number), image)
+        answer = self._ask(lambda number: self._request(space, wanted, epoch, expect, log, number) | {"before": before, "after": after}, image)
         changes = _difference(answer["before"], answer["after"])  # type: ignore[arg-type]
         if expect is not None:
             _check(changes, expect, image, log)
@@ -126,22 +127,17 @@ class Transactions:
         answer = self._ask(lambda _: request, image)
         return int(answer["newest"]), frozenset(answer["unowned"])  # type: ignore[call-overload]
 
+    def _fetch(self, packages: list[tuple[str, str]]) -> None:
+        """Have packages of the frozen view on disk, verified: workers have no network."""
+        for repository, href in packages:
+            self._snapshot.fetch(repository, href)
+
     def _ask(self, request: Callable[[int], dict[str, object]], image: str | None) -> dict[str, object]:
         number, worker = self._free.get()
         try:
-            return worker.ask(request(number), timeout=self._timeout, image=image)
+            return worker.ask(request(number), timeout=self._timeout, image=image, fetch=self._fetch)
         finally:
             self._free.put((number, worker))
-
-    def fetch(self, packages: Iterable[tuple[Nevra, str | None]]) -> None:
-        """Have packages of the frozen view on disk, verified: workers have no network."""
-        for nevra, repository in packages:
-            for frozen in self._snapshot.repositories:
-                if repository and frozen.id != repository:
-                    continue
-                for package in self._snapshot.packages(frozen.id):
-                    if package.nevra == nevra:
-                        self._snapshot.fetch(frozen.id, package.href)
 
     def close(self) -> None:
         """End the workers."""

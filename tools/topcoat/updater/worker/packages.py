@@ -1,0 +1,244 @@
+"""What dnf decides and rpm does.
+
+This module must never run a transaction that is not the expected one, and never take a scriptlet's failure for a success.
+"""
+
+# ruff: noqa: PTH103, PTH118, PTH119, SIM115
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+
+import database
+import dnf
+import dnf.exceptions
+import dnf.repo
+import dnf.transaction
+import rpm
+from protocol import Clock, Refused, environment
+
+_INSTALLS = (dnf.transaction.PKG_INSTALL, dnf.transaction.PKG_UPGRADE, dnf.transaction.PKG_DOWNGRADE, dnf.transaction.PKG_OBSOLETE)
+_ERASES = (dnf.transaction.PKG_ERASE, dnf.transaction.PKG_UPGRADED, dnf.transaction.PKG_DOWNGRADED, dnf.transaction.PKG_OBSOLETED)
+_SCRIPTLET_ENVIRONMENT = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    # Compiled modules differ from run to run; a package that wants them brings them.
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
+    with clock.step("read"):
+        before = database.installed(root)
+    base = _base(request, root)
+    try:
+        with clock.step("metadata"):
+            base.fill_sack(load_system_repo=True)
+        with clock.step("resolve"):
+            _prefer_gated(base, request)
+            _ask(base, request)
+            try:
+                base.resolve(allow_erasing=True)
+            except dnf.exceptions.DepsolveError as error:
+                raise Refused("content", str(error).strip()) from error
+            installs, erases = _resolved(base)
+        _check_promise(request.get("expect"), installs, erases)
+        with clock.step("fetch"):
+            fetch(sorted([package.reponame, package.location] for package, _ in installs))
+        with clock.step("transaction"), environment(**_SCRIPTLET_ENVIRONMENT):
+            newest = _transaction(base, root, installs, erases, request["options"])
+    finally:
+        base.close()
+    with clock.step("read"):
+        after = database.installed(root)
+        database.checkpoint(os.path.join(root, place))
+    return {"ok": True, "before": before, "after": after, "newest": newest, "times": clock.times}
+
+
+def _base(request: dict, root: str) -> dnf.Base:
+    """A dnf that knows nothing of this host: no configuration file, no plugin, no history in the image."""
+    options = request["options"]
+    base = dnf.Base()
+    conf = base.conf
+    conf.installroot = root
+    conf.cachedir = request["cache"]
+    conf.persistdir = os.path.join(request["work"], "dnf")
+    conf.logdir = os.path.join(request["work"], "log")
+    for path in (conf.persistdir, conf.logdir):
+        os.makedirs(path, exist_ok=True)
+    conf.reposdir = []
+    conf.varsdir = []
+    conf.pluginpath = []
+    conf.plugins = False
+    conf.substitutions["releasever"] = options["release"]
+    conf.substitutions["arch"] = options["arch"]
+    conf.substitutions["basearch"] = dnf.rpm.basearch(options["arch"])
+    conf.assumeyes = True
+    conf.best = True
+    conf.obsoletes = True
+    conf.install_weak_deps = options.get("weak_dependencies", False)
+    conf.clean_requirements_on_remove = False
+    conf.history_record = False
+    conf.protected_packages = []
+    conf.gpgcheck = options.get("gpgcheck", False)
+    conf.zchunk = False
+    for entry in request["repositories"]:
+        repository = dnf.repo.Repo(entry["id"], conf)
+        repository.baseurl = [entry["url"]]
+        repository.priority = entry["priority"]
+        repository.includepkgs = entry["include"]
+        repository.excludepkgs = entry["exclude"]
+        repository.module_hotfixes = entry["module_hotfixes"]
+        repository.gpgcheck = conf.gpgcheck
+        repository.gpgkey = entry.get("gpgkey", [])
+        repository.metadata_expire = -1  # the caller froze it: the folder never changes
+        repository.skip_if_unavailable = False
+        base.repos.add(repository)
+    return base
+
+
+def _prefer_gated(base: dnf.Base, request: dict) -> None:
+    """A package that is under test comes from the gating repository and from nowhere else, also when another one has a newer build."""
+    gated = [entry["id"] for entry in request["repositories"] if entry.get("gated")]
+    if gated:
+        names = {package.name for package in base.sack.query().available().filter(reponame=gated)}
+        others = base.sack.query().available().filter(name=sorted(names)).filter(reponame__neq=gated)
+        base.sack.add_excludes(others)
+
+
+def _ask(base: dnf.Base, request: dict) -> None:
+    """Put exactly the caller's request into dnf's goal."""
+    for name in request["names"]:
+        try:
+            base.install(name)
+        except dnf.exceptions.MarkingError as error:
+            raise Refused("content", f"no package {name} in any repository ({error})") from error
+    for wanted in request["install"]:
+        base.package_install(_package(base, wanted))
+    for wanted in request["reinstall"]:
+        base.package_reinstall(_package(base, wanted))
+    for name in request["upgrade"]:
+        with contextlib.suppress(dnf.exceptions.MarkingError):  # nothing newer: the comparison with the plan will tell
+            base.upgrade(name)
+
+
+def _package(base: dnf.Base, wanted: dict):  # type: ignore[no-untyped-def]
+    """The one package that a request names exactly."""
+    match = re.fullmatch(r"(.+)-(?:(\d+):)?([^-:]+)-([^-]+)\.([^.-]+)", wanted["nevra"])
+    if not match:
+        raise Refused("content", f"not a package: {wanted['nevra']!r}")
+    name, epoch, version, release, arch = match.groups()
+    query = base.sack.query().available().filter(name=name, epoch=int(epoch or 0), version=version, release=release, arch=arch)
+    if wanted.get("repository"):
+        query = query.filter(reponame=wanted["repository"])
+    if not query:
+        raise Refused("content", f"{wanted['nevra']} is in no repository (asked: {wanted.get('repository') or 'any'})")
+    return query[0]
+
+
+def _resolved(base: dnf.Base) -> tuple[list, list]:
+    """(packages to install with "replaces an installed one", packages to erase), sorted."""
+    installs, erases = [], []
+    for item in base.transaction:
+        if item.action in _INSTALLS:
+            installs.append((item.pkg, item.action != dnf.transaction.PKG_INSTALL))
+        elif item.action in _ERASES:
+            erases.append(item.pkg)
+        elif item.action in (dnf.transaction.PKG_REINSTALL,):
+            installs.append((item.pkg, True))
+        elif item.action in (dnf.transaction.PKG_REINSTALLED,):
+            erases.append(item.pkg)
+    return sorted(installs, key=lambda entry: _name(entry[0])), sorted(erases, key=_name)
+
+
+def _name(package) -> str:  # type: ignore[no-untyped-def]
+    return f"{package.name}-{package.epoch}:{package.version}-{package.release}.{package.arch}"
+
+
+def _check_promise(expect, installs: list, erases: list) -> None:  # type: ignore[no-untyped-def]
+    """The plan is a promise: before anything is changed, what dnf would do must be what the plan named."""
+    if expect is None:
+        return
+    found = {"install": {_name(package) for package, _ in installs}, "remove": {_name(package) for package in erases}}
+    problems = []
+    for side in ("install", "remove"):
+        planned = set(expect[side])
+        problems += [f"would {side} {nevra}, which the plan does not name" for nevra in sorted(found[side] - planned)]
+        problems += [f"would not {side} {nevra}, which the plan names" for nevra in sorted(planned - found[side])]
+    if problems:
+        raise Refused("promise", "; ".join(problems))
+
+
+class _Callback:
+    """rpm's callback: opens packages, and remembers what went wrong in scriptlets (rpm itself only warns of most)."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self._open = None
+
+    def __call__(self, what, amount, total, key, _data):  # type: ignore[no-untyped-def]
+        if what == rpm.RPMCALLBACK_INST_OPEN_FILE:
+            self._open = open(key, "rb")
+            return self._open.fileno()
+        if what == rpm.RPMCALLBACK_INST_CLOSE_FILE and self._open:
+            self._open.close()
+        elif what == rpm.RPMCALLBACK_SCRIPT_ERROR:
+            scriptlet = str(rpm.tagnames.get(amount, amount)).lower()
+            self.failures.append(f"scriptlet {scriptlet} of {_package_of(key)} failed")
+        elif what in (rpm.RPMCALLBACK_CPIO_ERROR, rpm.RPMCALLBACK_UNPACK_ERROR):
+            self.failures.append(f"unpacking {_package_of(key)} failed")
+        return None
+
+
+def _package_of(key) -> str:  # type: ignore[no-untyped-def]
+    return os.path.basename(key).removesuffix(".rpm") if isinstance(key, str) else str(key or "a package")
+
+
+def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict) -> int:
+    """Run rpm. dnf's own do_transaction runs everything twice (a test first) and writes a history; rpm checks conflicts by itself before it starts.
+
+    :returns: the latest build or file time among the new packages, seconds since 1970.
+    """
+    newest = 0
+    if not installs and not erases:
+        return newest
+    transaction = rpm.TransactionSet(root)
+    try:
+        flags = rpm.RPMTRANS_FLAG_NODOCS if options.get("nodocs", True) else 0
+        transaction.setFlags(flags)
+        transaction.setProbFilter(rpm.RPMPROB_FILTER_OLDPACKAGE | rpm.RPMPROB_FILTER_REPLACEPKG | rpm.RPMPROB_FILTER_DISKSPACE)
+        for package, replaces in installs:
+            path = package.localPkg()
+            if options.get("gpgcheck"):
+                result, message = base.package_signature_check(package)
+                if result != 0:
+                    raise Refused("content", message or f"{package}: signature check failed")
+            with open(path, "rb") as stream:
+                try:
+                    header = transaction.hdrFromFdno(stream.fileno())
+                except rpm.error as error:
+                    raise Refused("content", f"{package}: {error}") from error
+            newest = max([newest, header[rpm.RPMTAG_BUILDTIME] or 0, *(header[rpm.RPMTAG_FILEMTIMES] or ())])
+            transaction.addInstall(header, path, "u" if replaces else "i")
+        for package in erases:
+            transaction.addErase(package.idx)
+        transaction.check()
+        problems = [str(problem) for problem in transaction.problems()]
+        if problems:
+            raise Refused("content", "; ".join(problems))
+        transaction.order()
+        transaction.clean()
+        callback = _Callback()
+        rpm.setVerbosity(rpm.RPMLOG_INFO)
+        transaction.scriptFd = 2
+        errors = transaction.run(callback, "")
+        if callback.failures:
+            raise Refused("scriptlet", "; ".join(callback.failures))
+        if errors is not None:
+            raise Refused("content", "; ".join(str(entry[0] if isinstance(entry, tuple) else entry) for entry in errors) or "rpm could not finish")
+    finally:
+        transaction.closeDB()
+    return newest
