@@ -1,0 +1,36 @@
+"""A merge commit is found again from what it is made of."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import unittest
+
+from topcoat.reproduce.recorded import Identity, commit_body, object_hash, search
+
+ZUUL = Identity("Zuul", "zuul@ci.example.org")
+TREE, PARENTS = "1" * 40, ("2" * 40, "3" * 40)
+
+
+class Commits(unittest.TestCase):
+    def test_the_hash_is_gits(self):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["git", "init", "--quiet", folder], check=True)
+            body = commit_body(TREE, PARENTS, ZUUL, 1795000000, "Merge 'refs/changes/05/205/1'")
+            made = subprocess.run(
+                ["git", "-C", folder, "hash-object", "-t", "commit", "--literally", "--stdin"], input=body, capture_output=True, check=True
+            )
+            self.assertEqual(made.stdout.decode().strip(), object_hash(body))
+
+    def test_search(self):
+        body = commit_body(TREE, PARENTS, ZUUL, 1795000777, "Merge 'x'")
+        self.assertEqual(body, search(object_hash(body), TREE, PARENTS, ZUUL, range(1795000000, 1795001000), "Merge 'x'"))
+        self.assertIsNone(search(object_hash(body), TREE, PARENTS, ZUUL, range(1795000000, 1795000777), "Merge 'x'"))
+        self.assertIsNone(search(object_hash(body), TREE, PARENTS, Identity("Other", "o@x"), [1795000777], "Merge 'x'"))
+        early = commit_body(TREE, PARENTS, ZUUL, 999, "Merge 'x'")
+        self.assertEqual(early, search(object_hash(early), TREE, PARENTS, ZUUL, range(990, 1010), "Merge 'x'"))
+
+    def test_identities(self):
+        self.assertEqual(ZUUL, Identity.parse("Zuul <zuul@ci.example.org>"))
+        for text in ("Zuul", "zuul@ci", "Zuul <zuul"):
+            self.assertIsNone(Identity.parse(text))
