@@ -70,6 +70,17 @@ def seed(directory: Path) -> None:
         click.echo(f"  {name}={value}")
 
 
+@cli.command()
+@_DIRECTORY
+@click.option("--recipes", type=click.Path(path_type=Path, file_okay=False), default="container-images", show_default=True, help="The recipe tree.")
+@click.argument("patterns", nargs=-1, metavar="[REGEX]...")
+def demo(directory: Path, recipes: Path, patterns: tuple[str, ...]) -> None:
+    """The main job from end to end: full build, promotion, a review with a Depends-On, and the review again."""
+    from topcoat_demo import walk
+
+    raise SystemExit(walk.demo(directory, recipes, patterns))
+
+
 def main() -> int:
     """Run; errors become one line."""
     try:

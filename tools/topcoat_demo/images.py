@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError
+from topcoat.layers import database
 from topcoat.model import Digest
 from topcoat.process import run
 
@@ -61,6 +62,7 @@ def install(rpms: Iterable[Path], root: Path) -> None:
 
 def clean(root: Path) -> None:
     """Remove what a transaction leaves beside the files: locks, write-ahead logs, caches."""
+    database.settle(root)
     for leftover in (root / _DATABASE).iterdir():
         if leftover.name != "rpmdb.sqlite":
             leftover.unlink()

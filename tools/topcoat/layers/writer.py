@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError
-from topcoat.layers import junk, marks
+from topcoat.layers import database, junk, marks
 from topcoat.layers.archive import Archive
 from topcoat.layers.lower import Entry, LowerView
 
@@ -62,7 +62,7 @@ def write_layer(
     drop: Callable[[str, int, int], bool] = junk.is_junk,
     level: int = GZIP_LEVEL,
 ) -> Layer:
-    """Write what an upper directory changes over its lower ones as an OCI layer (tar, PAX, gzip).
+    """Write what an upper directory changes over its lower ones as an OCI layer (tar, PAX, gzip), its package database settled first.
 
     Members are sorted; a directory comes before what it holds. A file keeps its own time unless that is later than ``epoch`` (then the file was
     made by this run, and gets ``epoch``); a directory that exists below keeps the time it has there. Entries that the lower directories already
@@ -76,6 +76,7 @@ def write_layer(
     :param level: gzip level; part of the result's digest.
     :raises InfrastructureError: cannot read or write.
     """
+    database.settle(upper)
     view = LowerView(lower)
     try:
         items = list(_kept(upper, view, epoch, drop))
