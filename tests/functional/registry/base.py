@@ -82,10 +82,14 @@ class ProxyCase(RegistryCase):
 
     def proxied(self, proxy: FaultProxy, limits: Limits = QUICK) -> Registries:
         """Clients that reach the registry through the proxy, with the same password."""
+        registries = Registries(self.proxied_authfile(proxy), proxy.ca_file, limits=limits)
+        self.addCleanup(registries.close)
+        return registries
+
+    def proxied_authfile(self, proxy: FaultProxy) -> Path:
+        """The registry's auth file under the proxy's name."""
         authfile = self.folder / f"auth-{proxy.host.rpartition(':')[2]}.json"
         text = self.server.authfile.read_text().replace(self.server.host, proxy.host)
         authfile.touch(mode=0o600)
         authfile.write_text(text)
-        registries = Registries(authfile, proxy.ca_file, limits=limits)
-        self.addCleanup(registries.close)
-        return registries
+        return authfile

@@ -70,12 +70,13 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         authority = trustme.CA()
-        self.ca_file = directory / "proxy-ca.pem"
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        port_used = self._listener.getsockname()[1]
+        self.host = f"127.0.0.1:{port_used}"
+        self.ca_file = directory / f"proxy-ca-{port_used}.pem"
         authority.cert_pem.write_to_path(str(self.ca_file))
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1").configure_cert(self._tls)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> FaultProxy:
@@ -83,6 +84,9 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept; close alone would leave it there, and the port with it
+        self._thread.join(5)
         self._listener.close()
         with self._lock:
             for connection in self._open:

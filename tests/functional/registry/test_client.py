@@ -9,7 +9,18 @@ from pathlib import Path
 from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import ImageReference
 from topcoat.publisher import Publisher, SourceBlob
-from topcoat.registry import AccessError, BrokenConnectionError, Credentials, Login, NotFoundError, Registries, RegistryClient, digest_of, oci
+from topcoat.registry import (
+    AccessError,
+    BrokenConnectionError,
+    Credentials,
+    Login,
+    NotFoundError,
+    RefusedError,
+    Registries,
+    RegistryClient,
+    digest_of,
+    oci,
+)
 from topcoat_demo.registry import RegistryServer
 
 from tests.functional.registry.base import QUICK, RegistryCase, make_image, random_bytes
@@ -162,11 +173,30 @@ class Client(RegistryCase):
 
     def test_delete_takes_the_manifest_and_says_whether_it_was_there(self) -> None:
         digest = self.publish("client/deleted")
-        self.assertFalse(self.client().delete_tag("client/deleted", "one"))  # this registry deletes digests only
         self.assertEqual(digest, self.client().head("client/deleted", "one"))
         self.assertTrue(self.client().delete_manifest("client/deleted", digest))
         self.assertFalse(self.client().delete_manifest("client/deleted", digest))
         self.assertIsNone(self.client().head("client/deleted", "one"))
+
+    def test_one_tag_goes_and_the_others_on_the_same_digest_stay(self) -> None:
+        # this registry deletes digests only, and every tag on them
+        digest = self.publish("client/untag", tags=("keep", "go"))
+        client = self.client()
+        self.assertTrue(client.delete_tag("client/untag", "go"))
+        self.assertIsNone(client.head("client/untag", "go"))
+        self.assertEqual(("keep",), client.tags("client/untag"))
+        self.assertEqual(digest, client.head("client/untag", "keep"))
+        self.assertFalse(client.delete_tag("client/untag", "go"))
+
+
+class NothingGoes(RegistryCase):
+    OPTIONS = {"storage": {"delete": {"enabled": False}}}
+
+    def test_a_registry_without_delete_keeps_the_tag_where_it_was(self) -> None:
+        digest = self.publish("client/untag")
+        with self.assertRaises(RefusedError):
+            self.client().delete_tag("client/untag", "one")
+        self.assertEqual(digest, self.client().head("client/untag", "one"))
 
 
 class Access(RegistryCase):

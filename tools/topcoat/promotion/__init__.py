@@ -1,1 +1,29 @@
+"""Promotion: a floating tag moves for a whole set of images, or for none; and what the registry shows is the only state.
 
+This room must never pull or push a layer of a promoted image.
+"""
+
+from topcoat.promotion.control import Control, control_repository
+from topcoat.promotion.criteria import Criteria, TooOld, Verdict, judge, load_criteria
+from topcoat.promotion.promoter import HalfMovedError, Outcome, Promoter, Request
+from topcoat.promotion.sets import ImageSet, SetRecord, check_receipt
+from topcoat.promotion.target import Place, Target
+
+__all__ = [
+    "Control",
+    "Criteria",
+    "HalfMovedError",
+    "ImageSet",
+    "Outcome",
+    "Place",
+    "Promoter",
+    "Request",
+    "SetRecord",
+    "Target",
+    "TooOld",
+    "Verdict",
+    "check_receipt",
+    "control_repository",
+    "judge",
+    "load_criteria",
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import secrets
 import ssl
 import threading
 import urllib.parse
@@ -67,6 +68,7 @@ class RegistryClient:
         self._referrers = Referrers(self, self._transport)
         self._manifests: OrderedDict[tuple[str, Digest], Manifest] = OrderedDict()
         self._lock = threading.Lock()
+        self._tags_can_go: bool | None = None
 
     def __repr__(self) -> str:
         return f"RegistryClient({self.host!r})"
@@ -195,22 +197,43 @@ class RegistryClient:
         return gone
 
     def delete_tag(self, repository: str, tag: str) -> bool:
-        """Delete one tag and nothing else (distribution-spec 1.1, "Deleting tags").
+        """Remove one tag and nothing else; False when it was gone already.
 
-        :returns: False where the registry has no such call; the manifest and its other tags are untouched then.
+        Where the registry deletes tags (distribution-spec 1.1, "Deleting tags") it is asked to. Where it deletes digests only, taking every tag on
+        them, the tag is first moved to a manifest of its own, which nothing else can name, and that one is deleted.
+
+        :raises RefusedError: the registry deletes nothing at all; the tag is where it was then.
         """
         check_tag(tag)
+        digest = self.head(repository, tag)
+        if digest is None:
+            return False
+        if self._tags_can_go is not False:
+            self._tags_can_go = self._delete_by_tag(repository, tag)
+            if self._tags_can_go:
+                return True
+        empty = oci.digest_of(oci.EMPTY_BLOB)
+        if not self.has_blob(repository, empty):
+            self.put_blob(repository, empty, oci.EMPTY_BLOB)
+        own = {"io.topcoat.removed-tag": tag, "io.topcoat.nonce": secrets.token_hex(8)}
+        tombstone = oci.artifact_manifest("application/vnd.topcoat.tombstone.v1+json", (), annotations=own)
+        before = self.manifest(repository, digest)
+        removed = self.put_manifest(repository, tag, tombstone, oci.OCI_MANIFEST, read_back=False)
+        try:
+            self.delete_manifest(repository, removed)
+        except RefusedError:
+            self.put_manifest(repository, tag, before.body, before.media_type, read_back=False)
+            raise
+        return True
+
+    def _delete_by_tag(self, repository: str, tag: str) -> bool:
+        """Whether the registry has the call; docker-registry 2.8 answers 400 or 404 to a tag."""
 
         def work(deadline: Deadline) -> int:
-            # docker-registry 2.8 answers 400 or 404 to a tag: it deletes digests only
-            return self._transport.request(
-                "DELETE", _manifest_path(repository, tag), deadline, scopes=delete(repository), ok=(200, 202, 400, 404)
-            ).status
+            path = _manifest_path(repository, tag)
+            return self._transport.request("DELETE", path, deadline, scopes=delete(repository), ok=(200, 202, 400, 404, 405, 501)).status
 
-        try:
-            return self._transport.operation(f"delete tag {repository}:{tag}", work) < 400
-        except RefusedError:
-            return False
+        return self._transport.operation(f"delete tag {repository}:{tag}", work) < 300 and self.head(repository, tag) is None
 
     def image(self, repository: str, target: str, *, platform: str = "linux/amd64") -> tuple[Manifest, Image]:
         """An image; where the name holds an index, its child for the platform.

@@ -1,0 +1,109 @@
+"""A promotion that is cut at every single HTTP request in turn: whole old set or whole new set, and the tool says which."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+
+from topcoat.errors import TopcoatError
+from topcoat.promotion import Control, HalfMovedError, Promoter, Request, Target
+from topcoat.registry import Credentials, RegistryClient
+from topcoat.registry.client import tls_context
+
+from tests.functional.promotion.base import SetCase
+from tests.functional.registry.base import QUICK
+from tests.functional.registry.faults import Fault
+
+ONCE = replace(QUICK, attempts=1)
+
+
+class EveryRequest(SetCase):
+    names = ("base", "nova-api")
+
+    def setUp(self) -> None:
+        self.space = self.id().rsplit(".", 1)[-1].replace("_", "-").lower()
+        self.sets = {tag: self.push_set(self.space, tag) for tag in ("one", "two")}
+        self.spoiler = self.proxy()
+        self.context = tls_context(self.spoiler.ca_file)
+        self.credentials = Credentials.from_authfile(self.proxied_authfile(self.spoiler))
+        # each promotion is another process to the lock, one that is dead when the next begins, as after a kill
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        self.dead = gone.pid
+        self.direct = self.client()
+
+    def through_the_proxy(self, limits=ONCE) -> Promoter:
+        client = RegistryClient(self.spoiler.host, self.credentials, context=self.context, limits=limits)
+        self.addCleanup(client.close)
+        return Promoter([Target(self.place(self.space, self.spoiler.host), client, workers=2, pid=self.dead)])
+
+    def show(self) -> dict[str, str | None]:
+        return {name: self.direct.head(f"{self.space}/{name}", "floating") for name in self.names}
+
+    def clear(self) -> None:
+        """As if there had never been a promotion."""
+        for name in self.names:
+            self.direct.delete_tag(f"{self.space}/{name}", "floating")
+        for left in self.direct.tags(f"{self.space}/topcoat-promotions"):
+            self.direct.delete_tag(f"{self.space}/topcoat-promotions", left)
+
+    def cut_everywhere(self, fault: Fault, *, for_ever: bool, limits=ONCE, first_ever: bool = False) -> dict[str, int]:
+        """Cut request 1, 2, 3 ... until a promotion needs fewer requests than that; returns how often each state was left."""
+        count = {"old": 0, "new": 0, "mixed": 0}
+        source, other = "one", "two"
+        if not first_ever:
+            self.through_the_proxy().promote(Request(other, "floating"))
+        number = 0
+        while True:
+            number += 1
+            if first_ever:
+                self.clear()
+            old = dict.fromkeys(self.names) if first_ever else self.sets[other]
+            self.spoiler.forget()
+            later = Fault(reset_before=True) if for_ever else None
+            self.spoiler.rule = lambda request, n=number, later=later: fault if request.number == n else later if request.number > n else None
+            error: TopcoatError | None = None
+            try:
+                self.through_the_proxy(limits).promote(Request(source, "floating"))
+            except TopcoatError as caught:
+                error = caught
+            reached = len(self.spoiler.seen) >= number
+            self.spoiler.rule = lambda request: None
+            shown = self.show()
+            state = "new" if shown == self.sets[source] else "old" if shown == old else "mixed"
+            count[state] += 1
+            with self.subTest(number=number, state=state, error=str(error)):
+                if error is None:
+                    self.assertEqual("new", state, "it said promoted")
+                elif isinstance(error, HalfMovedError):
+                    self.assertTrue(for_ever, "one cut request must not leave the repair undone")
+                else:
+                    self.assertEqual("old", state, "it said that nothing moved, or that the previous set is back")
+            with self.subTest(number=number, then="rerun"):
+                outcome = self.through_the_proxy(QUICK).promote(Request(source, "floating"))
+                self.assertIn(outcome.state, ("promoted", "unchanged"))
+                self.assertEqual(self.sets[source], self.show())
+                self.assertIsNone(Control(self.direct, self.space).read("floating.pending"))
+            if not reached:
+                return count
+            source, other = other, source
+
+    def test_one_request_is_refused(self) -> None:
+        count = self.cut_everywhere(Fault(status=500), for_ever=False)
+        self.assertEqual(0, count["mixed"])
+        self.assertGreater(count["old"], 10)
+
+    def test_one_answer_is_lost(self) -> None:
+        count = self.cut_everywhere(Fault(reset_after=True), for_ever=False)
+        self.assertEqual(0, count["mixed"])
+
+    def test_one_lost_answer_is_repaired_by_a_retry(self) -> None:
+        count = self.cut_everywhere(Fault(reset_after=True), for_ever=False, limits=QUICK)
+        self.assertEqual(0, count["old"] + count["mixed"])
+
+    def test_the_registry_dies_at_each_request_and_the_next_run_repairs(self) -> None:
+        count = self.cut_everywhere(Fault(reset_after=True), for_ever=True)
+        self.assertGreater(count["mixed"], 0)  # else this test would not test the repair
+
+    def test_the_first_promotion_ever_dies_at_each_request(self) -> None:
+        self.cut_everywhere(Fault(reset_after=True), for_ever=True, first_ever=True)

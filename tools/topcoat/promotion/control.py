@@ -1,0 +1,207 @@
+"""The control repository: records of promoted sets, and the lock, as manifests in the registry itself.
+
+This module must never store anything outside the registry: whoever comes next, from whatever machine, must see the same state.
+
+Layout of the repository ``<namespace>/topcoat-promotions``, tags by floating name:
+
+``<name>``           record of the set that the floating tag shows
+``<name>.previous``  record of the set before it
+``<name>.pending``   a promotion that has begun to move tags: what it moves from and to
+``<name>.lock-<id>`` a promoter that is at work
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import ContentError, InfrastructureError
+from topcoat.promotion.sets import SetRecord
+from topcoat.registry import Manifest, NotFoundError, RefusedError, RegistryClient, digest_of
+from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
+
+REPOSITORY = "topcoat-promotions"
+RECORD_TYPE = "application/vnd.topcoat.promotion.v1+json"
+LOCK_TYPE = "application/vnd.topcoat.promotion-lock.v1+json"
+_RECORD = "io.topcoat.promotion"
+_OWNER = "io.topcoat.lock"
+LOCK_SECONDS = 900.0
+
+
+def control_repository(namespace: str) -> str:
+    """Path of the control repository of a namespace."""
+    return f"{namespace}/{REPOSITORY}" if namespace else REPOSITORY
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock. ``expires`` is seconds since the epoch."""
+
+    id: str
+    host: str
+    pid: int
+    boot: str
+    expires: float
+
+    def is_dead(self, now: float) -> bool:
+        """Its time is up, or it was a process of this machine that runs no more."""
+        if self.expires < now:
+            return True
+        return (self.host, self.boot) == (socket.gethostname(), _boot_id()) and not Path(f"/proc/{self.pid}").exists()
+
+
+class Control:
+    """The control repository of one registry and namespace."""
+
+    def __init__(self, client: RegistryClient, namespace: str, *, pid: int | None = None) -> None:
+        """:param pid: the process that locks are taken for; None: this one."""
+        self.client = client
+        self.repository = control_repository(namespace)
+        self._pid = pid or os.getpid()
+        self._has_empty = False
+
+    # ---- records ----------------------------------------------------------------------------------------------------------------------------
+
+    def read(self, tag: str) -> SetRecord | None:
+        """The record under a tag, or None."""
+        found = self._manifest(tag)
+        text = (found.document.get("annotations") or {}).get(_RECORD) if found else None
+        return SetRecord.from_json(text) if text is not None else None
+
+    def write(self, tag: str, record: SetRecord) -> None:
+        """Store a record under a tag: one manifest, so a reader sees all of it or the one before."""
+        self._store(tag, artifact_manifest(RECORD_TYPE, (), annotations={_RECORD: record.to_json()}))
+
+    def clear(self, tag: str) -> None:
+        """From now on there is no record under a tag. One manifest without a record does it: at once, and on registries that delete nothing."""
+        if self._manifest(tag) is not None:
+            self._store(tag, artifact_manifest(RECORD_TYPE, ()))
+
+    def records(self) -> dict[str, SetRecord]:
+        """Every record by tag, ``.previous`` and ``.pending`` ones too."""
+        found = {}
+        for tag in self.client.tags(self.repository):
+            if ".lock-" not in tag:
+                record = self.read(tag)
+                if record:
+                    found[tag] = record
+        return found
+
+    def _manifest(self, tag: str) -> Manifest | None:
+        try:
+            return self.client.manifest(self.repository, tag)
+        except NotFoundError:
+            return None
+
+    def _store(self, tag: str, body: bytes) -> None:
+        empty = digest_of(EMPTY_BLOB)
+        if not self._has_empty and not self.client.has_blob(self.repository, empty):
+            self.client.put_blob(self.repository, empty, EMPTY_BLOB)
+        self._has_empty = True
+        self.client.put_manifest(self.repository, tag, body, OCI_MANIFEST)
+
+    # ---- the lock -----------------------------------------------------------------------------------------------------------------------------
+
+    def lock(self, name: str, *, wait: float = 0.0, say: Callable[[str], None] = lambda line: None) -> Lock:
+        """Be the only promoter of a floating name.
+
+        A registry has no compare-and-swap, but its list of tags is one truth: each promoter first announces itself under a tag of its own, then
+        looks for others. Of two that come at the same time at least one sees the other and steps back, so never both go on. Both may step back:
+        then each tries again after a random pause, until ``wait`` seconds are over.
+
+        :raises InfrastructureError: someone else is at work; it says who.
+        """
+        until = time.monotonic() + wait
+        while True:
+            mine = self._announce(name)
+            try:
+                others = self._others(name, mine)
+            except BaseException:
+                mine.release()
+                raise
+            if not others:
+                return mine
+            mine.release()
+            other = others[0]
+            if time.monotonic() >= until:
+                raise InfrastructureError(
+                    f"{name} is being promoted by process {other.pid} on {other.host}",
+                    next_step=f"wait for it; its lock ends by itself in {max(other.expires - time.time(), 0):.0f} s",
+                )
+            say(f"waiting for the promotion by process {other.pid} on {other.host}")
+            time.sleep(min(0.1 + secrets.randbelow(400) / 1000, max(until - time.monotonic(), 0.01)))
+
+    def _announce(self, name: str) -> Lock:
+        owner = Owner(secrets.token_hex(8), socket.gethostname(), self._pid, _boot_id(), time.time() + LOCK_SECONDS)
+        text = json.dumps({"id": owner.id, "host": owner.host, "pid": owner.pid, "boot": owner.boot, "expires": owner.expires}, sort_keys=True)
+        body = artifact_manifest(LOCK_TYPE, (), annotations={_OWNER: text})
+        lock = Lock(self, f"{name}.lock-{owner.id}", digest_of(body))
+        try:
+            self._store(lock.tag, body)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def _others(self, name: str, mine: Lock) -> list[Owner]:
+        """Living promoters of the same name; the tags of dead ones are removed on the way."""
+        found = []
+        for tag in self.client.tags(self.repository):
+            if not tag.startswith(f"{name}.lock-") or tag == mine.tag:
+                continue
+            manifest = self._manifest(tag)
+            if manifest is None:
+                continue  # released between list and look
+            try:
+                owner = Owner(**json.loads((manifest.document.get("annotations") or {}).get(_OWNER) or "null"))
+            except (ValueError, TypeError):
+                continue  # released on a registry that deletes nothing
+            if owner.is_dead(time.time()):
+                Lock(self, tag, manifest.digest).release()
+            else:
+                found.append(owner)
+        return found
+
+
+@dataclass
+class Lock:
+    """A held lock. Release it; a process that dies releases it too (see ``Owner.is_dead``)."""
+
+    control: Control
+    tag: str
+    digest: str
+
+    def release(self) -> None:
+        """Give the lock up; never raises, a lock that stays ends by its time."""
+        try:
+            self.control.client.delete_manifest(self.control.repository, self.digest)
+        except RefusedError:
+            self._overwrite()
+        except (InfrastructureError, ContentError):
+            pass
+
+    def _overwrite(self) -> None:
+        """On a registry that deletes nothing a released lock is a manifest without owner."""
+        try:
+            self.control._store(self.tag, artifact_manifest(LOCK_TYPE, ()))
+        except (InfrastructureError, ContentError):
+            pass
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,124 @@
+"""A set of images that moves as one, and the record of it that lies in the registry.
+
+This module must never contact a registry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from topcoat.errors import ContentError
+from topcoat.model import Digest
+from topcoat.model.image import check_digest, check_repository
+from topcoat.model.receipt import Receipt
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Image name -> digest: what a floating tag shows, or shall show."""
+
+    digests: tuple[tuple[str, Digest], ...]
+
+    @classmethod
+    def of(cls, digests: Mapping[str, Digest]) -> ImageSet:
+        """From a mapping."""
+        return cls(tuple(sorted(digests.items())))
+
+    def as_dict(self) -> dict[str, Digest]:
+        """The mapping."""
+        return dict(self.digests)
+
+
+@dataclass(frozen=True)
+class SetRecord:
+    """What the control repository says about one floating tag.
+
+    ``repositories`` says where each image lies, so that a record can be rolled back or kept by the garbage collection without any image list.
+    """
+
+    name: str
+    source: str
+    """The tag (trunk hash, buildset) that the set was promoted from."""
+    images: ImageSet
+    repositories: tuple[tuple[str, str], ...]
+    previous: ImageSet = field(default_factory=lambda: ImageSet(()))
+    """What the tag showed before; images without an entry had no such tag."""
+    previous_source: str = ""
+    time: float = 0.0
+    """Seconds since the epoch."""
+    by: str = ""
+
+    def repository_of(self, image: str) -> str:
+        """Repository of an image of this record."""
+        return dict(self.repositories)[image]
+
+    def to_json(self) -> str:
+        """Compact, keys sorted."""
+        document = {
+            "schema": SCHEMA,
+            "name": self.name,
+            "source": self.source,
+            "images": self.images.as_dict(),
+            "repositories": dict(self.repositories),
+            "previous": self.previous.as_dict(),
+            "previous_source": self.previous_source,
+            "time": round(self.time, 3),
+            "by": self.by,
+        }
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> SetRecord:
+        """From its JSON form.
+
+        :raises ContentError: it is none of ours, or of a later version.
+        """
+        try:
+            document = json.loads(text)
+            if document["schema"] != SCHEMA:
+                raise ValueError(f"schema {document['schema']}")
+            images, previous = ({str(k): check_digest(v) for k, v in document[key].items()} for key in ("images", "previous"))
+            repositories = {str(k): check_repository(v) for k, v in document["repositories"].items()}
+            missing = (set(images) | set(previous)) - set(repositories)
+            if missing:
+                raise ValueError(f"no repository for {sorted(missing)}")
+            return cls(
+                str(document["name"]),
+                str(document["source"]),
+                ImageSet.of(images),
+                tuple(sorted(repositories.items())),
+                ImageSet.of(previous),
+                str(document["previous_source"]),
+                float(document["time"]),
+                str(document["by"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ContentError(
+                f"a promotion record in the registry cannot be read: {error}", next_step="use the version of topcoat that wrote it"
+            ) from error
+
+
+def check_receipt(receipt: Receipt, found: Mapping[str, Digest]) -> None:
+    """A receipt says which digests belong to a tag: the registry must show exactly those.
+
+    :param found: image name -> digest under the source tag.
+    :raises ContentError: the run was not whole, an image is missing on one side, or a digest differs.
+    """
+    if receipt.status != "done":
+        raise ContentError(f"the receipt's run ended as {receipt.status!r}, not done", next_step="promote only what a whole run made")
+    promised = {image.name: image.digest for image in receipt.images}
+    problems = [f"{name}: in the receipt, not in the set" for name in sorted(set(promised) - set(found))]
+    problems += [f"{name}: in the set, not in the receipt" for name in sorted(set(found) - set(promised))]
+    problems += [
+        f"{name}: the receipt says {promised[name]}, the registry {found[name]}"
+        for name in sorted(set(promised) & set(found))
+        if promised[name] != found[name]
+    ]
+    if problems:
+        raise ContentError(
+            f"receipt and registry do not agree on {len(problems)} image(s): {'; '.join(problems[:10])}", next_step="run the build again"
+        )

@@ -1,0 +1,158 @@
+"""One registry and namespace whose floating tags are moved: its images, checks, moves and their undoing.
+
+This module must never move a tag of a set whose other members it has not checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from topcoat.errors import ContentError, TopcoatError
+from topcoat.model import Digest
+from topcoat.promotion.control import Control
+from topcoat.registry import INVENTORY_TYPE, Manifest, RegistryClient
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A registry host and the repositories of the images there."""
+
+    host: str
+    namespace: str
+    repositories: tuple[tuple[str, str], ...]
+    """(image name, repository path)."""
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.namespace}".rstrip("/")
+
+
+class Target:
+    """A place with a client for it."""
+
+    def __init__(self, place: Place, client: RegistryClient, workers: int = 8, pid: int | None = None) -> None:
+        self.place = place
+        self.client = client
+        self.control = Control(client, place.namespace, pid=pid)
+        self._repositories = dict(place.repositories)
+        self._workers = workers
+
+    def repository_of(self, image: str) -> str:
+        """Repository path of an image."""
+        return self._repositories[image]
+
+    def digests(self, tag: str) -> dict[str, Digest | None]:
+        """Image name -> digest under a tag, None where there is none; always asks the registry."""
+        return dict(self.each(self._repositories, lambda image: (image, self.client.head(self.repository_of(image), tag))))
+
+    def manifests(self, tag: str) -> dict[str, Manifest]:
+        """Image name -> manifest under a tag.
+
+        :raises ContentError: images without it; names them all.
+        """
+        found = dict(self.each(self._repositories, lambda image: (image, self._manifest(image, tag))))
+        missing = sorted(image for image, manifest in found.items() if manifest is None)
+        if missing:
+            raise ContentError(
+                f"{self.place}: {len(missing)} of {len(found)} images have no tag {tag}: {', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}",
+                next_step="build and publish the whole set first",
+            )
+        return {image: manifest for image, manifest in found.items() if manifest is not None}
+
+    def _manifest(self, image: str, tag: str) -> Manifest | None:
+        from topcoat.registry import NotFoundError
+
+        try:
+            return self.client.manifest(self.repository_of(image), tag)
+        except NotFoundError:
+            return None
+
+    def check(self, manifests: Mapping[str, Manifest], *, inventories: bool) -> None:
+        """Every blob of every manifest, of the children of an index, and the attached inventories must be there.
+
+        A blob that several images share is asked for once: registries store it once. That each repository is linked to it is checked by the registry
+        itself when it takes the manifest, and then a failure brings the whole set back.
+
+        :raises ContentError: something is missing; names images and digests.
+        """
+        single = list(manifests.items())
+        for image, manifest in manifests.items():
+            single += [(image, self.client.manifest(self.repository_of(image), child.digest)) for child in manifest.children]
+        blobs = {blob.digest: image for image, manifest in reversed(single) for blob in manifest.blobs}
+        subjects = [(manifest.digest, image) for image, manifest in single if inventories and not manifest.is_index]
+
+        def blob(item: tuple[Digest, str]) -> str | None:
+            digest, image = item
+            return None if self.client.has_blob(self.repository_of(image), digest) else f"{image}: {digest}"
+
+        def inventory(item: tuple[Digest, str]) -> str | None:
+            digest, image = item
+            found = self.client.referrers(self.repository_of(image), digest, INVENTORY_TYPE)
+            return None if found else f"{image}: the inventory of {digest}"
+
+        missing = [problem for problem in (*self.each(blobs.items(), blob), *self.each(subjects, inventory)) if problem]
+        if missing:
+            raise ContentError(
+                f"{self.place}: the set is not whole, {len(missing)} part(s) are missing: {'; '.join(sorted(missing)[:10])}",
+                next_step="build and publish the set again",
+            )
+
+    def move(self, tag: str, digests: Mapping[str, Digest]) -> None:
+        """Point the tag of each image at its digest and read each back.
+
+        :raises TopcoatError: the first failure, after every move that had begun has ended.
+        """
+
+        def one(image: str) -> None:
+            repository = self.repository_of(image)
+            manifest = self.client.manifest(repository, digests[image])
+            self.client.put_manifest(repository, tag, manifest.body, manifest.media_type, read_back=False)
+            shown = self.client.head(repository, tag)
+            if shown != digests[image]:
+                raise ContentError(
+                    f"{self.client.host}/{repository}:{tag} shows {shown} after it was moved to {digests[image]}",
+                    image=image,
+                    next_step="someone else moves this tag; find out who",
+                )
+
+        self.each(sorted(digests), one)
+
+    def restore(self, tag: str, previous: Mapping[str, Digest], images: Iterable[str]) -> list[str]:
+        """Bring tags back to what they were; images without an entry in ``previous`` lose the tag.
+
+        :returns: one sentence for each image that could not be brought back; empty is good.
+        """
+
+        def one(image: str) -> str | None:
+            try:
+                repository = self.repository_of(image)
+                shown = self.client.head(repository, tag)
+                if image not in previous:
+                    if shown is not None:
+                        self.client.delete_tag(repository, tag)
+                elif shown != previous[image]:
+                    self.move(tag, {image: previous[image]})
+            except TopcoatError as error:
+                return f"{image}: {error.what}"
+            return None
+
+        return [problem for problem in self.each(sorted(images), one) if problem]
+
+    def each(self, items: Iterable[A], work: Callable[[A], B]) -> list[B]:
+        """Do something for each item, several at a time, results in order; the first error is raised when all that began have ended."""
+        items = list(items)
+        if len(items) < 2:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(min(self._workers, len(items))) as pool:
+            futures = [pool.submit(work, item) for item in items]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
