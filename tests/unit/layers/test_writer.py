@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sqlite3
 import stat
 import tarfile
 import tempfile
@@ -235,7 +236,10 @@ class Overlay(Case):
     def test_old_write_ahead_logs_below_are_hidden_by_a_new_database(self) -> None:
         for name in ("rpmdb.sqlite", "rpmdb.sqlite-wal", "rpmdb.sqlite-shm"):
             self.put(self.lower, f"var/lib/rpm/{name}", "old")
-        self.put(self.upper, "var/lib/rpm/rpmdb.sqlite", "new")
+        database = self.put(self.upper, "var/lib/rpm/rpmdb.sqlite", "")
+        connection = sqlite3.connect(database)
+        connection.execute("CREATE TABLE Packages (hnum INTEGER, blob BLOB)")
+        connection.close()
         self.put(self.upper, "var/lib/rpm/rpmdb.sqlite-shm", "junk")
         hidden = ["var/lib/rpm/.wh.rpmdb.sqlite-shm", "var/lib/rpm/.wh.rpmdb.sqlite-wal"]
         self.assertEqual([name for name in self.names() if ".wh." in name], hidden)
