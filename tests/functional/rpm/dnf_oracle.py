@@ -10,6 +10,7 @@ import tempfile
 
 import dnf
 import dnf.exceptions
+import dnf.repo
 import dnf.selector
 import dnf.transaction
 
@@ -50,16 +51,15 @@ def answer(request):
     conf.history_record = False
     try:
         for repo in request["repositories"]:
-            base.repos.add_new_repo(
-                repo["id"],
-                conf,
-                baseurl=[repo["baseurl"]],
-                priority=repo["priority"],
-                includepkgs=repo["includepkgs"],
-                excludepkgs=repo["excludepkgs"],
-                module_hotfixes=repo["module_hotfixes"],
-                skip_if_unavailable=False,
-            )
+            # Attributes, not keywords: add_new_repo keeps only the first entry of a list.
+            added = dnf.repo.Repo(repo["id"], conf)
+            added.baseurl = [repo["baseurl"]]
+            added.priority = repo["priority"]
+            added.includepkgs = repo["includepkgs"]
+            added.excludepkgs = repo["excludepkgs"]
+            added.module_hotfixes = repo["module_hotfixes"]
+            added.skip_if_unavailable = False
+            base.repos.add(added)
         base.fill_sack()
         gated = request["gated"]
         if gated:
@@ -75,16 +75,24 @@ def answer(request):
             selector = dnf.selector.Selector(base.sack)
             selector.set(pkg=[exact(base, text, gated)])
             base._goal.install(select=selector)
-        base.resolve()
+        try:
+            base.resolve()
+        finally:
+            if request.get("debug"):
+                base._goal.write_debugdata(request["debug"])
         removed, added = [], []
         for item in base.transaction or ():
+            if item.action in (*dnf.transaction.FORWARD_ACTIONS, dnf.transaction.PKG_REINSTALL):
+                added.append(nevra(item.pkg))
+            elif item.action in dnf.transaction.BACKWARD_ACTIONS:
+                removed.append(nevra(item.pkg))
+        for item in base.transaction or ():
+            # Of a reinstall dnf lists the new build only; where just the architecture differs it calls that a reinstall, too.
             if item.action == dnf.transaction.PKG_REINSTALL:
-                added.append(nevra(item.pkg))
-                removed.append(nevra(item.pkg))
-            elif item.action in dnf.transaction.FORWARD_ACTIONS:
-                added.append(nevra(item.pkg))
-            elif item.action in dnf.transaction.BACKWARD_ACTIONS and item.action != dnf.transaction.PKG_REINSTALLED:
-                removed.append(nevra(item.pkg))
+                gone = [nevra(own) for own in base.sack.query().installed().filter(name=item.pkg.name)]
+                removed += [text for text in gone if text not in removed and (text == nevra(item.pkg) or text not in added)]
+                if nevra(item.pkg) not in gone and nevra(item.pkg) in removed:
+                    removed.remove(nevra(item.pkg))
         return {"removed": sorted(removed), "added": sorted(added)}
     except (dnf.exceptions.Error, OSError) as error:
         return {"error": str(error)}

@@ -12,19 +12,18 @@ import unittest
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from topcoat_demo.rpms import RpmSpec, build_rpm, make_repository
-
 from topcoat.model import Nevra, PackageChange, Repository
 from topcoat.rpm import inventory, repositories
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.solver import UpdateSolver
+from topcoat_demo.rpms import RpmSpec, build_rpm, make_repository
 
 ARCH = "x86_64"
 PYTHON = "/usr/bin/python3"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _rpm_bytes(spec: RpmSpec) -> bytes:
     return build_rpm(spec)
 
@@ -92,7 +91,7 @@ class Bench:
         subprocess.run([*command, "--initdb"], check=True, capture_output=True)
         if paths:
             subprocess.run(
-                [*command, "-i", "--justdb", "--nodeps", "--noscripts", "--notriggers", "--ignorearch", "--force", *map(str, paths)],
+                [*command, "-i", "--justdb", "--noscripts", "--notriggers", "--ignorearch", "--force", *map(str, paths)],
                 check=True,
                 capture_output=True,
             )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from topcoat.errors import ContentError
 from topcoat_demo.rpms import File, RpmSpec
 
 from tests.functional.rpm.support import SolverTestCase, texts
-from topcoat.errors import ContentError
 
 NOVA = RpmSpec("nova", "28.0.0", "1.el9", epoch=1)
 OSLO = RpmSpec("oslo", "9.0", "1.el9")
@@ -45,9 +45,7 @@ class ClassicWrongAnswers(SolverTestCase):
 class Versions(SolverTestCase):
     def test_tilde_and_caret(self) -> None:
         current = self.bench.repository("current", [OSLO.bump(version="9.1~rc1"), NOVA.bump(version="28.0.0^git1")])
-        self.assertEqual(
-            texts(self.both([OSLO.bump(version="9.1"), NOVA], current)), ["nova 1:28.0.0-1.el9 -> 1:28.0.0^git1-1.el9"]
-        )
+        self.assertEqual(texts(self.both([OSLO.bump(version="9.1"), NOVA], current)), ["nova 1:28.0.0-1.el9 -> 1:28.0.0^git1-1.el9"])
 
     def test_priority_one_with_older_build(self) -> None:
         """A better priority wins among upgrades only: an older build there neither downgrades nor hides the newer one, as in dnf."""
@@ -64,9 +62,7 @@ class Versions(SolverTestCase):
         """A repository that is no reason for updates still gives what a new requirement needs, and nothing else."""
         base = self.bench.repository("base", [OSLO.bump(version="9.9"), RpmSpec("pbr", "6.0")], updates=False)
         current = self.bench.repository("current", [NOVA.bump(version="28.1.0", requires=("pbr >= 5",))])
-        self.assertEqual(
-            texts(self.both([NOVA, OSLO], base, current)), ["nova 1:28.0.0-1.el9 -> 1:28.1.0-1.el9", "pbr (none) -> 6.0-1.el9"]
-        )
+        self.assertEqual(texts(self.both([NOVA, OSLO], base, current)), ["nova 1:28.0.0-1.el9 -> 1:28.1.0-1.el9", "pbr (none) -> 6.0-1.el9"])
 
 
 class Gated(SolverTestCase):
@@ -146,7 +142,10 @@ class Dependencies(SolverTestCase):
         """The file is named in filelists.xml only."""
         current = self.bench.repository(
             "current",
-            [NOVA.bump(version="28.1.0", requires=("/usr/share/oslo/data",)), RpmSpec("oslo-data", "1.0", files=(File("/usr/share/oslo/data", "x"),))],
+            [
+                NOVA.bump(version="28.1.0", requires=("/usr/share/oslo/data",)),
+                RpmSpec("oslo-data", "1.0", files=(File("/usr/share/oslo/data", "x"),)),
+            ],
         )
         expected = ["nova 1:28.0.0-1.el9 -> 1:28.1.0-1.el9", "oslo-data (none) -> 1.0-1.el9"]
         self.assertEqual(texts(self.both([NOVA], current)), expected)
@@ -223,12 +222,24 @@ class Lists(SolverTestCase):
 
     def test_specifications(self) -> None:
         """name, name.arch, glob with arch, name-version, NEVRA, and one that matches nothing."""
-        for spec in ("oslo", "oslo.noarch", "*.noarch", "oslo-9.5", "oslo-9.5-1.el9", "oslo-9.5-1.el9.noarch", "oslo-0:9.5-1.el9.noarch", "osl[a-o]", "none*"):
+        for spec in (
+            "oslo",
+            "oslo.noarch",
+            "*.noarch",
+            "oslo-9.5",
+            "oslo-9.5-1.el9",
+            "oslo-9.5-1.el9.noarch",
+            "oslo-0:9.5-1.el9.noarch",
+            "osl[a-o]",
+            "none*",
+        ):
             with self.subTest(spec=spec):
                 options = {"excludepkgs": (spec,)}
                 current = self.bench.repository("current", [OSLO.bump(version="9.5"), NOVA.bump(version="28.1.0", arch="x86_64")], **options)
                 self.both([OSLO, NOVA.bump(arch="x86_64")], current)
-                current = self.bench.repository("current", [OSLO.bump(version="9.5"), NOVA.bump(version="28.1.0", arch="x86_64")], includepkgs=(spec,))
+                current = self.bench.repository(
+                    "current", [OSLO.bump(version="9.5"), NOVA.bump(version="28.1.0", arch="x86_64")], includepkgs=(spec,)
+                )
                 self.both([OSLO, NOVA.bump(arch="x86_64")], current)
 
     def test_include_and_exclude_together(self) -> None:

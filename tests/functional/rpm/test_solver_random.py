@@ -7,11 +7,11 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
+from topcoat.errors import ContentError
+from topcoat.rpm import evr, inventory
 from topcoat_demo.rpms import RpmSpec
 
 from tests.functional.rpm.support import Bench, SolverTestCase, _lists
-from topcoat.errors import ContentError
-from topcoat.rpm import inventory
 
 NAMES = ("alpha", "beta", "gamma", "delta", "eps")
 VERSIONS = ("1.0", "1.9", "1.10", "2.0~rc1", "2.0")
@@ -40,6 +40,27 @@ def packages(draw, *, plain: bool = False) -> RpmSpec:
     )
 
 
+def meets(spec: RpmSpec, dependency: str) -> bool:
+    name, _, condition = dependency.partition(" ")
+    if name != spec.name or not condition:
+        return name == spec.name
+    operator, version = condition.split()
+    order = evr.compare(f"{spec.epoch}:{spec.version}", version)
+    return {"<": order < 0, "<=": order <= 0, "=": order == 0, ">=": order >= 0}[operator]
+
+
+def consistent(specs: list[RpmSpec]) -> list[RpmSpec]:
+    """The same packages as rpm would have let them be installed together: no requirement open, no conflict, nothing obsoleted."""
+    return [
+        spec.bump(
+            requires=tuple(text for text in spec.requires if any(meets(other, text) for other in specs)),
+            conflicts=tuple(text for text in spec.conflicts if not any(meets(other, text) for other in specs)),
+            obsoletes=tuple(text for text in spec.obsoletes if not any(meets(other, text) for other in specs)),
+        )
+        for spec in specs
+    ]
+
+
 REPOSITORY = st.fixed_dictionaries(
     {
         "specs": st.lists(packages(), min_size=1, max_size=6, unique_by=lambda spec: spec.nevra),
@@ -49,7 +70,7 @@ REPOSITORY = st.fixed_dictionaries(
         "includepkgs": st.sampled_from(((), (), (), ("*[!s]",), ("alpha", "beta*", "gamma.noarch"))),
     }
 )
-INSTALLED = st.lists(packages(), min_size=1, max_size=5, unique_by=lambda spec: spec.name)
+INSTALLED = st.lists(packages(), min_size=1, max_size=5, unique_by=lambda spec: spec.name).map(consistent)
 GATED = st.lists(packages(), max_size=3, unique_by=lambda spec: spec.nevra)
 
 

@@ -96,7 +96,7 @@ class Inventory:
                     f"the inventory has the schema {document['schema']!r}, this program reads {SCHEMA}",
                     next_step="use the topcoat version that made it",
                 )
-            packages = tuple(InstalledPackage(_nevra(text), source, size, built) for text, source, size, built in document["packages"])
+            packages = tuple([_package(*entry) for entry in document["packages"]])
             return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], files[FILE_RPMDB])
         except (KeyError, ValueError, TypeError) as error:
             raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
@@ -124,8 +124,9 @@ class Inventory:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _nevra(text: str) -> Nevra:
-    return Nevra.parse(text)
+def _package(nevra: str, source_rpm: str, size: int, build_time: int) -> InstalledPackage:
+    # A hundred images share most of their packages: each is made once.
+    return InstalledPackage(Nevra.parse(nevra), source_rpm, size, build_time)
 
 
 def from_files(files: Mapping[str, bytes]) -> Inventory:
@@ -161,8 +162,12 @@ def _from_database(found: rpmdb.Database) -> Inventory:
         target = private / "installed.solv"
         run(["rpmdb2solv", "-r", private, "-o", target], timeout=_SOLV_TIMEOUT_SECONDS)
         data = target.read_bytes()
-    packages = _installed(data)
-    return Inventory(packages, found.path, _key(packages), _compress(data), _compress(content))
+    return assemble(_installed(data), data, content, found.path)
+
+
+def assemble(packages: tuple[InstalledPackage, ...], data: bytes, database: bytes, rpmdb_path: str) -> Inventory:
+    """An inventory out of its parts: sorted packages, the bytes of their .solv file, and the database that both came from."""
+    return Inventory(packages, rpmdb_path, _key(packages), _compress(data), _compress(database))
 
 
 def _key(packages: Iterable[InstalledPackage]) -> str:

@@ -6,38 +6,57 @@ This module must never look at an installed package.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 import solv
 
-from topcoat.model import Nevra
-from topcoat.rpm import solvfile
-from topcoat.rpm.repositories import FrozenRepository, Snapshot
-
-_GLOB = re.compile(r"[*?\[]")
+from topcoat.model import Nevra, Repository
+from topcoat.rpm import modules as module_streams
+from topcoat.rpm.repositories import Snapshot
 
 
-def considered(
-    solvables: Sequence[solv.XSolvable], repository_of: Mapping[int, FrozenRepository], snapshot: Snapshot, *, modules: Sequence[str] = ()
-) -> list[solv.XSolvable]:
+class Catalogue(Protocol):
+    """What is known about a package by its id."""
+
+    def nevra(self, number: int) -> Nevra:
+        """The package."""
+
+    def repository(self, number: int) -> Repository:
+        """Its repository."""
+
+
+def considered(usable: Sequence[solv.XSolvable], catalogue: Catalogue, snapshot: Snapshot, *, modules: Sequence[str] = ()) -> list[solv.XSolvable]:
     """The packages that are left after every filter, in the order given."""
-    by_repository: dict[str, list[solv.XSolvable]] = defaultdict(list)
-    nevras = {solvable.id: solvfile.nevra_of(solvable) for solvable in solvables}
-    for solvable in solvables:
-        by_repository[repository_of[solvable.id].id].append(solvable)
-    everything = set(nevras.values())
-    allowed: list[solv.XSolvable] = []
-    for frozen in snapshot.repositories:
-        included = [spec_filter(spec, everything) for spec in frozen.repository.includepkgs]
-        excluded = [spec_filter(spec, everything) for spec in frozen.repository.excludepkgs]
-        for solvable in by_repository[frozen.id]:
-            nevra = nevras[solvable.id]
-            if (not included or any(accepts(nevra) for accepts in included)) and not any(accepts(nevra) for accepts in excluded):
-                allowed.append(solvable)
-    gated = {nevras[solvable.id].name for solvable in allowed if repository_of[solvable.id].repository.gated}
-    return [solvable for solvable in allowed if repository_of[solvable.id].repository.gated or nevras[solvable.id].name not in gated]
+    kept = _by_lists(usable, catalogue, snapshot)
+    streams = module_streams.read(snapshot)
+    if streams:
+        kept = module_streams.filtered(kept, catalogue, streams, modules)
+    gated_ids = {frozen.id for frozen in snapshot.repositories if frozen.repository.gated}
+    if not gated_ids:
+        return kept
+    gated_names = {solvable.name for solvable in kept if solvable.repo.name in gated_ids}
+    return [solvable for solvable in kept if solvable.name not in gated_names or solvable.repo.name in gated_ids]
+
+
+def _by_lists(usable: Sequence[solv.XSolvable], catalogue: Catalogue, snapshot: Snapshot) -> list[solv.XSolvable]:
+    listed = [frozen for frozen in snapshot.repositories if frozen.repository.includepkgs or frozen.repository.excludepkgs]
+    if not listed:
+        return list(usable)
+    everything = {catalogue.nevra(solvable.id) for solvable in usable}
+    included = {frozen.id: [spec_filter(spec, everything) for spec in frozen.repository.includepkgs] for frozen in listed}
+    excluded = {frozen.id: [spec_filter(spec, everything) for spec in frozen.repository.excludepkgs] for frozen in listed}
+
+    def stays(solvable: solv.XSolvable) -> bool:
+        repo_id = catalogue.repository(solvable.id).id
+        if repo_id not in included:
+            return True
+        nevra = catalogue.nevra(solvable.id)
+        wanted = not included[repo_id] or any(accepts(nevra) for accepts in included[repo_id])
+        return wanted and not any(accepts(nevra) for accepts in excluded[repo_id])
+
+    return [solvable for solvable in usable if stays(solvable)]
 
 
 def spec_filter(spec: str, everything: set[Nevra]) -> Callable[[Nevra], bool]:
@@ -52,17 +71,26 @@ def spec_filter(spec: str, everything: set[Nevra]) -> Callable[[Nevra], bool]:
     return lambda nevra: False
 
 
-_FORMS = (
-    ("nevra", re.compile(r"(?P<name>[^:(/=<> ]+)-(?:(?P<epoch>\d+):)?(?P<version>[^-:(/=<> ]+)-(?P<release>[^-:(/=<> ]+)\.(?P<arch>[^-:(/=<> .]+)")),
-    ("na", re.compile(r"(?P<name>[^:(/=<> ]+)\.(?P<arch>[^-:(/=<> .]+)")),
-    ("name", re.compile(r"(?P<name>[^:(/=<> ]+)")),
-    ("nevr", re.compile(r"(?P<name>[^:(/=<> ]+)-(?:(?P<epoch>\d+):)?(?P<version>[^-:(/=<> ]+)-(?P<release>[^-:(/=<> ]+)")),
-    ("nev", re.compile(r"(?P<name>[^:(/=<> ]+)-(?:(?P<epoch>\d+):)?(?P<version>[^-:(/=<> ]+)")),
+_GLOB = re.compile(r"[*?\[]")
+_NAME = r"(?P<name>[^:(/=<> ]+)"
+_EPOCH = r"(?:(?P<epoch>\d+):)?"
+_VERSION = r"(?P<version>[^-:(/=<> ]+)"
+_RELEASE = r"(?P<release>[^-:(/=<> ]+)"
+_ARCH = r"(?P<arch>[^-:(/=<> .]+)"
+_FORMS = tuple(
+    re.compile(form)
+    for form in (
+        rf"{_NAME}-{_EPOCH}{_VERSION}-{_RELEASE}\.{_ARCH}",
+        rf"{_NAME}\.{_ARCH}",
+        _NAME,
+        rf"{_NAME}-{_EPOCH}{_VERSION}-{_RELEASE}",
+        rf"{_NAME}-{_EPOCH}{_VERSION}",
+    )
 )
 
 
-def _readings(spec: str):  # type: ignore[no-untyped-def]
-    for _, form in _FORMS:
+def _readings(spec: str) -> Iterator[Callable[[Nevra], bool]]:
+    for form in _FORMS:
         match = form.fullmatch(spec)
         if match:
             yield _reading({key: value for key, value in match.groupdict().items() if value is not None})
