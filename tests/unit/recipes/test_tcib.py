@@ -204,7 +204,7 @@ class Tcib(TreeTest):
             ("tcib_actions:\n- from: x\n", 2, "unknown verb"),
             ("tcib_actions:\n- x\n", 2, "verb: value"),
             ("tcib_actions: x\n", 1, "must be a list"),
-            ("tcib_actions:\n- run:\n", 1, "no value"),
+            ("tcib_actions:\n- run:\n", 2, "no value"),
             ("tcib_actions:\n- run: |\n    one\n    two\n", 2, "several lines"),
             ("tcib_runs: one\n", 1, "must be a list"),
             ("tcib_copies: one\n", 1, "must be a list"),

@@ -1,0 +1,48 @@
+"""``topcoat verify``: whether built images keep the contract: program, user, accounts, modes, labels, leftovers.
+
+This module must never start a service.
+"""
+
+from __future__ import annotations
+
+import click
+
+from topcoat.cli._context import Settings, emit, format_option
+
+
+@click.command()
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option("--tag", help="Tag of images that are named by recipe, instead of the profile's reference tag.")
+@click.option("--allow", multiple=True, metavar="PATTERN", help="Setuid or world-writable path to accept, no leading slash; may be repeated.")
+@format_option
+@click.pass_obj
+def command(settings: Settings, images: tuple[str, ...], tag: str | None, allow: tuple[str, ...], output_format: str) -> None:
+    """Check built images: references, or regular expressions for recipe names (none: every recipe). Exit 1 when a promise is broken."""
+    from topcoat.inspection import check
+    from topcoat.inspection.remote import RemoteImages
+    from topcoat.inspection.targets import Target, ancestors, targets
+
+    remote = RemoteImages(settings.registries)
+    rows: list[dict[str, object]] = []
+    lines: list[str] = []
+    wanted = targets(images, recipes=settings.recipes, profile=settings.profile, tag=tag or settings.profile.reference_tag)
+
+    def verified(target: Target) -> dict[str, object]:
+        image = remote.image(target.reference)
+        tree = remote.tree(target.reference, image)
+        above = ancestors(target.recipe, settings.recipes) if target.recipe else []
+        found = check(tree, image.config.get("config") or {}, recipe=target.recipe, ancestors=above, allow=allow)
+        problems = [{"code": problem.code, "sentence": problem.sentence} for problem in found]
+        return {"name": target.name, "reference": str(target.reference), "known": target.recipe is not None, "problems": problems}
+
+    for target in wanted:
+        row = verified(target)
+        rows.append(row)
+        problems: list[dict[str, str]] = row["problems"]  # type: ignore[assignment]
+        lines.append(f"{'ok  ' if not problems else 'FAIL'}  {target.name}")
+        lines += [f"      {problem['code']}: {problem['sentence']}" for problem in problems]
+    broken = [row for row in rows if row["problems"]]
+    lines.append(f"{len(rows) - len(broken)} of {len(rows)} images keep the contract.")
+    emit({"images": rows}, output_format, "\n".join(lines))
+    if broken:
+        click.get_current_context().exit(1)

@@ -1,0 +1,59 @@
+"""Reads images of a registry for inspection: each manifest and each distinct layer once.
+
+This module must never keep a layer; what is kept of it is the list of its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from topcoat.errors import ContentError
+from topcoat.inspection.files import FileTree, LayerListing, merge, read_layer
+from topcoat.model.image import Digest, ImageReference
+from topcoat.registry import Descriptor, Image, NotFoundError, Registries
+from topcoat.registry.streams import open_blob
+
+_Result = TypeVar("_Result")
+
+
+class RemoteImages:
+    """Images by reference, with what was read of them."""
+
+    def __init__(self, registries: Registries, *, workers: int = 4) -> None:
+        self._registries = registries
+        self._workers = workers
+        self._listings: dict[Digest, LayerListing] = {}
+
+    def image(self, reference: ImageReference) -> Image:
+        """Configuration and layers.
+
+        :raises ContentError: the registry does not hold it.
+        """
+        found = self.optional(reference)
+        if found is None:
+            raise ContentError(f"{reference} does not exist", next_step="check name and tag, or publish it first")
+        return found
+
+    def optional(self, reference: ImageReference) -> Image | None:
+        """The same, None when the registry does not hold it."""
+        try:
+            return self._registries.client(reference.host).image(reference.repository, reference.target)[1]
+        except NotFoundError:
+            return None
+
+    def each(self, references: Iterable[ImageReference], work: Callable[[ImageReference], _Result]) -> list[_Result]:
+        """Do something for every reference, a few at a time, results in order."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            return list(pool.map(work, references))
+
+    def tree(self, reference: ImageReference, image: Image) -> FileTree:
+        """The files of an image."""
+        return merge([self._listing(reference, layer) for layer in image.layers])
+
+    def _listing(self, reference: ImageReference, layer: Descriptor) -> LayerListing:
+        if layer.digest not in self._listings:
+            with open_blob(self._registries.client(reference.host), reference.repository, layer) as stream:
+                self._listings[layer.digest] = read_layer(stream)
+        return self._listings[layer.digest]
