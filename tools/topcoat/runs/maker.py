@@ -17,6 +17,7 @@ from types import TracebackType
 
 from topcoat import containerfile
 from topcoat.builder import Buildah, Builder
+from topcoat.builder.direct import DirectBuilder, refusal
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import PlannedImage, Recipe
 from topcoat.process import Processes
@@ -123,6 +124,17 @@ class HostMaker:
             base_name=parent.repository,
             base_digest=parent.digest,
         )
+        if self._way == "direct" or (self._way == "auto" and refusal(recipe, profile) is None):
+            return DirectBuilder(self._store, self._transactions).build(
+                recipe,
+                profile=profile,
+                parent=parent.image,
+                client=self._registries.client(parent.host),
+                repository=parent.repository,
+                parent_inventory=parent_inventory,
+                labels=labels,
+                log=log,
+            )
         return self._builder(parent.host).build(
             recipe,
             profile=profile,
