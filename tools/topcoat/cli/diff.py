@@ -14,7 +14,7 @@ from topcoat.cli._context import Settings, emit, format_option
 @click.pass_obj
 def command(settings: Settings, first: str, second: str, output_format: str) -> None:
     """Show the packages that differ between two images (host/repository:tag or @digest), without pulling them."""
-    from topcoat.rpm.diff import pair
+    from topcoat.rpm.difference import pair
     from topcoat.runs.inspect import read_inventory
 
     old, new = (read_inventory(settings, image).nevras for image in (first, second))
