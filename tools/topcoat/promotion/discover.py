@@ -1,0 +1,161 @@
+"""What a registry really holds for an image list: digests, and the hash tags behind a moving tag.
+
+This module must never need a catalog, and never change anything.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cmp_to_key
+
+from topcoat.errors import ContentError, UsageError
+from topcoat.lists import ListedImage, ResolvedList
+from topcoat.model import Digest
+from topcoat.promotion.control import Control
+from topcoat.registry import RegistryClient
+from topcoat.rpm import evr
+
+_VERSION = re.compile(r"v?\d+(?:\.\d+)*(?:-\d+)?")
+_HASH = re.compile(r"[0-9a-f]{40}_[0-9A-Za-z]{8}(?:_[0-9A-Za-z]{1,8}){0,2}|[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the tag of each image is chosen."""
+
+    label: str = ""
+    """Template over labels, ``{version}_{release}``; a plain word means the label of that name."""
+    hashes: bool = False
+    """Find the trunk hash that the moving tag stands for."""
+    stable: bool = False
+    """The highest version-like tag instead of the list's tag."""
+    pattern: str = ""
+    """With ``stable`` or ``hashes``: only tags that match this whole regular expression."""
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """One image of the list as the registry shows it. ``digest`` is None when it is not there."""
+
+    image: ListedImage
+    tag: str
+    digest: Digest | None
+    how: str = "tag"
+    """``tag`` (as listed), ``record``, ``label``, ``digest`` or ``version``: how the tag was found; ``external``: not looked up."""
+
+    @property
+    def reference(self) -> str:
+        """By tag."""
+        return f"{self.image.parsed.name}:{self.tag}" if self.how != "external" else self.image.reference
+
+    @property
+    def pinned(self) -> str:
+        """By digest where it is known."""
+        return f"{self.image.parsed.name}@{self.digest}" if self.digest else self.reference
+
+
+def discover(
+    resolved: ResolvedList,
+    client: Callable[[str], RegistryClient],
+    rule: Rule,
+    *,
+    namespace: str = "",
+    external: bool = False,
+    workers: int = 8,
+) -> tuple[Discovered, ...]:
+    """Look every image of a list up, several at a time.
+
+    :param client: host -> client. :param namespace: where the promotion records lie. :param external: look images up that are not built here too.
+    :returns: in the list's order; missing images have no digest.
+    :raises ContentError: a tag was to be found and there is none.
+    """
+    pattern = _compiled(rule)
+    records: dict[tuple[str, str], str] = {}
+    if rule.hashes:
+        for host, tag in {(image.parsed.host, image.parsed.tag or "") for image in resolved.images if not image.external}:
+            record = Control(client(host), namespace).read(tag) if tag else None
+            if record:
+                records[host, tag] = record.source
+
+    def one(image: ListedImage) -> Discovered:
+        if image.external and not external:
+            return Discovered(image, image.parsed.tag or "", image.parsed.digest, "external")
+        parsed = image.parsed
+        return _look(image, client(parsed.host), rule, pattern, records.get((parsed.host, parsed.tag or "")))
+
+    with ThreadPoolExecutor(max(min(workers, len(resolved.images)), 1)) as pool:
+        return tuple(pool.map(one, resolved.images))
+
+
+def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pattern[str], recorded: str | None) -> Discovered:
+    parsed = image.parsed
+    if rule.stable:
+        tag = newest_version(client.tags(parsed.repository), pattern)
+        if tag is None:
+            return Discovered(image, parsed.tag or "", None, "version")
+        return Discovered(image, tag, client.head(parsed.repository, tag), "version")
+    digest = client.head(parsed.repository, parsed.target)
+    if digest is None:
+        return Discovered(image, parsed.tag or "", None)
+    if rule.label:
+        labels = client.image(parsed.repository, digest)[1].labels
+        tag = fill_labels(rule.label, labels)
+        if tag is None:
+            raise ContentError(f"{image.name}: the image has not the labels of {rule.label!r}", image=image.name, next_step="choose another label")
+        if client.head(parsed.repository, tag) != digest:
+            raise ContentError(
+                f"{image.name}: its label says {tag}, but that tag is not this image",
+                image=image.name,
+                next_step="the label was inherited or the tag moved; use --hash, which goes by digest",
+            )
+        return Discovered(image, tag, digest, "label")
+    if rule.hashes:
+        if recorded and client.head(parsed.repository, recorded) == digest:
+            return Discovered(image, recorded, digest, "record")
+        for tag in client.tags(parsed.repository):
+            if tag != parsed.tag and pattern.fullmatch(tag) and client.head(parsed.repository, tag) == digest:
+                return Discovered(image, tag, digest, "digest")
+        raise ContentError(
+            f"no hash tag of {parsed.name} is the same image as {parsed.tag}", image=image.name, next_step="publish with hash tags, or use digests"
+        )
+    return Discovered(image, parsed.tag or "", digest)
+
+
+def _compiled(rule: Rule) -> re.Pattern[str]:
+    if not rule.pattern:
+        return _VERSION if rule.stable else _HASH
+    try:
+        return re.compile(rule.pattern)
+    except re.error as error:
+        raise UsageError(f"not a regular expression: {rule.pattern!r} ({error})", next_step="quote special characters with a backslash") from error
+
+
+def newest_version(tags: Sequence[str], pattern: re.Pattern[str] = _VERSION) -> str | None:
+    """The highest of the tags that match, in RPM's order (``1.10`` is newer than ``1.9``), or None."""
+    versions = [tag for tag in tags if pattern.fullmatch(tag)]
+    return max(versions, key=cmp_to_key(lambda one, other: evr.compare(_evr(one), _evr(other)))) if versions else None
+
+
+def _evr(tag: str) -> str:
+    version, _, release = tag.removeprefix("v").partition("-")
+    return f"0:{version}-{release or '0'}"
+
+
+def fill_labels(template: str, labels: dict[str, str]) -> str | None:
+    """The template with labels put in, None when one is missing."""
+    if "{" not in template:
+        return labels.get(template) or None
+    try:
+        names = [name for _text, name, _spec, _conversion in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise UsageError(f"not a label template: {template!r} ({error})", next_step="write e.g. {version}_{release}") from error
+    text = template
+    for name in names:
+        if not labels.get(name):
+            return None
+        text = text.replace("{" + name + "}", labels[name])
+    return text
