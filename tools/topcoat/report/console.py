@@ -5,6 +5,8 @@ This module must never interpret a name or a message as markup: everything becom
 
 from __future__ import annotations
 
+import os
+import sys
 import unicodedata
 from collections.abc import Iterable
 
@@ -214,6 +216,6 @@ def summary(receipt: Receipt, *, width: int = 100, most_packages: int = 12) -> R
 
 
 def show(receipt: Receipt, console: Console | None = None) -> None:
-    """Print the summary."""
-    console = console or Console(highlight=False)
+    """Print the summary; where there is no terminal to measure (a CI console, a file) lines are 120 wide."""
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 120)
     console.print(summary(receipt, width=min(console.width, 100)))
