@@ -18,7 +18,7 @@ from pathlib import Path
 
 from topcoat.layers import BuiltImage, LayerStore, write_layer
 from topcoat.model import PlannedImage, Reason, Repository
-from topcoat.publisher import Publisher
+from topcoat.publisher import Publisher, SourceBlob
 from topcoat.registry.oci import Descriptor, Image, append_layer
 from topcoat.registry.registries import Registries
 from topcoat.rpm import inventory
@@ -149,10 +149,11 @@ class World:
                 log=self.log,
             )
 
-    def publish(self, built: BuiltImage, name: str, tag: str = "updated") -> str:
-        """Publish a built image; returns its digest."""
+    def publish(self, built: BuiltImage, name: str, tag: str = "updated", *, source: str = "") -> str:
+        """Publish a built image; layers below come from the repository ``source``. Returns its digest."""
         assert built.layer is not None
-        return self.publisher.publish(f"{self.server.host}/{name}", built.image, {built.layer.digest: built.layer.path}, [tag]).digest
+        blobs = {layer.digest: SourceBlob(self.server.host, source or name) for layer in built.image.layers} | {built.layer.digest: built.layer.path}
+        return self.publisher.publish(f"{self.server.host}/{name}", built.image, blobs, [tag]).digest
 
     @contextlib.contextmanager
     def tree(self, name: str, digest: str) -> Iterator[Path]:

@@ -26,6 +26,8 @@ _INFRASTRUCTURE = re.compile(
 )
 
 
+# Lines that tell nothing about a failure.
+_NOISE = re.compile(r"STEP \d|subprocess exited|Trying to pull|Getting image source|Copying (?:blob|config)|Writing manifest|Storing signatures")
 _CLEAN_SECONDS = 120.0
 
 
@@ -147,7 +149,7 @@ def _classified(error: ContentError) -> TopcoatError:
     """buildah ends with the same code whatever went wrong: its words tell. A person gets the last words of the failed step, the log has the rest."""
     details = {"image": error.image, "log": error.log, "where": error.where}
     _, _, text = error.what.partition("its last lines:")
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("subprocess exited")]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line.strip())]
     verdict = next((line for line in reversed(lines) if line.startswith("Error:")), "")
     step = re.match(r"Error: building at STEP \"(\w+)", verdict)
     if step and not _INFRASTRUCTURE.search(verdict.rpartition('":')[2]):

@@ -12,18 +12,14 @@ from pathlib import Path
 
 from topcoat import containerfile
 from topcoat.builder import metadata_cache
-from topcoat.builder.buildah import Buildah, StoredImage
-from topcoat.builder.compose import compose
-from topcoat.layers import BuiltImage, LayerStore, LowerView, write_layer
-from topcoat.layers.junk import RPM_DATABASES, is_junk
+from topcoat.builder.buildah import Buildah
+from topcoat.builder.finish import finish
+from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import ImageReference, Profile, Recipe
 from topcoat.process import Processes
 from topcoat.registry.oci import Image
-from topcoat.rpm import inventory
-from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
 from topcoat.updater.transaction import Transactions
-from topcoat.updater.updater import created
 
 METHOD = "containerfile"
 TIMEOUT_SECONDS = 3600.0
@@ -92,57 +88,15 @@ class Builder:
                 image=recipe.name,
             )
             stages.append(("build", start, time.time()))
-            return self._finish(recipe, stored, parent, parent_inventory, context, stages)
-
-    def _finish(
-        self,
-        recipe: Recipe,
-        stored: StoredImage,
-        parent: Image,
-        before: Inventory | None,
-        scratch: Path,
-        stages: list[tuple[str, float, float]],
-    ) -> BuiltImage:
-        start = time.time()
-        changed = any((stored.upper / path / "rpmdb.sqlite").is_file() for path in RPM_DATABASES)
-        epoch, unowned = created(parent), _compiled(stored.upper)
-        if changed:
-            (scratch / ".rpm").mkdir()
-            newest, unowned = self._transactions.facts(stored.upper, scratch / ".rpm", unowned, image=recipe.name)
-            epoch = max(epoch, newest)
-        layer = write_layer(
-            stored.upper, stored.lower, self._store.archive(), epoch=epoch, drop=lambda path, mode, size: path in unowned or is_junk(path, mode, size)
+        return finish(
+            self._store,
+            self._transactions,
+            recipe,
+            upper=stored.upper,
+            lower=stored.lower,
+            runtime=stored.config.get("config") or {},  # type: ignore[arg-type]
+            parent=parent,
+            parent_inventory=parent_inventory,
+            method=METHOD,
+            stages=stages,
         )
-        stages.append(("layer", start, time.time()))
-        start = time.time()
-        after = inventory.from_root(stored.upper) if changed else before or _inherited(stored)
-        stages.append(("inventory", start, time.time()))
-        runtime = stored.config.get("config") or {}
-        image = compose(
-            parent,
-            runtime,  # type: ignore[arg-type]
-            layer if layer.entries else None,
-            epoch=epoch,
-            created_by=f"topcoat build {recipe.name}",
-        )
-        changes = pair(before.nevras - after.nevras, after.nevras - before.nevras) if before and after else ()
-        return BuiltImage(image, layer if layer.entries else None, after, changes, METHOD, tuple(stages))
-
-
-def _compiled(upper: Path) -> frozenset[str]:
-    """Compiled Python modules and their folders: never the same twice when a step's Python writes them, owned where a package wants them."""
-    found = set()
-    for folder in upper.rglob("__pycache__"):
-        found.add(folder.relative_to(upper).as_posix())
-        found.update(path.relative_to(upper).as_posix() for path in folder.glob("*.pyc"))
-    return frozenset(found)
-
-
-def _inherited(stored: StoredImage) -> Inventory | None:
-    """The packages of the layers below, where the build itself changed none."""
-    view = LowerView(stored.lower)
-    for path in RPM_DATABASES:
-        found = view.entry(f"{path}/rpmdb.sqlite")
-        if found is not None:
-            return inventory.from_root(Path(found.path.removesuffix(f"/{path}/rpmdb.sqlite")))
-    return None

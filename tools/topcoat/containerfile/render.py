@@ -67,7 +67,7 @@ def render(recipe: Recipe, *, parent_reference: str, profile: Profile, labels: M
     lines += [quoting.run(step.run) for step in recipe.steps]
     if recipe.environment:
         lines.append(_environment_line(recipe))
-    lines += _label_lines({**_own_labels(recipe), **labels})
+    lines += _label_lines({**own_labels(recipe), **labels})
     if recipe.ports:
         lines.append("EXPOSE " + " ".join(recipe.ports))
     if recipe.volumes:
@@ -135,7 +135,7 @@ def _context_directory(source: Path, files: list[ContextFile]) -> str:
     return "/".join(inside.split("/")[:-depth]) + "/"
 
 
-def _own_labels(recipe: Recipe) -> dict[str, str]:
+def own_labels(recipe: Recipe) -> dict[str, str]:
     labels = {"io.topcoat.image": recipe.name, "io.topcoat.class": recipe.image_class, "org.opencontainers.image.title": recipe.name}
     if recipe.description:
         labels["org.opencontainers.image.description"] = recipe.description

@@ -4,7 +4,8 @@ This module must never write outside the image: links are followed as a process 
 
 Actions, in this order: ``write`` [{"path", "text"}] replaces the content of existing files and keeps their owner and mode; ``directories`` [path]
 are made (0755, root) where nothing is; ``copies`` [{"source": path on the host, "path", "mode" or null for a symbolic link, "owner" or null,
-"mtime": seconds}]. Paths are absolute inside the image.
+"mtime": seconds}]; ``folders`` [{"path", "mode", "owner", "mtime"}] are directories that got their files and now their metadata. Paths are absolute
+inside the image.
 """
 
 # ruff: noqa: PTH101, PTH102, PTH108, PTH112, PTH114, PTH115, PTH118, PTH120, PTH211
@@ -27,9 +28,14 @@ def apply(root: str, actions: dict) -> None:
         with open(inside(root, entry["path"]), "w", encoding="utf-8") as target:
             target.write(entry["text"])
     for path in actions.get("directories", ()):
-        _directory(root, path, None)
+        _directory(root, path)
     for entry in actions.get("copies", ()):
         _copy(root, entry)
+    for entry in actions.get("folders", ()):
+        place = inside(root, entry["path"])
+        os.chown(place, *_owner(root, entry["owner"]))
+        os.chmod(place, entry["mode"])
+        os.utime(place, (entry["mtime"], entry["mtime"]))
 
 
 def inside(root: str, path: str) -> str:
@@ -56,7 +62,7 @@ def inside(root: str, path: str) -> str:
     return os.path.join(root, *done)
 
 
-def _directory(root: str, path: str, mtime) -> str:  # type: ignore[no-untyped-def]
+def _directory(root: str, path: str) -> str:
     """Make a directory and what is missing above it; returns its place on the host."""
     place = inside(root, path)
     if not os.path.isdir(place):
@@ -64,16 +70,14 @@ def _directory(root: str, path: str, mtime) -> str:  # type: ignore[no-untyped-d
             raise Refused("content", f"{path} of the image is not a directory")
         parent = os.path.dirname(path.rstrip("/"))
         if parent not in ("", "/"):
-            _directory(root, parent, mtime)
+            _directory(root, parent)
         os.mkdir(place, 0o755)
-        if mtime is not None:
-            os.utime(place, (mtime, mtime))
     return place
 
 
 def _copy(root: str, entry: dict) -> None:
     head, _, name = entry["path"].rpartition("/")
-    folder = _directory(root, head or "/", entry["mtime"])
+    folder = _directory(root, head or "/")
     place = os.path.join(folder, name)
     uid, gid = _owner(root, entry.get("owner"))
     if entry["mode"] is None:

@@ -1,0 +1,84 @@
+"""From what a build changed to the image: the layer, the inventory and the configuration, the same for both ways of building.
+
+This module must never look at how the change was made.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from topcoat.builder.compose import compose
+from topcoat.layers import BuiltImage, LayerStore, LowerView, write_layer
+from topcoat.layers.junk import RPM_DATABASES, is_junk
+from topcoat.model import Recipe
+from topcoat.registry.oci import Image
+from topcoat.rpm import inventory
+from topcoat.rpm.difference import pair
+from topcoat.rpm.inventory import Inventory
+from topcoat.updater.transaction import Transactions
+from topcoat.updater.updater import created
+
+
+def finish(
+    store: LayerStore,
+    transactions: Transactions,
+    recipe: Recipe,
+    *,
+    upper: Path,
+    lower: tuple[Path, ...],
+    runtime: Mapping[str, object],
+    parent: Image,
+    parent_inventory: Inventory | None,
+    method: str,
+    stages: list[tuple[str, float, float]],
+) -> BuiltImage:
+    """Write the layer and put the image together.
+
+    :param upper: what the build changed over ``lower`` (topmost first).
+    :param runtime: the ``config`` section of the image.
+    :param stages: what took time until here.
+    """
+    start = time.time()
+    changed = any((upper / path / "rpmdb.sqlite").is_file() for path in RPM_DATABASES)
+    epoch, unowned = created(parent), _compiled(upper)
+    if changed:
+        with tempfile.TemporaryDirectory(prefix="facts-", dir=store.directory / "tmp") as scratch:
+            newest, unowned = transactions.facts(upper, Path(scratch), unowned, image=recipe.name)
+        epoch = max(epoch, newest)
+    written = write_layer(upper, lower, store.archive(), epoch=epoch, drop=lambda path, mode, size: path in unowned or is_junk(path, mode, size))
+    layer = written if written.entries else None
+    start = _stage(stages, "layer", start)
+    after = inventory.from_root(upper) if changed else parent_inventory or _inherited(lower)
+    _stage(stages, "inventory", start)
+    image = compose(parent, runtime, layer, epoch=epoch, created_by=f"topcoat build {recipe.name}")
+    known = parent_inventory is not None and after is not None
+    changes = pair(parent_inventory.nevras - after.nevras, after.nevras - parent_inventory.nevras) if known else ()  # type: ignore[union-attr]
+    return BuiltImage(image, layer, after, changes, method, tuple(stages))
+
+
+def _stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:
+    end = time.time()
+    stages.append((name, start, end))
+    return end
+
+
+def _compiled(upper: Path) -> frozenset[str]:
+    """Compiled Python modules and their folders: never the same twice when a step's Python writes them, owned where a package wants them."""
+    found = set()
+    for folder in upper.rglob("__pycache__"):
+        found.add(folder.relative_to(upper).as_posix())
+        found.update(path.relative_to(upper).as_posix() for path in folder.glob("*.pyc"))
+    return frozenset(found)
+
+
+def _inherited(lower: tuple[Path, ...]) -> Inventory | None:
+    """The packages of the layers below, where the build itself changed none."""
+    view = LowerView(lower)
+    for path in RPM_DATABASES:
+        found = view.entry(f"{path}/rpmdb.sqlite")
+        if found is not None:
+            return inventory.from_root(Path(found.path.removesuffix(f"/{path}/rpmdb.sqlite")))
+    return None
