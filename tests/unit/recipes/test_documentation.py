@@ -1,0 +1,38 @@
+"""The documentation names every key there is."""
+
+from __future__ import annotations
+
+import unittest
+from pathlib import Path
+
+from topcoat.inspection.contract import check
+from topcoat.recipes import profiles
+from topcoat.recipes.reading import CONDITION_KEYS
+from topcoat.recipes.schema import RECIPE_KEYS
+
+DOCUMENTS = Path(__file__).parents[3] / "doc" / "source" / "recipes"
+
+
+class Documentation(unittest.TestCase):
+    def names(self, page: str, words: tuple[str, ...]) -> None:
+        text = (DOCUMENTS / page).read_text(encoding="utf-8")
+        self.assertEqual([word for word in words if f"``{word}``" not in text], [])
+
+    def test_recipes(self) -> None:
+        self.names("reference.rst", (*RECIPE_KEYS, *CONDITION_KEYS, "gid", "home", "shell"))
+
+    def test_profiles(self) -> None:
+        self.names("profiles.rst", (*profiles._KEYS, *profiles._REPOSITORY_KEYS))
+
+    def test_lists(self) -> None:
+        self.names(
+            "lists.rst",
+            ("description", "variables", "images", "external", "aliases", "when", "parameters", "services", "source", "reference", "until"),
+        )
+
+    def test_the_contract(self) -> None:
+        import inspect
+
+        module = inspect.getsource(inspect.getmodule(check))  # type: ignore[arg-type]
+        codes = tuple(sorted({part.split('"')[1] for part in module.split("Problem(")[1:] if part.startswith('"')}))
+        self.names("contract.rst", codes)
