@@ -6,7 +6,6 @@ import unittest
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from topcoat.model import Nevra
 from topcoat.rpm import evr
 

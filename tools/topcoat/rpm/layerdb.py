@@ -5,19 +5,13 @@ This module must never write to disk, and keeps nothing of a layer but the datab
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import lzma
 import tarfile
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-import zstandard
-
 from topcoat.errors import ContentError
+from topcoat.rpm import compression
 from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL, Database, choose
 
 _WANTED = (SQLITE, WAL, *FOREIGN)
@@ -36,7 +30,7 @@ def read_layers(layers: Iterable[Callable[[], BinaryIO]]) -> Database:
         stream = open_layer()
         try:
             _read_layer(stream, view)
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, ValueError) as error:
+        except (tarfile.TarError, ValueError, *compression.ERRORS) as error:
             raise ContentError(f"a layer is no readable tar archive: {error}", next_step="push the image again") from error
         finally:
             stream.close()
@@ -88,7 +82,7 @@ def _read_layer(stream: BinaryIO, view: _View) -> None:
     links: dict[str, str] = {}
     hidden: set[str] = set()
     above = {str(parent) for folder in FOLDERS for parent in (PurePosixPath(folder), *PurePosixPath(folder).parents)}
-    with tarfile.open(fileobj=_decompressed(stream), mode="r|") as archive:
+    with tarfile.open(fileobj=compression.opened(stream), mode="r|") as archive:
         for member in archive:
             path = member.name.removeprefix("./").strip("/")
             folder, _, name = path.rpartition("/")
@@ -110,39 +104,3 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> by
         raise ValueError(f"{member.name} is no regular file")
     extracted = archive.extractfile(member)
     return extracted.read() if extracted else b""
-
-
-class _Rewound(io.RawIOBase):
-    """A stream whose first bytes were read already, put back in front."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head = head
-        self._stream = stream
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        """Fill the buffer, the head first."""
-        if self._head:
-            data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
-        else:
-            data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _decompressed(stream: BinaryIO) -> BinaryIO:
-    """The plain tar stream, by the first bytes of the layer (media types are not to be trusted here)."""
-    head = stream.read(6)
-    reader = io.BufferedReader(_Rewound(head, stream), 1 << 20)
-    if head.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=reader)  # type: ignore[return-value]
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return zstandard.ZstdDecompressor().stream_reader(reader, read_across_frames=True)  # type: ignore[return-value]
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return lzma.LZMAFile(reader)  # type: ignore[return-value]
-    if head.startswith(b"BZh"):
-        return bz2.BZ2File(reader)  # type: ignore[return-value]
-    return reader  # type: ignore[return-value]

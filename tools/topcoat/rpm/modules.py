@@ -5,9 +5,7 @@ This module must never guess a stream: active are the streams named by the calle
 
 from __future__ import annotations
 
-import gzip
 import json
-import lzma
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import solv
 import yaml
-import zstandard
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Nevra
+from topcoat.rpm import compression
 from topcoat.rpm.repositories import FrozenRepository, Snapshot
 
 if TYPE_CHECKING:
@@ -80,7 +78,7 @@ def _of_repository(frozen: FrozenRepository) -> dict[str, Any]:
             pass
     try:
         found = parse(_text(path))
-    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, OSError, lzma.LZMAError, zstandard.ZstdError, EOFError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, *compression.ERRORS) as error:
         raise ContentError(
             f"repository {frozen.id}: module metadata {path.name} is corrupt: {error!r}", next_step="have the repository's metadata made again"
         ) from error
@@ -122,14 +120,8 @@ def _requires(dependencies: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
 
 
 def _text(path: Path) -> bytes:
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        return gzip.decompress(data)
-    if data.startswith(b"\xfd7zXZ\x00"):
-        return lzma.decompress(data)
-    if data.startswith(b"\x28\xb5\x2f\xfd"):
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    return data
+    with path.open("rb") as stream:
+        return compression.opened(stream).read()
 
 
 def active(streams: Streams, enabled: Sequence[str] = ()) -> tuple[Stream, ...]:

@@ -51,6 +51,7 @@ class UpdateSolver:
         self._pool = solvfile.new_pool(check_arch(arch))
         self._filelists = solvfile.Filelists(self._pool)
         self._offer = Offer(snapshot, self._pool, self._filelists, modules=tuple(modules))
+        self._install_only = [self._pool.str2id(name) for name in _INSTALL_ONLY]
         self._repositories = [frozen.id for frozen in snapshot.repositories]
         self._answers: dict[str, tuple[PackageChange, ...]] = {}
         self._wants_upgrade: dict[Nevra, bool] = {}
@@ -198,7 +199,7 @@ class UpdateSolver:
         if downgrade:
             solver.set_flag(solv.Solver.SOLVER_FLAG_ALLOW_DOWNGRADE, 1)
         several = solv.Job.SOLVER_MULTIVERSION | solv.Job.SOLVER_SOLVABLE_PROVIDES
-        found = solver.solve([*jobs, *(self._pool.Job(several, self._pool.str2id(name)) for name in _INSTALL_ONLY)])
+        found = solver.solve([*jobs, *(self._pool.Job(several, number) for number in self._install_only)])
         if found:
             raise ContentError(
                 f"the packages cannot be satisfied: {problems.describe(found, self._offer)}",

@@ -6,14 +6,18 @@ This module must never decide anything about packages.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import solv
 
 from topcoat.errors import ContentError
 from topcoat.model import Nevra
+from topcoat.rpm import compression
 
+_MAKE_AGAIN = "have the repository's metadata made again (createrepo_c)"
 CACHE_VERSION = 1
 """Goes into cache file names: raise it when what is cached changes."""
 
@@ -49,17 +53,9 @@ def add_primary(repo: solv.Repo, primary: Path, cache: Path, *, label: str) -> N
     """
     if _add_solv(repo, cache):
         return
-    stream = solv.xfopen(str(primary))
-    if stream is None:
-        raise ContentError(f"{label}: {primary.name} cannot be read", next_step="have the repository's metadata made again (createrepo_c)")
-    try:
-        good = repo.add_rpmmd(stream, None)
-    finally:
-        stream.close()
-    if not good:
-        raise ContentError(
-            f"{label}: {primary.name} is corrupt: {repo.pool.errstr}", next_step="have the repository's metadata made again (createrepo_c)"
-        )
+    problem = _add_rpmmd(repo, primary, None, 0)
+    if problem:
+        raise ContentError(f"{label}: {primary.name} is corrupt: {problem}", next_step=_MAKE_AGAIN)
     _write_solv(repo, cache)
 
 
@@ -106,6 +102,29 @@ class Filelists:
         return True
 
 
+def _add_rpmmd(repo: solv.Repo, path: Path, language: str | None, flags: int) -> str | None:
+    """Read a metadata file; returns what is wrong with it, None when nothing.
+
+    libsolv's own decompressors depend on how it was built (the wheel knows gzip only), so the plain text goes through an anonymous file.
+    """
+    try:
+        with path.open("rb") as stream, _anonymous() as sink:
+            shutil.copyfileobj(compression.opened(stream), sink, 1 << 20)
+            sink.seek(0)
+            plain = solv.xfopen_fd("metadata.xml", sink.fileno(), "r")
+            try:
+                good = repo.add_rpmmd(plain, language, flags)
+            finally:
+                plain.close()
+    except (OSError, *compression.ERRORS) as error:
+        return str(error)
+    return None if good else repo.pool.errstr
+
+
+def _anonymous() -> BinaryIO:
+    return os.fdopen(os.memfd_create("topcoat"), "w+b")
+
+
 def _add_solv(repo: solv.Repo, cache: Path, flags: int = 0) -> bool:
     if not cache.exists():
         return False
@@ -134,19 +153,15 @@ def _write_solv(data: solv.Repo | solv.XRepodata, cache: Path) -> None:
 
 def add_installed(repo: solv.Repo, data: bytes) -> bool:
     """Fill a libsolv repository from the bytes of a .solv file; False when they are none."""
-    # An anonymous file: the bytes come from a registry or a cache and need no name on disk.
-    handle = os.memfd_create("inventory")
-    try:
-        with os.fdopen(os.dup(handle), "wb") as sink:
-            sink.write(data)
-        os.lseek(handle, 0, os.SEEK_SET)
-        stream = solv.xfopen_fd("inventory.solv", handle, "r")
+    # The bytes come from a registry or a cache and need no name on disk.
+    with _anonymous() as sink:
+        sink.write(data)
+        sink.seek(0)
+        stream = solv.xfopen_fd("inventory.solv", sink.fileno(), "r")
         try:
             return bool(repo.add_solv(stream, 0))
         finally:
             stream.close()
-    finally:
-        os.close(handle)
 
 
 def nevra_of(solvable: solv.XSolvable) -> Nevra:
