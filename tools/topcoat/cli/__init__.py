@@ -43,7 +43,15 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="topcoat")
 @click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", help="Profile: a name or a file.")
 @click.option("--recipes", default="container-images", show_default=True, envvar="TOPCOAT_RECIPES", help="Directory of the recipe tree.")
-@click.option("--recipe-format", type=click.Choice(["auto", "native", "tcib"]), default="auto", show_default=True, help="Syntax of the recipe tree.")
+@click.option(
+    "--format",
+    "--recipe-format",
+    "recipe_format",
+    type=click.Choice(["auto", "native", "tcib"]),
+    default="auto",
+    show_default=True,
+    help="Syntax of the recipe tree.",
+)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Value for a ${NAME} of the profile; may be repeated.")
 @click.option("--set-file", "settings_file", envvar="TOPCOAT_SET_FILE", help="YAML file of such values.")
 @click.option("--registry", envvar="TOPCOAT_REGISTRY", help="Registry to publish to, instead of the profile's.")
