@@ -15,7 +15,7 @@ from pathlib import Path
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference, Nevra, Profile
 from topcoat.planner import Reference
-from topcoat.registry import INVENTORY_TYPE, Image, Manifest, Registries, digest_of
+from topcoat.registry import INVENTORY_TYPE, Image, Manifest, NotFoundError, Registries, digest_of
 from topcoat.registry.oci import parse_image, to_json
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import inventory as inventories
@@ -121,7 +121,11 @@ class ImageReader:
         cached = self._cache.read(stored.digest, "inventory")
         if cached is not None:
             return Inventory.from_bytes(cached)
-        files = self._registries.client(stored.host).attachment(stored.repository, stored.digest, INVENTORY_TYPE)
+        try:
+            files = self._registries.client(stored.host).attachment(stored.repository, stored.digest, INVENTORY_TYPE)
+        except NotFoundError:
+            # listed, but cleaned away: the list under the fallback tag outlives what it names
+            return None
         if files is None:
             return None
         found = Inventory.from_files(files)
