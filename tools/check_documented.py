@@ -21,16 +21,17 @@ _NESTED = re.compile(r"^\s+\.\. zuul:jobvar:: (\S+)$", re.MULTILINE)
 _REFERENCE = re.compile(r":zuul:(job|role|rolevar):`([^`]+)`")
 
 
+def _load(path: Path) -> object:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 class Sources:
     """What the repository defines."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.stanzas = [
-            (path, kind, content)
-            for path in sorted((root / "zuul.d").rglob("*.yaml"))
-            for stanza in yaml.safe_load(path.read_text(encoding="utf-8"))
-            for kind, content in stanza.items()
+            (path, kind, content) for path in sorted((root / "zuul.d").rglob("*.yaml")) for stanza in _load(path) for kind, content in stanza.items()
         ]
         self.jobs = {content["name"]: content for _, kind, content in self.stanzas if kind == "job"}
         self.templates = {content["name"]: content for _, kind, content in self.stanzas if kind == "project-template"}
@@ -39,7 +40,7 @@ class Sources:
     def yaml_of(self, role: str, path: str) -> dict[str, object]:
         """One YAML file of a role, empty when it is missing."""
         found = self.root / "roles" / role / path
-        return (yaml.safe_load(found.read_text(encoding="utf-8")) or {}) if found.is_file() else {}
+        return (_load(found) or {}) if found.is_file() else {}
 
     def readme(self, role: str) -> str:
         """The README of a role, empty when it is missing."""
@@ -88,7 +89,7 @@ def _facts(sources: Sources, role: str, prefix: str) -> list[str]:
     known = sources.returned(role) | sources.inputs(role)
     lines = []
     for path in sorted((sources.root / "roles" / role / "tasks").glob("*.yaml")):
-        for task in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
+        for task in _load(path) or []:
             facts = dict(task.get("ansible.builtin.set_fact", {}))
             if facts.pop("cacheable", False):
                 lines += [f"roles/{role}: returns the fact {name}, README.rst does not say so" for name in facts if name not in known]

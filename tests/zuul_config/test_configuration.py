@@ -327,8 +327,8 @@ class ReturnedData(Case):
 
 class House(Case):
     ORDER = (
-        "name parent abstract description semaphores nodeset attempts timeout post-timeout pre-run run post-run dependencies requires "
-        "provides required-projects files vars"
+        "name parent abstract description semaphores nodeset attempts timeout post-timeout ansible-split-streams pre-run run post-run "
+        "dependencies requires provides required-projects files vars"
     )
 
     def test_attributes_of_a_job_come_in_one_order(self) -> None:
