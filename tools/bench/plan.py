@@ -96,12 +96,7 @@ def make_inventory(numbers: list[int], requirements: dict[int, list[str]]) -> by
         nevra = Nevra(name, 0, "1.0", "1.el9", "noarch")
         packages.append(InstalledPackage(nevra, f"{name}-1.0-1.el9.src.rpm", 1000, BUILD_TIME))
     repo.internalize()
-    with tempfile.NamedTemporaryFile() as target:
-        stream = solv.xfopen(target.name, "w")
-        repo.write(stream)
-        stream.close()
-        data = Path(target.name).read_bytes()
-    return inventory.assemble(tuple(sorted(packages)), data, b"", "/var/lib/rpm/rpmdb.sqlite").to_bytes()
+    return inventory.assemble(tuple(sorted(packages)), solvfile.to_bytes(repo), b"", "/var/lib/rpm/rpmdb.sqlite").to_bytes()
 
 
 def closure(roots: list[int], requirements: dict[int, list[str]]) -> list[int]:

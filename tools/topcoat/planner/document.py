@@ -55,7 +55,7 @@ def plan_from_dict(document: Mapping[str, Any]) -> Plan:
             tuple((repository["id"], repository["repomd_sha256"]) for repository in document["repositories"]),
             tuple(Nevra.parse(text) for text in document["gated"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise UsageError(f"the plan is damaged: {error!r}", next_step="make it again ('topcoat plan --format json')") from error
 
 

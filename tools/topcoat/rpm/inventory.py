@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import solv
 
-from topcoat.errors import ContentError
+from topcoat.errors import ContentError, UsageError
 from topcoat.model import Nevra, PackageChange
 from topcoat.process import run
 from topcoat.rpm import layerdb, rpmdb, solvfile
@@ -98,7 +98,7 @@ class Inventory:
                 )
             packages = tuple([_package(*entry) for entry in document["packages"]])
             return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], files[FILE_RPMDB])
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, UsageError) as error:
             raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
 
     def to_bytes(self) -> bytes:
@@ -161,8 +161,8 @@ def _from_database(found: rpmdb.Database) -> Inventory:
         content = database.read_bytes()
         target = private / "installed.solv"
         run(["rpmdb2solv", "-r", private, "-o", target], timeout=_SOLV_TIMEOUT_SECONDS)
-        data = target.read_bytes()
-    return assemble(_installed(data), data, content, found.path)
+        packages, data = _read_solv(target)
+    return assemble(packages, data, content, found.path)
 
 
 def assemble(packages: tuple[InstalledPackage, ...], data: bytes, database: bytes, rpmdb_path: str) -> Inventory:
@@ -180,23 +180,26 @@ def _compress(data: bytes) -> bytes:
     return gzip.compress(data, compresslevel=6, mtime=0)
 
 
-def _installed(data: bytes) -> tuple[InstalledPackage, ...]:
+def _read_solv(path: Path) -> tuple[tuple[InstalledPackage, ...], bytes]:
+    """The packages of a file that rpmdb2solv made, and its bytes without what differs from run to run."""
     pool = solvfile.new_pool("noarch")
     repo = pool.add_repo("installed")
-    if not solvfile.add_installed(repo, data):
+    if not solvfile.add_installed(repo, path.read_bytes()):
         raise ContentError("rpmdb2solv made a file that libsolv cannot read", next_step="check that libsolv-tools and the solv package fit together")
-    return tuple(
-        sorted(
-            InstalledPackage(
-                solvfile.nevra_of(solvable),
-                solvable.lookup_sourcepkg() or "",
-                solvable.lookup_num(solv.SOLVABLE_INSTALLSIZE),
-                solvable.lookup_num(solv.SOLVABLE_BUILDTIME),
-            )
-            for solvable in repo.solvables_iter()
-            if solvable.name != "gpg-pubkey"
-        )
-    )
+    # Inode and time of the database (the cookie), time of installation and row number say nothing about the packages.
+    data = repo.first_repodata()
+    if data:
+        data.unset(solv.SOLVID_META, pool.str2id("repository:rpmdbcookie"))
+    volatile = [pool.str2id("solvable:installtime"), solv.RPM_RPMDBID]
+    packages = []
+    for solvable in repo.solvables_iter():
+        for key in volatile:
+            solvable.unset(key)
+        if solvable.name != "gpg-pubkey":
+            size, built = solvable.lookup_num(solv.SOLVABLE_INSTALLSIZE), solvable.lookup_num(solv.SOLVABLE_BUILDTIME)
+            packages.append(InstalledPackage(solvfile.nevra_of(solvable), solvable.lookup_sourcepkg() or "", size, built))
+    repo.internalize()
+    return tuple(sorted(packages)), solvfile.to_bytes(repo)
 
 
 def changes_between(before: Inventory, after: Inventory) -> tuple[PackageChange, ...]:

@@ -86,10 +86,10 @@ def _read_layer(stream: BinaryIO, view: _View) -> None:
         for member in archive:
             path = member.name.removeprefix("./").strip("/")
             folder, _, name = path.rpartition("/")
-            if name == _OPAQUE and folder in above:
-                hidden |= {f"{known}/{wanted}" for known in FOLDERS if f"{known}/".startswith(f"{folder}/") for wanted in _WANTED}
-            elif name.startswith(_WHITEOUT) and folder in above:
-                hidden.add(f"{folder}/{name.removeprefix(_WHITEOUT)}" if folder else name.removeprefix(_WHITEOUT))
+            if name == _OPAQUE and (folder or ".") in above:
+                hidden |= {f"{known}/{wanted}" for known in FOLDERS if not folder or f"{known}/".startswith(f"{folder}/") for wanted in _WANTED}
+            elif name.startswith(_WHITEOUT) and (folder or ".") in above:
+                hidden.add(str(PurePosixPath(folder) / name.removeprefix(_WHITEOUT)))
             elif member.issym() and path in above:
                 links[path] = member.linkname
             elif folder in FOLDERS and name in _WANTED:

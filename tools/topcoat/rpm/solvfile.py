@@ -164,6 +164,18 @@ def add_installed(repo: solv.Repo, data: bytes) -> bool:
             stream.close()
 
 
+def to_bytes(repo: solv.Repo) -> bytes:
+    """A libsolv repository as the bytes of a .solv file; what ``add_installed`` reads."""
+    with _anonymous() as sink:
+        stream = solv.xfopen_fd("repository.solv", sink.fileno(), "w")
+        try:
+            repo.write(stream)
+        finally:
+            stream.close()
+        sink.seek(0)
+        return sink.read()
+
+
 def nevra_of(solvable: solv.XSolvable) -> Nevra:
     """Name, epoch, version, release, architecture of a libsolv package."""
     epoch, colon, rest = solvable.evr.partition(":")

@@ -1,0 +1,143 @@
+"""The demo tree in a registry, built directly from the host, for benchmarks that start from published images.
+
+This module must never build twice what its work folder holds already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from topcoat import recipes
+from topcoat.builder import DirectBuilder
+from topcoat.graph import ImageGraph
+from topcoat.layers import LayerStore
+from topcoat.model import Profile, Recipe, Repository
+from topcoat.publisher import Publisher, SourceBlob
+from topcoat.registry import Registries, RegistryClient
+from topcoat.registry.oci import Image
+from topcoat.rpm.inventory import Inventory
+from topcoat.rpm.repositories import freeze
+from topcoat.updater import Options, Transactions
+from topcoat_demo.environment import Environment, prepare
+
+ROOT = Path(__file__).resolve().parents[2] / "container-images"
+TAG = "current-passed-ci"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One image of the tree."""
+
+    repository: str
+    digest: str
+    image: Image
+
+
+@dataclass
+class Tree:
+    """The whole tree as published."""
+
+    environment: Environment
+    profile: Profile
+    recipes: dict[str, Recipe]
+    images: dict[str, Published] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        return self.environment.host
+
+    @property
+    def authfile(self) -> Path:
+        return self.environment.authfile
+
+    @property
+    def ca_file(self) -> Path:
+        return self.environment.ca_file
+
+    @property
+    def certificates(self) -> Path:
+        return self.environment.registry.certificates
+
+    @property
+    def repositories(self) -> tuple[Repository, ...]:
+        return self.profile.repositories
+
+
+@contextlib.contextmanager
+def published_tree(work: Path, *, limit: int = 0) -> Iterator[Tree]:
+    """The registry runs inside the ``with``; images that an earlier call published are taken as they are.
+
+    :param limit: only the first so many images, parents first (0: all).
+    """
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    environment = prepare(work, say=say)
+    registries = Registries(environment.authfile, environment.ca_file)
+    try:
+        profile = recipes.load_profile("demo", root=ROOT, variables=environment.variables)
+        tree = Tree(environment, profile, dict(recipes.apply_profile(recipes.load_tree(ROOT), profile)))
+        names = [name for name in ImageGraph(tree.recipes).order() if not _external(tree.recipes[name])]
+        _build(tree, names[:limit] if limit else names, registries, work, say)
+        yield tree
+    finally:
+        registries.close()
+        environment.stop()
+
+
+def _external(recipe: Recipe) -> bool:
+    return recipe.containerfile is not None or bool(recipe.steps)
+
+
+def _build(tree: Tree, names: list[str], registries: Registries, work: Path, say) -> None:  # type: ignore[no-untyped-def]
+    client: RegistryClient = registries.client(tree.host)
+    publisher = Publisher(registries)
+    missing = [name for name in names if client.head(f"demo/{name}", TAG) is None]
+    for name in names:
+        if name not in missing:
+            manifest, image = client.image(f"demo/{name}", TAG)
+            tree.images[name] = Published(f"demo/{name}", manifest.digest, image)
+    if not missing:
+        return
+    say(f"building {len(missing)} images of the tree")
+    with freeze(tree.repositories, work / "frozen") as snapshot, LayerStore(work / "store") as store:
+        with Transactions(snapshot, work / "dnf", options=Options(release=tree.profile.release)) as transactions:
+            builder = DirectBuilder(store, transactions)
+            for name in missing:
+                _publish(tree, name, builder, client, publisher, work)
+
+
+def _publish(tree: Tree, name: str, builder: DirectBuilder, client: RegistryClient, publisher: Publisher, work: Path) -> None:
+    recipe = tree.recipes[name]
+    if recipe.parent is None:
+        repository, digest = "distribution/base", tree.profile.base.digest
+        inventory = None
+    else:
+        parent = tree.images[recipe.parent]
+        repository, digest = parent.repository, parent.digest
+        inventory = Inventory.from_files(publisher.inventory(f"{tree.host}/{repository}", digest) or {})
+    image = client.image(repository, str(digest))[1]
+    built = builder.build(
+        recipe,
+        profile=tree.profile,
+        parent=image,
+        client=client,
+        repository=repository,
+        parent_inventory=inventory,
+        labels={},
+        log=work / f"{name}.log",
+    )
+    blobs: dict = {layer.digest: SourceBlob(tree.host, repository) for layer in image.layers}
+    if built.layer:
+        blobs[built.layer.digest] = built.layer.path
+    published = publisher.publish(f"{tree.host}/demo/{name}", built.image, blobs, [TAG])
+    if built.inventory:
+        publisher.attach_inventory(f"{tree.host}/demo/{name}", published.digest, built.inventory.to_files())
+    if built.layer:
+        built.layer.path.unlink()
+    tree.images[name] = Published(f"demo/{name}", published.digest, client.image(f"demo/{name}", published.digest)[1])

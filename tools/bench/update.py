@@ -1,0 +1,179 @@
+"""How fast an update of every image of the tree is, against ``FROM image; RUN dnf -y update`` with a shared cache, in one run on one machine.
+
+This program must never write outside its work folder, and never compare runs of different machines.
+
+Both ways get the same published images, the same frozen repositories, the same registry and one thread a core; each round starts with empty
+stores (nothing pulled) and pushes to repositories of its own. Ours also solves, checks the promise, and attaches an inventory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from bench_tree import Tree, published_tree
+from topcoat.builder.buildah import Buildah
+from topcoat.builder.metadata_cache import fill
+from topcoat.layers import LayerStore
+from topcoat.model import PlannedImage, Reason, Repository
+from topcoat.process import run
+from topcoat.publisher import Publisher, SourceBlob
+from topcoat.registry import Registries
+from topcoat.rpm.inventory import Inventory
+from topcoat.rpm.repositories import RepositoryServer, freeze
+from topcoat.rpm.solver import UpdateSolver
+from topcoat.updater import Options, Transactions, Updater
+from topcoat_demo.rpms import File, RpmSpec, directory, make_repository, script
+
+TAG = "current-passed-ci"
+
+
+def changed_packages(folder: Path) -> Repository:
+    """A repository with a package that is in the base, so that every image is touched, and a library that most services have."""
+    modules = tuple(File(f"/usr/lib/python3.11/site-packages/oslo_config/bench_{number}.py", f"value = {number}\n" * 50) for number in range(20))
+    packages = [
+        RpmSpec("hostname", "99.0", "1.el9", arch="x86_64", files=(script("/usr/bin/hostname", "cat /proc/sys/kernel/hostname"),)),
+        RpmSpec("bench-marker", "1.0", files=(directory("/usr/share/bench"), File("/usr/share/bench/marker", "1\n"))),
+    ]
+    packages[0] = packages[0].bump(files=(*packages[0].files, *modules), requires=("bench-marker",))
+    return Repository("changed", make_repository(folder, packages).as_uri(), priority=10)
+
+
+def ours(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: str, threads: int) -> dict[str, object]:
+    """Update and push every image our way; returns seconds and where they went."""
+    stages: dict[str, float] = defaultdict(float)
+    start = time.monotonic()
+    registries = Registries(tree.authfile, tree.ca_file)
+    client = registries.client(tree.host)
+    publisher = Publisher(registries)
+    snapshot = freeze(repositories, work / "frozen")
+    solver = UpdateSolver(snapshot, arch="x86_64")
+    lines = []
+    for name, image in tree.images.items():
+        inventory = Inventory.from_files(publisher.inventory(f"{tree.host}/{image.repository}", image.digest) or {})
+        line = PlannedImage(name, Reason.RPM_UPGRADE, "", None, "", image.digest, solver.changes(inventory), image.digest)
+        if line.changes:
+            lines.append((line, image, solver.request(inventory)))
+    stages["plan"] = time.monotonic() - start
+    with LayerStore(work / "store") as store, Transactions(snapshot, work / "dnf", options=Options(release="9"), workers=threads) as transactions:
+        updater = Updater(store, transactions)
+
+        def one(entry) -> None:  # type: ignore[no-untyped-def]
+            line, image, request = entry
+            built = updater.update(
+                line,
+                image.image,
+                base_digest=image.digest,
+                client=client,
+                repository=image.repository,
+                request=request,
+                log=work / f"{line.name}.log",
+            )
+            begun = time.monotonic()
+            blobs = {layer.digest: SourceBlob(tree.host, image.repository) for layer in image.image.layers} | {built.layer.digest: built.layer.path}
+            published = publisher.publish(f"{tree.host}/{prefix}/{line.name}", built.image, blobs, [TAG])
+            publisher.attach_inventory(f"{tree.host}/{prefix}/{line.name}", published.digest, built.inventory.to_files())
+            stages["push"] += time.monotonic() - begun
+            for name, begin, end in built.stages:
+                stages[name] += end - begin
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(one, lines))
+    seconds = time.monotonic() - start
+    registries.close()
+    return {"seconds": seconds, "images": len(lines), "stages": {name: round(value, 2) for name, value in stages.items()}}
+
+
+def plain(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: str, threads: int) -> dict[str, object]:
+    """Update and push every image with buildah and the image's own dnf."""
+    stages: dict[str, float] = defaultdict(float)
+    start = time.monotonic()
+    snapshot = freeze(repositories, work / "frozen")
+    with RepositoryServer(snapshot) as server:
+        repos = work / "repos"
+        repos.mkdir(parents=True)
+        (repos / "bench.repo").write_text(server.repo_file())
+        fill(server.repo_file(), work / "cache", release="9")
+        buildah = Buildah(work / "buildah", authfile=tree.authfile, certificates=tree.certificates)
+        command = buildah._command
+
+        def one(name: str) -> None:
+            image = tree.images[name]
+            context = work / "contexts" / name
+            context.mkdir(parents=True)
+            reference = f"{tree.host}/{image.repository}@{image.digest}"
+            (context / "Containerfile").write_text(f"FROM {reference}\nUSER root\nRUN dnf -y --setopt=install_weak_deps=False --nodocs update\n")
+            begun = time.monotonic()
+            buildah.build(
+                context, timeout=1800, volumes=[f"{repos}:/etc/yum.repos.d:ro", f"{work / 'cache'}:/var/cache/dnf:O"], log=work / f"{name}.log"
+            )
+            stages["build"] += time.monotonic() - begun
+            begun = time.monotonic()
+            identity = (context / ".image-id").read_text().strip()
+            access = ["--authfile", tree.authfile, "--cert-dir", tree.certificates]
+            run([*command, "push", "--quiet", *access, identity, f"docker://{tree.host}/{prefix}/{name}:{TAG}"], timeout=600)
+            stages["push"] += time.monotonic() - begun
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(one, tree.images))
+    return {"seconds": time.monotonic() - start, "images": len(tree.images), "stages": {name: round(value, 2) for name, value in stages.items()}}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("/var/tmp/topcoat-bench"))
+    parser.add_argument("--images", type=int, default=0, help="only the first N images of the tree (0: all)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    with published_tree(arguments.work / "tree", limit=arguments.images) as tree:
+        repositories = (changed_packages(arguments.work / "changed"), *(replace(entry, updates=False) for entry in tree.repositories))
+        results: dict[str, list[dict[str, object]]] = {"ours": [], "plain": []}
+        ways: dict[str, Callable[..., dict[str, object]]] = {"ours": ours, "plain": plain}
+        for number in range(arguments.rounds):
+            for way in sorted(ways, reverse=bool(number % 2)):
+                work = arguments.work / f"{way}-{number}"
+                shutil.rmtree(work, ignore_errors=True)
+                work.mkdir()
+                results[way].append(ways[way](tree, repositories, work, f"bench-{way}-{number}-{os.getpid()}", arguments.threads))
+                print(f"round {number + 1} {way}: {results[way][-1]}", file=sys.stderr)
+                if way == "plain":
+                    Buildah(work / "buildah").clean()
+                shutil.rmtree(work, ignore_errors=True)
+    medians = {way: statistics.median(float(entry["seconds"]) for entry in entries) for way, entries in results.items()}  # type: ignore[arg-type]
+    count = int(results["ours"][0]["images"])  # type: ignore[call-overload]
+    report = {
+        "benchmark": "update",
+        "machine": {"cores": os.cpu_count(), "kernel": platform.release()},
+        "threads": arguments.threads,
+        "images": count,
+        "rounds": results,
+        "median_seconds": medians,
+        "ratio": round(medians["plain"] / medians["ours"], 2),
+    }
+    (arguments.work / "update.json").write_text(json.dumps(report, indent=1) + "\n")
+    lines = [
+        f"| update and push of {count} images, {arguments.threads} threads, median of {arguments.rounds} | seconds | an image |",
+        "|---|---|---|",
+        *(f"| {way} | {medians[way]:.1f} | {medians[way] / count:.2f} |" for way in ("plain", "ours")),
+        f"| ratio | {report['ratio']} | |",
+    ]
+    (arguments.work / "update.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
