@@ -8,7 +8,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from rich.console import Console
-from topcoat.report import comments, console, facts, junit
+from topcoat.report import console, facts, junit
 
 from tests.unit.report import fixtures
 
@@ -131,36 +131,11 @@ class JUnit(unittest.TestCase):
 
 
 class Comments(unittest.TestCase):
-    def test_a_content_failure_is_a_comment_on_its_line(self):
-        found = comments.file_comments(fixtures.red())
+    def test_content_failures_are_comments_and_infrastructure_is_not(self):
+        from topcoat.zuul import returned_findings
+
+        broken = fixtures.red()
+        images = tuple(replace(image, where="container-images/openstack/neutron.yaml:9") for image in broken.images if image.status == "failed")
+        found = returned_findings(replace(broken, images=images), comments=True)["zuul"]["file_comments"]
         self.assertEqual(["container-images/openstack/heat.yaml"], list(found))
-        (comment,) = found["container-images/openstack/heat.yaml"]
-        self.assertEqual((14, "error"), (comment["line"], comment["level"]))
-        for part in ("heat-base failed", "look for a typing error", "4 images that stand on it", "A recheck will not help."):
-            self.assertIn(part, comment["message"])
-
-    def test_infrastructure_is_a_warning_and_no_comment(self):
-        text = "\n".join(comments.warnings(fixtures.red()))
-        self.assertIn("neutron-server", text)
-        self.assertIn("recheck can help", text)
-        self.assertIn("41 days old", text)
-
-    def test_only_files_of_the_project(self):
-        self.assertEqual({}, comments.file_comments(fixtures.red(), known={"README.rst"}))
-
-    def test_absolute_paths_lose_the_checkout_and_others_are_dropped(self):
-        receipt = fixtures.red()
-
-        def at(where):
-            images = tuple(replace(image, error={**image.error, "where": where}, where="") if image.error else image for image in receipt.images)
-            return list(comments.file_comments(replace(receipt, images=images), prefix="/srv/src/us"))
-
-        self.assertEqual(["container-images/a.yaml"], at("/srv/src/us/container-images/a.yaml:3"))
-        self.assertEqual([], at("/etc/passwd:1"))
-        self.assertEqual([], at("../../etc/passwd:1"))
-        self.assertEqual([], at("a\x00b:1"))
-
-    def test_everything_waived_is_a_warning(self):
-        receipt = fixtures.green()
-        waived = tuple({**entry, "covered": False, "images": [], "waived_by": "*"} for entry in receipt.coverage)
-        self.assertIn("test nothing", "\n".join(comments.warnings(replace(receipt, coverage=waived))))
+        self.assertIn("look for a typing error", found["container-images/openstack/heat.yaml"][0]["message"])

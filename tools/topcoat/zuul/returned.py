@@ -82,7 +82,8 @@ def returned_findings(
 def _comments(images: Sequence[ImageResult], folder: str) -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = {}
     for image in images:
-        if image.status != "failed" or not image.error:
+        # A registry that is down is not the author's fault, so it is no comment on the author's line.
+        if image.status != "failed" or not image.error or image.error.get("class") == "infrastructure":
             continue
         path, _, line = str(image.error.get("where") or image.where).rpartition(":")
         parts = path.split("/")
