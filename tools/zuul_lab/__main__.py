@@ -18,7 +18,9 @@ from zuul_lab import lab as whole
 from zuul_lab import sandbox, services
 from zuul_lab.places import Places, places_from
 from zuul_lab.prepare import prepare as get_ready
-from zuul_lab.world import World
+from zuul_lab.story import Story
+from zuul_lab.verdict import Verdict
+from zuul_lab.world import demo_world
 
 
 def say(line: str) -> None:
@@ -62,7 +64,7 @@ def prepare(places: Places) -> None:
 def up(places: Places) -> None:
     """Start the lab and leave it running."""
     if _inside():
-        whole.up(places, World(), os.environ, say)
+        whole.up(places, demo_world(), os.environ, say)
         return
     get_ready(places, os.environ, say)
     sandbox.start(places)
@@ -72,6 +74,30 @@ def up(places: Places) -> None:
         sandbox.stop(places)
         sys.exit(code)
     say(f"the lab runs; `python -m zuul_lab status` tells more, logs are in {places.logs}")
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Leave the lab running afterwards, for a look around.")
+@click.option("--on-running", is_flag=True, help="Tell the story in the lab that runs already.")
+@click.pass_obj
+def test(places: Places, keep: bool, on_running: bool) -> None:
+    """Start a lab, let it run the jobs on changes, check everything from outside, and take it down."""
+    if _inside():
+        verdict = Verdict(say)
+        lab = whole.join(places, demo_world()) if on_running else whole.up(places, demo_world(), os.environ, say)
+        Story(lab, verdict, say).tell()
+        sys.exit(verdict.summary(places.logs / "summary.json"))
+    if not on_running:
+        get_ready(places, os.environ, say)
+        sandbox.start(places)
+    code = 1
+    try:
+        code = _again_inside(places, ["test", *(["--on-running"] if on_running else [])])
+    finally:
+        if not keep and not on_running:
+            sandbox.stop(places)
+        say(f"all logs are in {places.logs}")
+    sys.exit(code)
 
 
 @main.command()

@@ -135,7 +135,7 @@ def make_bridge(places: Places) -> None:
     """The network between the lab and its nodes."""
     for words in (["link", "add", "nodes", "type", "bridge"], ["addr", "add", f"{at.GATEWAY}/24", "dev", "nodes"], ["link", "set", "nodes", "up"]):
         run(["ip", *words], timeout=10, failure=InfrastructureError)
-    (places.etc / "node-hosts").write_text("127.0.0.1 localhost\n" + f"{at.GATEWAY} " + " ".join(at.HOSTS) + "\n")
+    (places.etc / "node-hosts").write_text("127.0.0.1 localhost\n" + f"{at.GATEWAY} " + " ".join(at.NODE_HOSTS) + "\n")
 
 
 def start_node(places: Places, number: int) -> Service:

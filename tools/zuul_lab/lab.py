@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from zuul_lab import backing, gerrit, services, zuul
+from zuul_lab import backing, gerrit, images, services, zuul
 from zuul_lab import places as at
 from zuul_lab.places import Places
 from zuul_lab.review import Review, Workspace
@@ -116,6 +116,8 @@ def site_files(places: Places, world: World, nodes: int) -> dict[str, str]:
     words = {
         "@NODES@": json.dumps(listed),
         "@BASE_VARIABLES@": json.dumps(world.variables(places)),
+        "@REGISTRY@": images.REGISTRY,
+        "@PATTERNS@": json.dumps(images.PATTERNS),
         "@LOGS@": str(places.logs),
         "@LOGS_URL@": f"http://{at.LOGS_HOST}:{at.LOGS_HTTP}",
     }

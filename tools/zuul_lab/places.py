@@ -17,7 +17,9 @@ ZUUL_HOST = f"zuul.{DOMAIN}"
 LOGS_HOST = f"logs.{DOMAIN}"
 IMAGES_HOST = f"images.{DOMAIN}"
 PACKAGES_HOST = f"packages.{DOMAIN}"
-HOSTS = (REVIEW_HOST, ZUUL_HOST, LOGS_HOST, IMAGES_HOST, PACKAGES_HOST)
+LAB_HOSTS = (REVIEW_HOST, ZUUL_HOST, LOGS_HOST)
+NODE_HOSTS = (IMAGES_HOST, PACKAGES_HOST)
+HOSTS = LAB_HOSTS + NODE_HOSTS
 
 # The lab has a network of its own, so fixed ports can never collide with anything on the machine.
 GERRIT_HTTP = 8080
@@ -33,7 +35,7 @@ PACKAGES_HTTP = 8090
 GATEWAY = "10.99.0.1"
 _NODE_NETWORK = "10.99.0.{}"
 TENANT = "lab"
-NODES = 4
+NODES = 5
 
 
 def node_address(number: int) -> str:

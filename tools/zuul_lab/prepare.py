@@ -14,6 +14,7 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
+from topcoat_demo.distribution import shared
 
 from zuul_lab import gerrit
 from zuul_lab.backing import postgresql_bin
@@ -40,6 +41,7 @@ def prepare(places: Places, environment: Mapping[str, str], say: Callable[[str],
         ("Zuul", lambda: _venv(places.zuul_venv, ZUUL, places)),
         ("Ansible", lambda: _ansible(places)),
         ("wheels of the tool", lambda: _wheels(places)),
+        ("the demo distribution", _distribution),
     )
     for name, step in steps:
         started = time.monotonic()
@@ -87,6 +89,10 @@ def _system(places: Places) -> None:
         )
 
 
+def _distribution() -> None:
+    shared()
+
+
 def _venv(folder: Path, requirements: tuple[str, ...], places: Places) -> None:
     ready = folder / "READY"
     if ready.exists():
@@ -101,6 +107,10 @@ def _ansible(places: Places) -> None:
     """Zuul wants one environment for each Ansible version it knows; both names lead to the same one."""
     places.ansible_root.mkdir(exist_ok=True)
     _venv(places.ansible_root / "11", ANSIBLE, places)
+    packages_of_11 = next((places.ansible_root / "11/lib").glob("python3.*/site-packages"))
+    # Zuul's log thread imports these when it first connects to a node, and Ansible forks at the same moment: a child that is born while the
+    # import holds its lock waits for ever as soon as passlib imports stringprep. Imported at start, there is no lock to inherit.
+    (packages_of_11 / "early-imports.pth").write_text("import encodings.idna, stringprep\n")
     link = places.ansible_root / "9"
     if not link.is_symlink():
         link.symlink_to("11")

@@ -208,6 +208,12 @@ class Workspace:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
 
+    def head(self, project: str) -> str:
+        """The commit of master."""
+        folder = self._clone(project)
+        self._git(folder, "fetch", "-q", "origin")
+        return self._git(folder, "rev-parse", "origin/master")
+
     def read(self, project: str, name: str) -> str:
         """A file of master."""
         folder = self._clone(project)

@@ -19,7 +19,7 @@ from topcoat.errors import InfrastructureError, UsageError
 from topcoat.process import run
 
 from zuul_lab import holder
-from zuul_lab.places import HOSTS, Places
+from zuul_lab.places import GATEWAY, LAB_HOSTS, NODE_HOSTS, Places
 
 INSIDE = "TOPCOAT_ZUUL_LAB_INSIDE"
 _NAMESPACES = ("--net", "--pid", "--mount")
@@ -72,7 +72,7 @@ def start(places: Places) -> int:
     record = {"pid": int(children[0]), "started": _started(int(children[0])), "unshare": unshare.pid}
     _file(places).write_text(json.dumps(record))
     hosts = places.etc / "hosts"
-    hosts.write_text("127.0.0.1 localhost " + " ".join(HOSTS) + "\n" + "::1 localhost\n")
+    hosts.write_text(f"127.0.0.1 localhost {' '.join(LAB_HOSTS)}\n{GATEWAY} {' '.join(NODE_HOSTS)}\n")
     # A name server that refuses at once: an unreachable one costs Ansible's facts ten seconds for each host.
     resolver = places.etc / "resolv.conf"
     resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")

@@ -89,10 +89,10 @@ def wait_until(what: str, test: Callable[[], bool], *, timeout: float, service: 
         time.sleep(pause)
 
 
-def port_answers(port: int) -> bool:
-    """Whether something accepts connections on a loopback port."""
+def port_answers(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections on a port."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
+        with socket.create_connection((address, port), timeout=1):
             return True
     except OSError:
         return False

@@ -1,0 +1,238 @@
+"""The story that the lab tells: a change with a Depends-On, a broken change, approval and gate, the periodic run. Each step is checked from outside.
+
+This module must never look into the product's memory: it knows what Gerrit, Zuul, the registries and the log folder show.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import InfrastructureError
+
+from zuul_lab import images, stored, world
+from zuul_lab.lab import Lab
+from zuul_lab.review import Change
+from zuul_lab.verdict import Verdict
+
+REVIEW_JOBS = {"container-images-registry", "container-images-provider", "container-images-consumer"}
+PROVIDER = "container-images-provider"
+CONSUMER = "container-images-consumer"
+OF_OPENSTACK = {"openstack-base", "keystone", "nova-base", "nova-api", "nova-compute"}
+OF_NOVA = {"nova-base", "nova-api", "nova-compute"}
+UNTOUCHED = {"base", "memcached"}
+MISSING = "python3-never-packaged"
+_LIMIT = 1200.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A buildset that has ended: its result and its builds by job name (the last attempt of each)."""
+
+    result: str
+    builds: dict[str, dict[str, object]]
+    uuid: str
+
+    def artifacts(self, job: str = PROVIDER) -> dict[str, dict[str, object]]:
+        """Metadata of the images that a job returned, by image name; the address is added as ``host``."""
+        found = {}
+        for artifact in self.builds[job].get("artifacts", []):  # type: ignore[attr-defined]
+            metadata = dict(artifact.get("metadata") or {})
+            if metadata.get("type") == "container_image":
+                host = artifact["url"].removeprefix("docker://").partition("/")[0]
+                found[str(metadata["image"])] = {
+                    **metadata,
+                    "host": host,
+                    "path": artifact["url"].removeprefix(f"docker://{host}/").rpartition(":")[0],
+                }
+        return found
+
+
+class Story:
+    """Tells the scenes in order; each leaves what the next one needs."""
+
+    def __init__(self, lab: Lab, verdict: Verdict, say: Callable[[str], None]) -> None:
+        self._lab = lab
+        self._verdict = verdict
+        self._say = say
+
+    def tell(self) -> None:
+        """Everything, first to last."""
+        with self._verdict.scene("upload a change that depends on another, and one that is broken"):
+            below, above, broken = self._upload()
+            self._check(above)
+            self._broken(broken)
+        with self._verdict.scene("approve both: gate and merge"):
+            self._gate(below, above)
+        with self._verdict.scene("periodic: rebuild and promote"):
+            self._periodic()
+
+    def _upload(self) -> tuple[Change, Change, Change]:
+        errors = self._lab.zuul.config_errors()
+        self._verdict.check("Zuul has nothing against the configuration", not errors, errors)
+        workspace = self._lab.workspace
+        below = workspace.upload(world.LIBRARY, {"CHANGE": "oslo.config learns a new option\n"}, "Learn a new option")
+        above = workspace.upload(world.SERVICE, {"CHANGE": "nova uses the new option\n"}, "Use the new option", depends_on=[below])
+        spec = "packaging/openstack-keystone.spec"
+        text = workspace.read(world.OTHER_SERVICE, spec)
+        wrong = text.replace("Requires: python3-keystone ", f"Requires: {MISSING}\nRequires: python3-keystone ", 1)
+        broken = workspace.upload(world.OTHER_SERVICE, {spec: wrong}, "Require what nobody packages")
+        return below, above, broken
+
+    def _check(self, change: Change) -> None:
+        verdict = self._verdict
+        done = self._wait("check", change)
+        verdict.equal("check: Zuul votes Verified +1", self._vote(change), 1)
+        verdict.equal("check: exactly the expected jobs ran", set(done.builds), REVIEW_JOBS)
+        results = {name: build["result"] for name, build in done.builds.items()}
+        verdict.equal("check: each of them succeeded", set(results.values()), {"SUCCESS"})
+        found = done.artifacts()
+        updated = {name for name, metadata in found.items() if metadata["action"] == "update"}
+        verdict.equal("check: the images that hold the changed packages were updated", updated, OF_OPENSTACK)
+        verdict.equal("check: the others were re-tagged", {name for name in found if found[name]["action"] == "reuse"}, UNTOUCHED)
+        self._images_of_check(done, found)
+        self._consumed(done, found)
+
+    def _images_of_check(self, done: Finished, found: dict[str, dict[str, object]]) -> None:
+        """Read the buildset's registry ourselves."""
+        gated = {package["package"].rpartition(".")[0] for package in self._log_of(done, PROVIDER, "receipt.json")["coverage"]}
+        plain = {_without_epoch(name) for name in gated}
+        self._verdict.check("check: packages of both changes were built", _projects(plain) == {"oslo-config", "nova"}, sorted(plain))
+        before = stored.site(self._lab.places)
+        address = str(found["base"]["host"]).partition(":")[0]
+        with stored.buildset_registry(self._lab.places, address) as registry:
+            for name in sorted(found):
+                path, digest = str(found[name]["path"]), str(found[name]["digest"])
+                self._verdict.equal(f"check: {name} is in the registry under its tag and digest", registry.digest(path, done.uuid), digest)
+                old = before.digest(f"{images.NAMESPACE}/{name}", images.TAG)
+                if name in UNTOUCHED:
+                    self._verdict.equal(f"check: {name} is, digest for digest, the image that passed before", digest, old)
+                    continue
+                ours = {package for package in plain if name in OF_NOVA or "oslo-config" in package}
+                held = registry.packages(path, digest)
+                missing = [package for package in ours if package.rsplit("-", 2)[0] in _names(held) and package not in held]
+                self._verdict.check(f"check: {name} holds the packages under test", bool(ours & held) and not missing, missing)
+                layers = registry.layers(path, digest)
+                base = before.layers(f"{images.NAMESPACE}/{name}", images.TAG)
+                self._verdict.equal(f"check: {name} is the image that passed before and one layer", layers[:-1], base)
+
+    def _consumed(self, done: Finished, found: dict[str, dict[str, object]]) -> None:
+        proof = self._log_of(done, CONSUMER, "consumed.json")
+        digests = {str(metadata["digest"]) for metadata in found.values()}
+        text = json.dumps(proof)
+        missing = [digest for digest in digests if digest not in text]
+        self._verdict.check("check: the consumer proved the digest of every image", bool(digests) and not missing, missing)
+
+    def _broken(self, change: Change) -> None:
+        verdict = self._verdict
+        done = self._wait("check", change)
+        verdict.equal("broken: Zuul votes Verified -1", self._vote(change), -1)
+        verdict.equal("broken: the provider is the red one", done.builds[PROVIDER]["result"], "FAILURE")
+        verdict.equal("broken: the consumer was not started", done.builds[CONSUMER]["result"], "SKIPPED")
+        words = "\n".join(message.text for message in self._lab.review.messages(change))
+        verdict.check("broken: the message on the change names the cause", MISSING in words, words[-600:])
+
+    def _gate(self, below: Change, above: Change) -> None:
+        verdict = self._verdict
+        for change in (below, above):
+            self._lab.review.approve(change)
+        first, second = self._wait("gate", below), self._wait("gate", above)
+        verdict.equal("gate: both succeeded", (first.result, second.result), ("SUCCESS", "SUCCESS"))
+        for change in (below, above):
+            self._until(lambda change=change: self._lab.review.status(change) == "MERGED", 60)
+            verdict.equal(f"gate: Gerrit merged {change.project}", self._lab.review.status(change), "MERGED")
+        ahead = {name: str(metadata["digest"]) for name, metadata in first.artifacts().items()}
+        plan = self._log_of(second, PROVIDER, "plan.json")["images"]
+        started = {image["name"]: image["reference"] for image in plan}
+        verdict.equal("gate: the second change started from the images of the first", started, ahead)
+        site = stored.site(self._lab.places)
+        found = second.artifacts()
+        for name in sorted(OF_NOVA & set(found)):
+            held = site.packages(str(found[name]["path"]), str(found[name]["digest"]))
+            names = {package.rsplit("-", 2)[0]: package for package in held}
+            release = names.get("python3-nova", "")
+            verdict.check(f"gate: {name} holds both changes", "python3-oslo-config" in names and bool(release), sorted(names))
+
+    def _periodic(self) -> None:
+        verdict, lab = self._verdict, self._lab
+        before = self._promoted()
+        head = lab.workspace.head(world.SERVICE)
+        known = {str(item["uuid"]) for item in lab.zuul.buildsets(pipeline="periodic")}
+        lab.zuul.enqueue_ref("periodic", world.SERVICE, "refs/heads/master", head)
+        done = self._wait("periodic", None, known)
+        verdict.equal("periodic: rebuild and promotion succeeded", done.result, "SUCCESS")
+        after = self._promoted()
+        made = {name: str(metadata["digest"]) for name, metadata in done.artifacts("container-images-rebuild").items()}
+        verdict.equal("periodic: every image was built", set(made), OF_OPENSTACK | UNTOUCHED)
+        verdict.equal(f"periodic: {images.TAG} names what was built", after, made)
+        verdict.check("periodic: the tag has moved", after != before, after)
+
+    def _promoted(self) -> dict[str, str]:
+        site = stored.site(self._lab.places)
+        return {name: site.digest(f"{images.NAMESPACE}/{name}", images.TAG) for name in sorted(OF_OPENSTACK | UNTOUCHED)}
+
+    def _wait(self, pipeline: str, change: Change | None, known: set[str] = frozenset()) -> Finished:  # type: ignore[assignment]
+        """Wait for the end of the newest buildset of a change (or a new one of the pipeline)."""
+        selection = {"pipeline": pipeline, **({"change": str(change.number)} if change else {})}
+        started = time.monotonic()
+        told = started
+        while True:
+            ended = [item for item in self._lab.zuul.buildsets(**selection) if item.get("result") and item["uuid"] not in known]
+            if ended:
+                found = self._lab.zuul.buildset(str(ended[0]["uuid"]))
+                builds: dict[str, dict[str, object]] = {}
+                for build in found["builds"]:  # type: ignore[attr-defined]
+                    if build.get("final", True):
+                        builds[build["job_name"]] = build
+                took = time.monotonic() - started
+                self._say(f"      {pipeline} {change.number if change else ''} {ended[0]['result']} after {took:.0f} s: " + _sentence(builds))
+                return Finished(str(ended[0]["result"]), builds, str(ended[0]["uuid"]))
+            if time.monotonic() - started > _LIMIT:
+                raise InfrastructureError(f"no end of {pipeline} in {_LIMIT:.0f} s; still running: {self._lab.zuul.running()}", retriable=False)
+            if time.monotonic() - told > 60:
+                told = time.monotonic()
+                self._say(f"      waiting for {pipeline}: {', '.join(sorted(set(self._lab.zuul.running()))) or 'nothing runs'}")
+            time.sleep(1)
+
+    def _vote(self, change: Change) -> int:
+        """Zuul's vote; it arrives a moment after the buildset's end."""
+        self._until(lambda: self._lab.review.vote_of(change, "Verified") != 0, 60)
+        return self._lab.review.vote_of(change, "Verified")
+
+    @staticmethod
+    def _until(test: Callable[[], bool], limit: float) -> None:
+        deadline = time.monotonic() + limit
+        while not test() and time.monotonic() < deadline:
+            time.sleep(0.5)
+
+    def _log_of(self, done: Finished, job: str, name: str) -> dict:  # type: ignore[type-arg]
+        """A JSON file of a build's logs, as the log server would give it."""
+        folder = self._lab.places.logs / "builds" / str(done.builds[job]["uuid"])
+        found = sorted(Path(folder).glob(f"container-images/*/{name}"))
+        if not found:
+            raise InfrastructureError(f"{job} left no {name} in {folder}", retriable=False)
+        return json.loads(found[0].read_text())
+
+
+def _sentence(builds: dict[str, dict[str, object]]) -> str:
+    words = []
+    for name, build in sorted(builds.items()):
+        words.append(f"{name.removeprefix('container-images-')} {build['result']} {build.get('duration') or 0:.0f} s")
+    return ", ".join(words)
+
+
+def _without_epoch(package: str) -> str:
+    """``name-1:2-3`` as ``name-2-3``."""
+    head, version, release = package.rsplit("-", 2)
+    return f"{head}-{version.rpartition(':')[2]}-{release}"
+
+
+def _names(packages: set[str]) -> set[str]:
+    return {package.rsplit("-", 2)[0] for package in packages}
+
+
+def _projects(packages: set[str]) -> set[str]:
+    return {"oslo-config" if "oslo-config" in name else "nova" if "nova" in name else name for name in _names(packages)}
