@@ -22,11 +22,10 @@ ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
 
 
-def ansible_playbooks() -> list[str]:
-    """Every ansible-playbook to test with: the one of this environment, and those named in TOPCOAT_TEST_ANSIBLE (separated by colons)."""
-    own = shutil.which("ansible-playbook", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    more = [path for path in os.environ.get("TOPCOAT_TEST_ANSIBLE", "").split(":") if path]
-    return list(dict.fromkeys([*([own] if own else []), *more]))
+def ansible_playbook() -> str | None:
+    """The ansible-playbook to test with: TOPCOAT_TEST_ANSIBLE names one (of an older or newer Ansible), else that of this environment."""
+    own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ.get("TOPCOAT_TEST_ANSIBLE") or shutil.which("ansible-playbook", path=own)
 
 
 def topcoat_command() -> str | None:
@@ -52,13 +51,11 @@ class Run:
 class RoleCase(unittest.TestCase):
     """One job folder for each test: ``home`` (of the job's user), ``work`` (returned data), ``logs``."""
 
-    ansible: str = ""
-
     def setUp(self) -> None:
-        found = ansible_playbooks()
+        found = ansible_playbook()
         if not found:
             self.skipTest("ansible-playbook is not installed; the extra 'test' holds it")
-        self.ansible = found[0]
+        self.ansible = found
         self.folder = Path(tempfile.mkdtemp(prefix="topcoat-roles-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.home = self.folder / "home"
