@@ -81,6 +81,17 @@ def demo(directory: Path, recipes: Path, patterns: tuple[str, ...]) -> None:
     raise SystemExit(walk.demo(directory, recipes, patterns))
 
 
+@cli.command()
+@_DIRECTORY
+@click.option("--recipes", type=click.Path(path_type=Path, file_okay=False), default="container-images", show_default=True, help="The recipe tree.")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+def real(directory: Path, recipes: Path, images: tuple[str, ...]) -> None:
+    """Images of real software: built, started, asked, updated, asked again."""
+    from topcoat_demo import real as real_software
+
+    raise SystemExit(real_software.real(directory, recipes, images))
+
+
 def main() -> int:
     """Run; errors become one line."""
     try:

@@ -11,15 +11,17 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import marshal
+import re
 import stat
 import sys
 import tarfile
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from topcoat_demo.debian import Deb, Relation, unpack
-from topcoat_demo.rpms import File, RpmSpec, symlink, write_rpm
+from topcoat_demo.rpms import File, RpmSpec, symlink
 
 _DROPPED = (
     "/usr/share/doc/",
@@ -46,6 +48,7 @@ _MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 _OPERATORS = {"<<": "<", ">>": ">", "<=": "<=", ">=": ">=", "=": "="}
 _ARCH = {"all": "noarch", "amd64": "x86_64", "arm64": "aarch64"}
 _PYTHON = "/usr/lib/python3"
+_TESTS = re.compile(r"/usr/lib/python3/dist-packages/[^/]+/(tests?|unit|functional)/")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class Rules:
     add: tuple[File, ...] = ()
     drop: tuple[str, ...] = ()
     """Path prefixes that are left out as well."""
+    own: tuple[tuple[str, str], ...] = ()
+    """(path, user): this path and all below it belong to the user and the group of the same name."""
+    edit: tuple[tuple[str, str, str], ...] = ()
+    """(path, old text, new text) in text files."""
     pre: str | None = None
     post: str | None = None
 
@@ -96,7 +103,9 @@ def _compiled(path: str, source: bytes) -> File | None:
     if not path.startswith(_PYTHON) or not path.endswith(".py") or sys.version_info[:2] != (3, 11):
         return None
     try:
-        code = builtins.compile(source, path, "exec", dont_inherit=True, optimize=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code = builtins.compile(source, path, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError):
         return None
     # PEP 552: flags 1 is a hash-based file that is not checked. Format 2 of marshal has no back references; later ones depend on what
@@ -111,7 +120,7 @@ def _files(data: tarfile.TarFile, conffiles: frozenset[str], drop: tuple[str, ..
     links: dict[str, str] = {}
     for member in data:
         path = merged(member.name)
-        if path == "/" or (path + "/").startswith(drop):
+        if path == "/" or (path + "/").startswith(drop) or _TESTS.match(path + "/"):
             continue
         owner = {"user": "root", "group": "root"}
         mode = stat.S_IMODE(member.mode)
@@ -164,6 +173,11 @@ def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rul
         files = _files(data, conffiles, _DROPPED + rules.drop)
     for extra in rules.add:
         files[extra.path] = extra
+    for path, old, new in rules.edit:
+        files[path] = replace(files[path], content=_text(files[path]).replace(old, new))
+    for path, user in rules.own:
+        for name in [name for name in files if f"{name}/".startswith(f"{path}/")]:
+            files[name] = replace(files[name], user=user, group=user)
     epoch, version, release = evr(deb.version)
     provides = [_dependency(relation) for relation in deb.provides]
     if rules.rename:
@@ -186,6 +200,5 @@ def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rul
     )
 
 
-def convert(deb: Deb, archive: Path, folder: Path, requires: tuple[str, ...], rules: Rules) -> Path:
-    """Write the RPM of one Debian package into a folder."""
-    return write_rpm(specification(deb, archive, requires, rules), folder)
+def _text(item: File) -> str:
+    return item.content.decode() if isinstance(item.content, bytes) else str(item.content)

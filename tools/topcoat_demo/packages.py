@@ -6,7 +6,7 @@ This module must never depend on the machine: the same tables give the same pack
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from topcoat_demo.base import PYTHON_ABI
@@ -168,6 +168,9 @@ class Trunk:
             target = f"{project}.conf" if settings is True else str(settings)
             path = target if target.startswith("/") else f"/etc/{project}/{target}"
             files.append(config(path, "[DEFAULT]\n# Settings come from the deployment.\n", mode=0o640, group=user))
+        if details.get("site"):
+            scripts: Sequence[str] = details["wsgi"]  # type: ignore[assignment]
+            files.append(config(str(details["site"]), f"# Where the web server finds {project}.\nWSGIScriptAlias / {scripts[0]}\n"))
         runs = bool(details.get("commands"))
         return shape.bump(
             name=package,

@@ -73,7 +73,8 @@ class Walk:
             words = ["build", *self.patterns, "--full", "--tag", state.full, "--floating-tag", "current", *self._receipt("periodic")]
             self.topcoat(environment, *words, values={"current": PROMOTED})
         with self.step("promotion", "Promotion: the name current-passed-ci moves to exactly this set"):
-            self.topcoat(environment, *words, "--floating-tag", PROMOTED, values={"current": PROMOTED})
+            words = ["promote", *self.patterns, "--from", state.full, "--to", PROMOTED, "--receipt", str(self._receipt_file("periodic"))]
+            self.topcoat(environment, *words)
 
     def _review(self, environment: Environment) -> None:
         with self.step("gating", "A review: nova uses what a change to oslo.config brings (Depends-On)"):

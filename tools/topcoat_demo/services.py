@@ -1,0 +1,153 @@
+"""The real services of the demo and what each must answer: files it is given, commands before it starts, one question and the words of its answer.
+
+This module must never run anything; ``real`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_HTTP = """
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode(errors="replace")[:2000])
+"""
+_MEMCACHED = """
+import socket
+connection = socket.create_connection(("127.0.0.1", 11211), timeout=5)
+connection.sendall(b"set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\nstats\\r\\n")
+answer = b""
+while b"END\\r\\n" not in answer.partition(b"STAT")[2]:
+    answer += connection.recv(4096)
+print(answer.decode())
+"""
+_TOKEN = """
+import json, urllib.request
+body = {"auth": {"identity": {"methods": ["password"], "password": {"user": {"name": "admin", "domain": {"id": "default"}, "password": "demo"}}}}}
+request = urllib.request.Request("http://127.0.0.1:5000/v3/auth/tokens", json.dumps(body).encode(), {"Content-Type": "application/json"})
+answer = urllib.request.urlopen(request, timeout=20)
+print(answer.status, "token of", len(answer.headers["X-Subject-Token"]), "characters")
+print(urllib.request.urlopen("http://127.0.0.1:5000/v3", timeout=5).read().decode())
+"""
+_HAPROXY = """
+defaults
+    mode http
+    timeout client 5s
+    timeout server 5s
+    timeout connect 5s
+frontend demo
+    bind 127.0.0.1:8080
+    http-request return status 200 content-type text/plain string "served by haproxy"
+"""
+_KEYSTONE = """
+[DEFAULT]
+use_stderr = true
+[database]
+connection = sqlite:////var/lib/keystone/keystone.db
+[fernet_tokens]
+key_repository = /var/lib/keystone/fernet-keys
+[fernet_receipts]
+key_repository = /var/lib/keystone/fernet-keys
+[credential]
+key_repository = /var/lib/keystone/credential-keys
+[cache]
+enabled = false
+"""
+_PLACEMENT = """
+[DEFAULT]
+use_stderr = true
+[api]
+auth_strategy = noauth2
+[placement_database]
+connection = sqlite:////var/lib/placement/placement.db
+"""
+_NOVA = """
+[DEFAULT]
+state_path = /var/lib/nova
+use_stderr = true
+[oslo_concurrency]
+lock_path = /var/lib/nova/tmp
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One image of real software and how to see that it works."""
+
+    image: str
+    package: str
+    """Whose version is shown, and which the update must change."""
+    question: tuple[str, ...]
+    """Command inside the running container."""
+    answer: str
+    """What the output must hold."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Path in the container -> content, mounted read-only: the deployment's configuration."""
+    state: str | None = None
+    """Directory that is mounted and keeps the data over the update."""
+    owner: int = 0
+    """uid and gid of the state."""
+    before: tuple[tuple[str, ...], ...] = ()
+    """Commands in the image before the first start, as a deployment runs them."""
+
+
+def _python(code: str, *arguments: str) -> tuple[str, ...]:
+    return ("python3", "-c", code, *arguments)
+
+
+SERVICES = (
+    Service("memcached", "memcached", _python(_MEMCACHED), "hello"),
+    Service("redis", "redis", ("redis-cli", "ping"), "PONG"),
+    Service(
+        "haproxy",
+        "haproxy",
+        ("sh", "-c", 'haproxy -v | head -1; haproxy -c -f /etc/haproxy/haproxy.cfg; exec python3 -c "$0" http://127.0.0.1:8080/', _HTTP),
+        "served by haproxy",
+        files={"/etc/haproxy/haproxy.cfg": _HAPROXY},
+    ),
+    Service(
+        "mariadb",
+        "mariadb-server",
+        ("mariadb", "--user=root", "--batch", "--execute=SELECT 40 + 2 AS answer, VERSION()"),
+        "42\t",
+        state="/var/lib/mysql",
+        owner=42434,
+        before=(("mariadb-install-db", "--skip-test-db", "--auth-root-authentication-method=normal"),),
+    ),
+    Service(
+        "keystone",
+        "openstack-keystone",
+        _python(_TOKEN),
+        "201 token of",
+        files={"/etc/keystone/keystone.conf": _KEYSTONE},
+        state="/var/lib/keystone",
+        owner=42425,
+        before=(
+            ("keystone-manage", "db_sync"),
+            ("keystone-manage", "fernet_setup", "--keystone-user", "keystone", "--keystone-group", "keystone"),
+            ("keystone-manage", "credential_setup", "--keystone-user", "keystone", "--keystone-group", "keystone"),
+            # A throw-away identity service without a network: this password protects nothing.
+            ("keystone-manage", "bootstrap", "--bootstrap-password", "demo", "--bootstrap-public-url", "http://127.0.0.1:5000/v3"),
+            ("chown", "-R", "keystone:keystone", "/var/lib/keystone"),
+        ),
+    ),
+    Service(
+        "placement-api",
+        "openstack-placement-api",
+        _python(_HTTP, "http://127.0.0.1:8778/"),
+        '"max_version"',
+        files={"/etc/placement/placement.conf": _PLACEMENT},
+        state="/var/lib/placement",
+        owner=42482,
+        before=(("placement-manage", "db", "sync"), ("chown", "-R", "placement:placement", "/var/lib/placement")),
+    ),
+    Service(
+        "nova-novncproxy",
+        "openstack-nova-novncproxy",
+        _python(_HTTP, "http://127.0.0.1:6080/vnc_lite.html"),
+        "noVNC",
+        files={"/etc/nova/nova.conf": _NOVA},
+        state="/var/lib/nova",
+        owner=42436,
+    ),
+)
