@@ -26,6 +26,7 @@ NEIGHBOURS = {
     ("builder", "updater"): "the direct way shares the transaction worker",
     ("promotion", "lists"): "a set is what the list names",
     ("promotion", "publisher"): "sets are copied before they are promoted",
+    ("garbage", "promotion"): "promoted sets are kept",
     ("reproduce", "report"): "receipts are compared",
     ("runs", "report"): "a run is shown while it goes on, and leaves a receipt",
 }

@@ -87,11 +87,19 @@ class Control:
         """Every record by tag, ``.previous`` and ``.pending`` ones too."""
         found = {}
         for tag in self.client.tags(self.repository):
-            if ".lock-" not in tag:
+            if ".lock-" not in tag and not tag.startswith("sha256-"):
                 record = self.read(tag)
                 if record:
                     found[tag] = record
         return found
+
+    def floating_names(self) -> tuple[str, ...]:
+        """Every floating name that was ever promoted here."""
+        found = set()
+        for tag, record in self.records().items():
+            if tag in (record.name, f"{record.name}.previous", f"{record.name}.pending"):
+                found.add(record.name)
+        return tuple(sorted(found))
 
     def _manifest(self, tag: str) -> Manifest | None:
         try:

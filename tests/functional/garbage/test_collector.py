@@ -1,0 +1,139 @@
+"""Garbage collection in a real registry."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from topcoat.garbage import Collector, KeepRules
+from topcoat.promotion import Request
+from topcoat.publisher import Publisher
+from topcoat.registry import append_layer, digest_of, with_labels
+from topcoat.registry.oci import OCI_LAYER_GZIP, Descriptor, referrers_tag
+
+from tests.functional.promotion.base import SetCase
+from tests.functional.registry.base import make_image, random_bytes
+
+OLD = KeepRules(tags=frozenset({"open-1"}), younger_than=0, newest=0)
+LATER = 10.0
+
+
+class Collecting(SetCase):
+    names = ("base", "nova-api")
+
+    def setUp(self) -> None:
+        self.space = self.id().rsplit(".", 1)[-1].replace("_", "-").lower()
+        self.paths = [f"{self.space}/{name}" for name in self.names]
+
+    def collect(self, rules: KeepRules = OLD, **options):
+        return Collector(self.client(), self.space).collect(self.paths, rules, now=time.time() + LATER, **options)
+
+    def test_promoted_sets_and_open_buildsets_stay_the_rest_goes(self) -> None:
+        sets = {tag: self.push_set(self.space, tag) for tag in ("hash-1", "hash-2", "hash-3", "hash-4", "open-1", "closed-1")}
+        for tag in ("hash-1", "hash-2", "hash-3"):
+            self.promoter(self.space).promote(Request(tag, "floating"))
+        would = self.collect()
+        self.assertTrue(would.dry_run)
+        expected = {f"{path}:{tag}" for path in self.paths for tag in ("hash-1", "hash-4", "closed-1")}
+        # the artifacts attached to what goes go with it
+        attached = {f"{self.space}/{name}:{referrers_tag(sets[tag][name])}" for name in self.names for tag in ("hash-1", "hash-4", "closed-1")}
+        self.assertEqual(expected | attached, set(would.untagged))
+        self.assertIn("closed-1", self.client().tags(self.paths[0]))
+
+        done = self.collect(dry_run=False)
+        self.assertEqual(set(would.untagged), set(done.untagged))
+        self.assertEqual(sorted(would.deleted), sorted(done.deleted))
+        client = self.client()
+        for name, path in zip(self.names, self.paths, strict=True):
+            self.assertEqual({"hash-2", "hash-3", "open-1", "floating"}, {tag for tag in client.tags(path) if not tag.startswith("sha256-")})
+            for tag in ("hash-1", "hash-4", "closed-1"):
+                self.assertIsNone(client.head(path, sets[tag][name]))
+            for tag in ("hash-2", "hash-3", "open-1"):
+                self.assertEqual({"inventory": name.encode()}, Publisher(self.registries()).inventory(f"{self.server.host}/{path}", sets[tag][name]))
+        self.promoter(self.space).rollback("floating")
+        self.assertEqual(sets["hash-2"], self.shown(self.space, "floating"))
+
+    def test_a_dry_run_writes_nothing(self) -> None:
+        self.push_set(self.space, "one")
+        client = self.client()
+        Collector(client, self.space).collect(self.paths, OLD, now=time.time() + LATER)
+        self.assertEqual({"GET", "HEAD"}, set(client.traffic.requests))
+
+    def test_a_tag_is_as_old_as_the_collection_knows_it(self) -> None:
+        # images made long ago under a tag of today: the date inside would be wrong
+        self.push_set(self.space, "review-1")
+        rules = KeepRules(younger_than=100.0, newest=0)
+        first = Collector(self.client(), self.space).collect(self.paths, rules, dry_run=False, now=1000.0)
+        self.assertEqual([], first.untagged)
+        self.push_set(self.space, "review-2")
+        second = Collector(self.client(), self.space).collect(self.paths, rules, dry_run=False, now=1101.0)
+        self.assertEqual({f"{path}:review-1" for path in self.paths}, {entry for entry in second.untagged if "sha256-" not in entry})
+
+    def test_a_digest_that_a_kept_tag_shares_only_loses_the_tag(self) -> None:
+        digests = self.push_set(self.space, "open-1")
+        for name, digest in digests.items():
+            Publisher(self.registries()).retag(self.server.host, f"{self.space}/{name}", digest, f"{self.space}/{name}", "closed-1")
+        done = self.collect(dry_run=False)
+        self.assertEqual({f"{path}:closed-1" for path in self.paths}, set(done.untagged))
+        self.assertEqual([], done.deleted)
+        self.assertEqual(digests, self.shown(self.space, "open-1"))
+
+    def test_the_manifest_below_an_update_layer_stays(self) -> None:
+        image, blobs = make_image(random_bytes("below", 1000))
+        publisher = Publisher(self.registries())
+        name = f"{self.server.host}/{self.space}/base"
+        below = publisher.publish(name, image, blobs, ["closed-1"]).digest
+        layer = b"update"
+        above = with_labels(
+            append_layer(image, Descriptor(OCI_LAYER_GZIP, digest_of(layer), len(layer)), digest_of(layer), created_by="x"),
+            {"io.topcoat.update-base": below},
+        )
+        publisher.publish(name, above, {digest_of(layer): layer}, ["open-1"])
+        done = self.collect(dry_run=False)
+        self.assertEqual([f"{self.space}/base:closed-1"], done.untagged)
+        self.assertEqual([], done.deleted)
+        self.assertEqual(below, self.client().head(f"{self.space}/base", below))
+
+    def test_500_tags_while_someone_pushes(self) -> None:
+        client = self.client()
+        publisher = Publisher(self.registries())
+        for number in range(25):
+            image, blobs = make_image(random_bytes(("many", number), 200))
+            for path in self.paths:
+                body = publisher.publish(f"{self.server.host}/{path}", image, blobs, [f"old-{number}-0"]).digest
+                manifest = client.manifest(path, body)
+                for copy in range(1, 10):
+                    client.put_manifest(path, f"old-{number}-{copy}", manifest.body, manifest.media_type, read_back=False)
+        self.assertEqual(500, sum(len(client.tags(path)) for path in self.paths))
+        stop = threading.Event()
+        pushed: list[tuple[str, str, str]] = []
+
+        def push() -> None:
+            number = 0
+            other = Publisher(self.registries())
+            while not stop.is_set():
+                path = self.paths[number % 2]
+                if number % 3:  # a new image
+                    image, blobs = make_image(random_bytes(("fresh", number), 200))
+                else:  # a review that changes nothing gets its tag on an old image
+                    image, blobs = make_image(random_bytes(("many", number % 25), 200))
+                digest = other.publish(f"{self.server.host}/{path}", image, blobs, [f"new-{number}"]).digest
+                pushed.append((path, f"new-{number}", digest))
+                number += 1
+
+        thread = threading.Thread(target=push)
+        thread.start()
+        try:
+            rules = KeepRules(younger_than=5.0, newest=0)
+            collector = Collector(self.client(), self.space)
+            collector._first_seen = lambda: {f"old-{number}-{copy}": 0.0 for number in range(25) for copy in range(10)}
+            done = collector.collect(self.paths, rules, dry_run=False)
+        finally:
+            stop.set()
+            thread.join()
+        self.assertEqual(500, len(done.untagged))
+        self.assertGreater(len(pushed), 3)
+        for path, tag, digest in pushed:
+            self.assertEqual(digest, client.head(path, tag), f"{path}:{tag}")
+            for blob in client.manifest(path, digest, cached=False).blobs:
+                self.assertTrue(client.has_blob(path, blob.digest))

@@ -1,0 +1,120 @@
+"""``topcoat copy``: images, sets and what is attached to them between registries; only what is missing goes over the wire.
+
+This module must never change an image: digests are the same on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.errors import ContentError, UsageError
+from topcoat.model import ImageReference
+
+
+@click.command()
+@click.argument("references", nargs=-1, metavar="[HOST/REPOSITORY:TAG | @DIGEST]...")
+@click.option(
+    "--to", "destination", required=True, metavar="HOST[/NAMESPACE]", help="Where to copy to; the last part of the repository's name stays."
+)
+@click.option("--tag", help="Tag to give there, instead of the source's.")
+@click.option("--artifacts", "artifacts_file", metavar="FILE", help="zuul.artifacts as JSON: copy the newest container image of each name.")
+@click.option("--list", "list_file", metavar="FILE", help="Resolved list (topcoat discover --output): copy its images.")
+@click.option("--without-attached", is_flag=True, help="Leave inventories and other attached artifacts behind.")
+@click.option("--parallel", default=4, show_default=True, help="Images at a time.")
+@dry_run_option
+@format_option
+@click.pass_obj
+def command(
+    settings: Settings,
+    references: tuple[str, ...],
+    destination: str,
+    tag: str | None,
+    artifacts_file: str | None,
+    list_file: str | None,
+    without_attached: bool,
+    parallel: int,
+    dry_run: bool,
+    output_format: str,
+) -> None:
+    """Copy images to another registry or namespace; a run that was cut off goes on where it stopped."""
+    from topcoat.publisher import Publisher
+
+    sources = [ImageReference.parse(text) for text in references]
+    if artifacts_file:
+        sources += _artifacts(Path(artifacts_file))
+    if list_file:
+        sources += _listed(Path(list_file))
+    if not sources:
+        raise UsageError("nothing to copy", next_step="name images, or give --artifacts or --list")
+    pairs = [(source, _target(source, destination, tag)) for source in sources]
+    seen: dict[str, ImageReference] = {}
+    for source, target in pairs:
+        other = seen.setdefault(str(target), source)
+        if other != source:
+            raise UsageError(f"{source} and {other} would both become {target}", next_step="copy them in two runs with different namespaces")
+    publisher = Publisher(settings.registries)
+
+    def one(pair: tuple[ImageReference, ImageReference]) -> dict[str, object]:
+        source, target = pair
+        if dry_run:
+            digest = settings.registries.client(source.host).head(source.repository, source.target)
+            if digest is None:
+                raise ContentError(f"{source} does not exist", next_step="check the reference")
+            there = settings.registries.client(target.host).head(target.repository, target.tag or digest) == digest
+            return {"source": str(source), "target": str(target), "digest": digest, "unchanged": there, "bytes_pushed": 0, "bytes_mounted": 0}
+        done = publisher.copy(source, target, artifacts=not without_attached)
+        return {
+            "source": str(source),
+            "target": str(target),
+            "digest": done.digest,
+            "unchanged": done.unchanged,
+            "bytes_pushed": done.bytes_pushed,
+            "bytes_mounted": done.bytes_mounted,
+        }
+
+    with ThreadPoolExecutor(max(parallel, 1)) as pool:
+        rows = list(pool.map(one, pairs))
+    word = "would copy" if dry_run else "copied"
+    lines = [f"{'same already' if row['unchanged'] else word}: {row['source']} -> {row['target']}" for row in rows]
+    sent = sum(int(str(row["bytes_pushed"])) for row in rows)
+    lines.append(f"{len(rows)} images, {sum(not row['unchanged'] for row in rows)} {'to copy' if dry_run else 'copied'}, {sent} bytes sent")
+    emit(rows, output_format, "\n".join(lines))
+
+
+def _target(source: ImageReference, destination: str, tag: str | None) -> ImageReference:
+    host, _, namespace = destination.partition("/")
+    name = source.repository.rpartition("/")[2]
+    return ImageReference(host, f"{namespace}/{name}" if namespace else name, tag or source.tag, None if tag or source.tag else source.digest)
+
+
+def _artifacts(path: Path) -> list[ImageReference]:
+    from topcoat.zuul import newest_images, parse_artifacts
+
+    found = []
+    for artifact in newest_images(parse_artifacts(_json(path))):
+        reference = ImageReference.parse(artifact.url)
+        found.append(replace(reference, digest=artifact.digest) if artifact.digest else reference)
+    return found
+
+
+def _listed(path: Path) -> list[ImageReference]:
+    import yaml
+
+    try:
+        return [ImageReference.parse(entry["reference"]) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["images"]]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not a resolved list: {error}", next_step="make one with 'topcoat discover --output'") from error
+
+
+def _json(path: Path) -> list:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}", next_step="give zuul.artifacts as JSON") from error
+    return data if isinstance(data, list) else []

@@ -1,0 +1,244 @@
+"""Reads a registry, decides by ``rules``, removes, and checks that everything kept is still there.
+
+This module must never delete a manifest that it has not just seen to be unneeded, and never write in a dry run.
+
+How old a tag is cannot be asked of a registry, and the date inside an image is that of its making, not of the tag: a review's tag on an unchanged
+image would look months old. So the collection writes down, in the registry, when it first saw each tag; a tag that appears while it works is new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from topcoat.errors import ContentError, TopcoatError
+from topcoat.garbage.rules import KeepRules, RepositoryPlan, RepositoryState, decide, subject_of
+from topcoat.model import Digest
+from topcoat.promotion import Control
+from topcoat.registry import Manifest, NotFoundError, RegistryClient
+from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest, digest_of
+
+UPDATE_BASE = "io.topcoat.update-base"
+_SEEN_TAG = "topcoat-gc.seen"
+_SEEN = "io.topcoat.gc-seen"
+_SEEN_TYPE = "application/vnd.topcoat.gc-seen.v1+json"
+
+
+@dataclass
+class Collected:
+    """What was found and done."""
+
+    repositories: int = 0
+    tags: int = 0
+    kept: int = 0
+    untagged: list[str] = field(default_factory=list)
+    """``repository:tag``."""
+    deleted: list[str] = field(default_factory=list)
+    """``repository@digest``."""
+    spared: list[str] = field(default_factory=list)
+    """``repository@digest`` that were to go, but somebody gave them a tag meanwhile."""
+    checked: int = 0
+    """Kept references that still answer, with their blobs."""
+    seconds: float = 0.0
+    dry_run: bool = True
+
+    def as_dict(self) -> dict[str, object]:
+        """For output."""
+        return {**self.__dict__, "seconds": round(self.seconds, 3)}
+
+
+class Collector:
+    """Collects in one registry and namespace."""
+
+    def __init__(self, client: RegistryClient, namespace: str, *, workers: int = 8, say: Callable[[str], None] = lambda line: None) -> None:
+        self._client = client
+        self._control = Control(client, namespace)
+        self._workers = workers
+        self._say = say
+
+    def collect(self, repositories: Sequence[str], rules: KeepRules, *, dry_run: bool = True, now: float | None = None) -> Collected:
+        """Collect in these repositories.
+
+        :param repositories: paths; those that do not exist are nothing to collect.
+        :raises ContentError: a kept reference does not answer afterwards (it names it).
+        """
+        with contextlib.ExitStack() as stack:
+            if not dry_run:  # no set may be promoted onto manifests that are about to go
+                for name in self._control.floating_names():
+                    stack.enter_context(self._control.lock(name, wait=30.0, say=self._say))
+            return self._collect(repositories, rules, dry_run, time.time() if now is None else now)
+
+    def _collect(self, repositories: Sequence[str], rules: KeepRules, dry_run: bool, moment: float) -> Collected:
+        begin = time.monotonic()
+        result = Collected(dry_run=dry_run)
+        recorded = self._recorded()
+        seen = self._first_seen()
+        states = self._each(repositories, lambda name: self._read(name, rules, recorded))
+        states = [state for state in states if state.tags]
+        first_seen = {tag: seen.get(tag, moment) for state in states for tag in state.tags if not subject_of(tag)}
+        plans = [decide(state, rules, recorded=recorded.get(state.name, frozenset()), first_seen=first_seen, now=moment) for state in states]
+        result.repositories, result.tags = len(states), sum(len(state.tags) for state in states)
+        result.kept = sum(len(plan.kept) for plan in plans)
+        if dry_run:
+            result.untagged = [f"{plan.name}:{tag}" for plan in plans for tag in plan.untag]
+            result.deleted = [f"{plan.name}@{digest}" for plan in plans for digest in plan.delete]
+        else:
+            for done in self._each(list(zip(states, plans, strict=True)), lambda pair: self._remove(*pair)):
+                result.untagged += done[0]
+                result.deleted += done[1]
+                result.spared += done[2]
+            self._remember({tag: when for tag, when in first_seen.items() if any(tag in plan.kept for plan in plans)})
+            result.checked = self._check(states, plans)
+        result.seconds = time.monotonic() - begin
+        return result
+
+    # ---- reading ------------------------------------------------------------------------------------------------------------------------------
+
+    def _recorded(self) -> dict[str, frozenset[Digest]]:
+        """Repository -> digests that any record names: the current, the previous and the begun set of every floating name."""
+        found: dict[str, set[Digest]] = {}
+        for tag, record in self._control.records().items():
+            # the set before the previous one is history: nothing can go back to it
+            for images in (record.images,) if tag.endswith(".previous") else (record.images, record.previous):
+                for image, digest in images.digests:
+                    found.setdefault(record.repository_of(image), set()).add(digest)
+        return {name: frozenset(digests) for name, digests in found.items()}
+
+    def _read(self, name: str, rules: KeepRules, recorded: dict[str, frozenset[Digest]]) -> RepositoryState:
+        """Tags with digests, and what manifests need."""
+        tags: dict[str, Digest] = {}
+        for tag in self._client.tags(name):
+            digest = self._client.head(name, tag)
+            if digest:
+                tags[tag] = digest
+        needed: dict[Digest, tuple[Digest, ...]] = {}
+        todo = list({*tags.values(), *recorded.get(name, ())})
+        while todo:
+            digest = todo.pop()
+            if digest in needed:
+                continue
+            needed[digest] = tuple(self._needs(name, digest))
+            todo.extend(needed[digest])
+        return RepositoryState(name, tags, needed)
+
+    def _needs(self, name: str, digest: Digest) -> Iterable[Digest]:
+        """Manifests of the same repository that this one cannot do without."""
+        try:
+            manifest = self._client.manifest(name, digest)
+            if manifest.is_index:
+                return [child.digest for child in manifest.children]
+            if manifest.document.get("artifactType"):
+                return []
+            labels = json.loads(self._client.blob(name, manifest.config.digest)).get("config") or {}
+        except (NotFoundError, ValueError, AttributeError):
+            return []
+        base = (labels.get("Labels") or {}).get(UPDATE_BASE)
+        return [base] if base else []
+
+    def _first_seen(self) -> dict[str, float]:
+        try:
+            manifest = self._client.manifest(self._control.repository, _SEEN_TAG)
+            return {str(tag): float(when) for tag, when in json.loads(manifest.document["annotations"][_SEEN]).items()}
+        except (NotFoundError, KeyError, ValueError, AttributeError, TypeError):
+            return {}
+
+    def _remember(self, seen: dict[str, float]) -> None:
+        text = json.dumps({tag: round(when) for tag, when in sorted(seen.items())}, separators=(",", ":"))
+        if not self._client.has_blob(self._control.repository, digest_of(EMPTY_BLOB)):
+            self._client.put_blob(self._control.repository, digest_of(EMPTY_BLOB), EMPTY_BLOB)
+        self._client.put_manifest(self._control.repository, _SEEN_TAG, artifact_manifest(_SEEN_TYPE, (), annotations={_SEEN: text}), OCI_MANIFEST)
+
+    # ---- removing -----------------------------------------------------------------------------------------------------------------------------
+
+    def _remove(self, state: RepositoryState, plan: RepositoryPlan) -> tuple[list[str], list[str], list[str]]:
+        """Delete manifests that nothing names but tags that go, with those tags; take the other tags off one by one.
+
+        Right before each deletion the list of tags is read again: a manifest that got a tag meanwhile stays.
+        """
+        untagged: list[str] = []
+        deleted: list[str] = []
+        spared: list[str] = []
+        names = {digest: {tag for tag in plan.untag if state.tags[tag] == digest} for digest in plan.delete}
+        fresh: dict[str, set[Digest]] = {}
+        for digest in plan.delete:
+            before = self._look_again(state, fresh)
+            backup = self._backup(plan.name, digest)
+            if backup is None:
+                continue
+            if any(digest in needed for needed in fresh.values()):
+                spared.append(f"{plan.name}@{digest}")
+                continue
+            self._client.delete_manifest(plan.name, digest)
+            deleted.append(f"{plan.name}@{digest}")
+            after = set(self._client.tags(plan.name))
+            untagged += [f"{plan.name}:{tag}" for tag in sorted(names[digest] - after)]
+            for tag in sorted(before - after - names[digest]):  # given in the moment between the look and the deletion
+                self._say(f"{plan.name}:{tag} was pushed onto {digest} in the moment of its deletion; putting it back")
+                self._client.put_manifest(plan.name, tag, backup.body, backup.media_type)
+        gone = set(untagged)
+        for tag in plan.untag:
+            # a tag that moved since it was read is someone's new tag
+            if f"{plan.name}:{tag}" not in gone and self._client.head(plan.name, tag) == state.tags[tag] and self._client.delete_tag(plan.name, tag):
+                untagged.append(f"{plan.name}:{tag}")
+        return untagged, deleted, spared
+
+    def _look_again(self, state: RepositoryState, fresh: dict[str, set[Digest]]) -> set[str]:
+        """Every tag there is now; ``fresh`` gets, for each that came since the repository was read, the manifests it needs."""
+        now = set(self._client.tags(state.name))
+        for tag in now - set(state.tags) - set(fresh):
+            digest = self._client.head(state.name, tag)
+            fresh[tag] = {digest, *self._needs(state.name, digest)} if digest else set()
+        return now
+
+    def _backup(self, name: str, digest: Digest) -> Manifest | None:
+        try:
+            return self._client.manifest(name, digest)
+        except NotFoundError:
+            return None
+
+    # ---- the check afterwards -------------------------------------------------------------------------------------------------------------------
+
+    def _check(self, states: Sequence[RepositoryState], plans: Sequence[RepositoryPlan]) -> int:
+        """Every kept tag shows what it showed, unless it was moved on purpose meanwhile, and every kept manifest and blob answers."""
+        problems: list[str] = []
+        blobs: dict[Digest, str] = {}
+        count = 0
+        for state, plan in zip(states, plans, strict=True):
+            for tag in plan.kept:
+                count += 1
+                if self._client.head(plan.name, tag) is None:
+                    problems.append(f"{plan.name}:{tag}")
+            for digest in plan.kept_digests:
+                if digest not in set(state.tags.values()) and self._client.head(plan.name, digest) is None:
+                    continue  # was not there before either: a base in another repository
+                try:
+                    manifest = self._client.manifest(plan.name, digest, cached=False)
+                except NotFoundError:
+                    problems.append(f"{plan.name}@{digest}")
+                    continue
+                blobs.update({blob.digest: plan.name for blob in manifest.blobs})
+        missing = self._each(sorted(blobs.items()), lambda item: None if self._client.has_blob(item[1], item[0]) else f"{item[1]}@{item[0]}")
+        problems += [problem for problem in missing if problem]
+        if problems:
+            raise ContentError(
+                f"after the collection {len(problems)} kept reference(s) do not answer: {', '.join(problems[:10])}",
+                next_step="push these images again and look who else deletes",
+            )
+        return count
+
+    def _each(self, items, work):  # type: ignore[no-untyped-def]
+        items = list(items)
+        if not items:
+            return []
+        with ThreadPoolExecutor(min(self._workers, len(items))) as pool:
+            futures = [pool.submit(work, item) for item in items]
+            try:
+                return [future.result() for future in futures]
+            except TopcoatError:
+                for future in futures:
+                    future.cancel()
+                raise
