@@ -29,6 +29,8 @@ from topcoat.reproduce.what import ChangeUrl, Recording, open_recording, recogni
 from topcoat.reproduce.workspace import Checkout, Merge, Source, prepare
 from topcoat.zuul import load_variables
 
+_HOSTS = ("controller", "node", "primary")
+"""Usual names of a job's first node, for recordings that hold the variables only."""
 _RELEASE_TIME = re.compile(r"-0\.(?P<moment>[0-9]{14})\.(?P<commit>[0-9a-f]{7})")
 
 
@@ -242,7 +244,7 @@ def from_recording(recording: Recording, options: Options) -> Inputs:
     document = yaml.safe_load(recording.text)
     shape = document.get("all", {}) if isinstance(document, Mapping) else {}
     variables = {name: value for name, value in (shape.get("vars") or {}).items() if name not in ("zuul", "unsafe_vars", "nodepool")}
-    hosts = [str(name) for name in shape.get("hosts") or {}] or ["controller"]
+    hosts = [str(name) for name in shape.get("hosts") or {}] or list(_HOSTS)
     items = [item for item in zuul.get("items") or () if isinstance(item, Mapping)]  # type: ignore[attr-defined]
     zuul["items"] = items
     projects = {str(name): dict(project) for name, project in dict(zuul.get("projects") or {}).items()}  # type: ignore[call-overload]
@@ -255,8 +257,9 @@ def from_recording(recording: Recording, options: Options) -> Inputs:
         branch = str(project.get("checkout") or (own[-1]["branch"] if own else "master"))
         commit = str(project["commit"]) if project.get("commit") else None
         url = git_url(name, options.git)
-        if own and name not in options.git and name.partition("/")[0] not in options.git and "/c/" in str(own[0].get("change_url")):
-            url = f"{str(own[0]['change_url']).partition('/c/')[0]}/{own[0]['project']['name']}"
+        review = ChangeUrl.parse(str(own[0].get("change_url"))) if own else None
+        if review and name not in options.git and name.partition("/")[0] not in options.git:
+            url = f"{review.base}/{own[0]['project']['name']}"
         sources.append(Source(name, str(project.get("src_dir") or f"src/{name}"), url, branch, merges, commit, _times(original, commit)))
     return Inputs(zuul, variables, tuple(sources), host=hosts[0], original=original)
 

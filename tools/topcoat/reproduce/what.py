@@ -130,7 +130,8 @@ def open_recording(what: Path | str | BuildUrl) -> Recording:
     :raises UsageError: the build has no logs any more. :raises InfrastructureError: a server does not answer.
     """
     if isinstance(what, Path):
-        root = what.resolve().parent.parent
+        folder = what.resolve().parent
+        root = folder.parent if folder.name == "zuul-info" else folder
 
         def beside(path: str) -> str | None:
             file = root / path
