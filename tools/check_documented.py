@@ -147,10 +147,17 @@ def reference_problems(sources: Sources) -> list[str]:
     ]
 
 
+def default_problems(sources: Sources) -> list[str]:
+    """zuul-sphinx prints a default as it is written, so marks of reStructuredText would be seen."""
+    texts = {f"job {name}": str(job.get("description", "")) for name, job in sources.jobs.items()}
+    texts |= {f"roles/{role}/README.rst": sources.readme(role) for role in sources.roles}
+    return [f"{where}: write the default {found} without marks" for where, text in texts.items() for found in re.findall(r":default: (.*`.*)", text)]
+
+
 def problems(root: Path = ROOT) -> list[str]:
     """Every complaint, one line each; empty when all is documented."""
     sources = Sources(root)
-    return [*role_problems(sources), *job_problems(sources), *reference_problems(sources)]
+    return [*role_problems(sources), *job_problems(sources), *reference_problems(sources), *default_problems(sources)]
 
 
 def main() -> int:

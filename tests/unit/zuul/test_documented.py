@@ -71,6 +71,10 @@ class Documented(unittest.TestCase):
         ):
             self.complaint(expected)
 
+    def test_marks_in_a_default(self) -> None:
+        self.change("roles/plan-images/README.rst", ":default: false", ":default: ``false``")
+        self.complaint("roles/plan-images/README.rst: write the default ``false`` without marks")
+
     def test_references_that_lead_nowhere(self) -> None:
         self.change("doc/source/zuul/debug.rst", ":doc:`publish`", ":zuul:job:`no-such-job`")
         self.complaint("doc/source/zuul/debug.rst: :zuul:job:`no-such-job` leads nowhere")

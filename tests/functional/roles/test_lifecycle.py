@@ -1,0 +1,86 @@
+"""What happens to images after review: published by digest, promoted, discovered, collected, exported."""
+
+from __future__ import annotations
+
+import unittest
+
+import yaml
+
+from tests.functional.roles import inventories
+from tests.functional.roles.test_provider import TAG, ProviderCase
+
+LIST = """\
+description: images of the small site
+images:
+  - {image: nova-api, parameters: [ContainerNovaApiImage], services: ["OS::TripleO::Services::NovaApi"]}
+  - {image: keystone, parameters: [ContainerKeystoneImage]}
+"""
+
+
+class Lifecycle(ProviderCase):
+    def setUp(self) -> None:
+        super().setUp()
+        host = self.site.server.host
+        self.zuul = inventories.gate()
+        self.zuul["artifacts"] = [
+            {
+                "name": f"site/{name}:current-passed-ci",
+                "url": f"docker://{host}/site/{name}:current-passed-ci",
+                "metadata": {"type": "container_image", "repository": f"site/{name}", "tag": "current-passed-ci", "image": name, "digest": digest},
+            }
+            for name, digest in self.reference.items()
+        ]
+        self.namespace = f"published-{self.id().rpartition('.')[2].replace('_', '-')}"
+        self.variables |= {"topcoat_namespace": self.namespace, "publish_images_destination": f"{host}/{self.namespace}"}
+        self.job(self.zuul, "base/pre")
+
+    def tags(self, name: str) -> set[str]:
+        """Tags of one published image, without those of attached artifacts."""
+        return {tag for tag in self.site.client.tags(f"{self.namespace}/{name}") if not tag.startswith("sha256-")}
+
+    def test_publish_promote_discover_collect(self) -> None:
+        run = self.job(self.zuul, "publish/run")
+        for name, digest in self.reference.items():
+            self.assertEqual(self.site.client.head(f"{self.namespace}/{name}", TAG), digest, name)
+        self.assertNoSecret(run)
+
+        arguments = {"promote_images_from": TAG, "promote_images_to": "tested", "promote_images_arguments": ["--without-inventories"]}
+        run = self.job(self.zuul, "promote/run", **arguments)
+        for name, digest in self.reference.items():
+            self.assertEqual(self.site.client.head(f"{self.namespace}/{name}", "tested"), digest, name)
+        self.assertTrue((self.work / "logs/promotion.json").is_file())
+        self.assertNoSecret(run)
+
+        lists = self.site.tree / "lists"
+        lists.mkdir(exist_ok=True)
+        (lists / "deploy.yaml").write_text(LIST)
+        self.job(self.zuul, "discover/run", discover_images_tag="tested")
+        environment = yaml.safe_load((self.work / "logs/lists/environment.yaml").read_text())
+        expected = f"{self.site.server.host}/{self.namespace}/keystone@{self.reference['keystone']}"
+        self.assertEqual(environment["parameter_defaults"]["ContainerKeystoneImage"], expected)
+
+        self.job(self.zuul, "garbage/run", collect_garbage_older_than=0, collect_garbage_arguments=["--keep-newest", "0"])
+        self.assertEqual(self.tags("keystone"), {TAG, "tested"}, "by default nothing is removed")
+
+    def test_promotion_of_a_set_with_a_hole_is_refused(self) -> None:
+        self.job(self.zuul, "publish/run")
+        self.site.client.delete_manifest(f"{self.namespace}/keystone", self.reference["keystone"])
+        arguments = {"promote_images_from": TAG, "promote_images_to": "tested", "promote_images_arguments": ["--without-inventories"]}
+        run = self.job(self.zuul, "promote/run", check=False, **arguments)
+        self.assertNotEqual(run.code, 0)
+        self.assertIn("keystone", run.output)
+        self.assertNotIn("tested", self.tags("nova-api"))
+
+    def test_external_images_are_copied_by_digest(self) -> None:
+        references = [f"{self.site.server.host}/tiny:current-passed-ci"]
+        self.job(self.zuul, "external/run", copy_external_images_references=references)
+        self.assertEqual(self.site.client.head(f"{self.namespace}/tiny", "current-passed-ci"), self.site.tiny.digest)
+
+    def test_an_export_is_a_git_repository(self) -> None:
+        self.job(self.zuul, "distgit/run")
+        self.assertTrue((self.work / "distgit" / ".git").is_dir())
+        self.assertTrue(list((self.work / "distgit").rglob("Containerfile")))
+
+
+if __name__ == "__main__":
+    unittest.main()
