@@ -75,6 +75,22 @@ class Screen(unittest.TestCase):
             self.assertIn(word, head)
         self.assertIn("4 images that stand on it: heat-all, heat-api", head)
 
+    def test_forty_lines_of_output_do_not_hide_what_to_do(self):
+        long = (
+            "dnf ended with code 1; its last lines: "
+            + "\n".join(f"Downloading package number {number}" for number in range(200))
+            + "\nError: no such package"
+        )
+        receipt = fixtures.red()
+        images = tuple(replace(image, error={**image.error, "what": long}) if image.name == "heat-base" else image for image in receipt.images)
+        head = "\n".join(screen(replace(receipt, images=images)).splitlines()[:10])
+        for word in ("dnf ended with code 1", "Error: no such package", "look for a typing error", "will not help", "heat.yaml:14"):
+            self.assertIn(word, head)
+
+    def test_every_failure_says_what_to_do(self):
+        for error in ({"what": "x", "log": "l"}, {"what": "x", "recheck_helps": True}, {"what": "x", "next_step": "y"}):
+            self.assertTrue(facts.next_step(error))
+
     def test_green_screen(self):
         text = screen(fixtures.green())
         for word in (

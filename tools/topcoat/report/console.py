@@ -78,11 +78,12 @@ def _failures(receipt: Receipt) -> list[RenderableType]:
         block.add_column(ratio=1)
         head = Text.assemble(("failed ", "bold red"), (clean(name), "bold"))
         block.add_row(Text("x", "bold red"), head)
-        block.add_row("what", Text(clean(error.get("what", ""))))
+        block.add_row("what", Text(clean(facts.brief(error.get("what", "")))))
         if error.get("where"):
             block.add_row("where", Text(clean(error["where"])))
-        if error.get("next_step"):
-            block.add_row("do", Text(clean(error["next_step"]), "bold"))
+        step = facts.next_step(error)
+        if step:
+            block.add_row("do", Text(clean(step), "bold"))
         block.add_row(
             "recheck", Text("can help: the change is not at fault", "green") if error.get("recheck_helps") else Text("will not help", "red")
         )
@@ -142,27 +143,62 @@ def _changes_table(changes: dict[PackageChange, list[str]], gated: dict[str, dic
     return table
 
 
-def _coverage(receipt: Receipt) -> RenderableType:
-    """The proof, as one line when it holds, as a table of the holes when it does not."""
-    holes = facts.uncovered(receipt)
-    waived = sum(bool(entry.get("waived_by")) and not entry.get("covered") for entry in receipt.coverage)
-    total = len(receipt.coverage)
-    if not holes:
-        inside = "all of them are" if not waived else f"{total - waived} of them are"
-        rest = f", {waived} need not be in any" if waived else ""
-        if total == 1:
-            return Text.assemble(
-                ("proven      ", "bold green"), "the gated package " + ("need not be in any image" if waived else "is inside the images")
-            )
-        return Text.assemble(("proven      ", "bold green"), f"{facts.plural(total, 'gated package')}: {inside} inside the images{rest}")
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", title_justify="left")
+class _Lines:
+    """Lines of a label and a text that hangs beside it."""
+
+    def __init__(self) -> None:
+        self.table = Table.grid(padding=(0, 2))
+        self.table.add_column(width=10, no_wrap=True, style="dim")
+        self.table.add_column(ratio=1)
+
+    def add(self, label: str, text: str | Text, style: str = "") -> None:
+        """One line."""
+        self.table.add_row(Text(label, style) if style else label, text if isinstance(text, Text) else Text(text))
+
+
+def _holes_table(receipt: Receipt) -> Table:
+    """Gated packages that no image holds, or that one holds at another version."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("not inside the images", style="red", overflow="fold")
     table.add_column("because", overflow="fold")
-    for entry in holes:
+    for entry in facts.uncovered(receipt):
         wrong = entry.get("wrong") or []
         because = ", ".join(f"{item['image']} holds {item['evr']}" for item in wrong[:3]) if wrong else "no image has it"  # type: ignore[index]
         table.add_row(Text(clean(entry["package"])), Text(clean(because)))
     return table
+
+
+def _proof(receipt: Receipt) -> str:
+    """The proof of coverage in one sentence."""
+    total = len(receipt.coverage)
+    waived = sum(bool(entry.get("waived_by")) and not entry.get("covered") for entry in receipt.coverage)
+    if total == 1:
+        return f"the gated package {'need not be in any image' if waived else 'is inside the images'}"
+    inside = "all of them are" if not waived else f"{total - waived} of them are"
+    return f"{facts.plural(total, 'gated package')}: {inside} inside the images" + (f", {waived} need not be in any" if waived else "")
+
+
+def _figures(receipt: Receipt) -> Table:
+    """Proof, bytes, times, retries, warnings."""
+    lines = _Lines()
+    if receipt.coverage and not facts.uncovered(receipt):
+        lines.add("proven", _proof(receipt), "bold green")
+    moved = Text(facts.bytes_text(sum(image.bytes_pushed for image in receipt.images)), "bold")
+    moved.append(" pushed", "not bold")
+    held = facts.storage(receipt)
+    if held.total:
+        sizes = f"; the set weighs {facts.bytes_text(held.total)}, stored as {facts.bytes_text(held.unique)} because images share layers"
+        moved.append(sizes, "not bold")
+    lines.add("moved", moved)
+    slow = sorted((image for image in receipt.images if image.action != "reuse" and image.stages), key=facts.seconds, reverse=True)[:3]
+    if slow:
+        lines.add("longest", clean(", ".join(f"{image.name} {facts.time_text(facts.seconds(image))}" for image in slow)))
+    again = [image.name for image in receipt.images if image.attempts > 1 and image.status == "done"]
+    if again:
+        lines.add("retried", f"{clean(some(again))} (worked at last)")
+    for warning in receipt.warnings:
+        lines.add("warning", clean(warning), "yellow")
+    return lines.table
 
 
 def summary(receipt: Receipt, *, width: int = 100, most_packages: int = 12) -> RenderableType:
@@ -177,41 +213,24 @@ def summary(receipt: Receipt, *, width: int = 100, most_packages: int = 12) -> R
     parts.append(Text.assemble(mark, (clean(facts.headline(receipt)), "bold")))
     if groups:
         parts.append(_bar(groups, width))
+    about = _Lines()
     tested = facts.items(receipt)
     if tested:
-        parts.append(Text.assemble(("under test  ", "dim"), clean(" <- ".join(facts.item_label(item) for item in reversed(tested)))))
-    parts.append(Text.assemble(("why         ", "dim"), clean(facts.why(receipt))))
-    parts.append(Text(""))
+        about.add("under test", clean(" <- ".join(facts.item_label(item) for item in reversed(tested))))
+    about.add("why", clean(facts.why(receipt)))
+    parts += [about.table, Text("")]
     if groups:
-        parts.append(_images_table(groups))
-        parts.append(Text(""))
+        parts += [_images_table(groups), Text("")]
     changes = facts.changes(receipt)
     if changes:
-        parts.append(_changes_table(changes, facts.gated(receipt), most_packages))
-        parts.append(Text(""))
-    if receipt.coverage:
-        parts.append(_coverage(receipt))
-    pushed = sum(image.bytes_pushed for image in receipt.images)
-    held = facts.storage(receipt)
-    moved = Text.assemble(("moved       ", "dim"), (facts.bytes_text(pushed), "bold"), " pushed")
-    if held.total:
-        moved.append(f"; the set weighs {facts.bytes_text(held.total)}, stored as {facts.bytes_text(held.unique)} because images share layers")
-    parts.append(moved)
-    slow = sorted((image for image in receipt.images if image.action != "reuse" and image.stages), key=facts.seconds, reverse=True)[:3]
-    if slow:
-        parts.append(
-            Text.assemble(("longest     ", "dim"), clean(", ".join(f"{image.name} {facts.time_text(facts.seconds(image))}" for image in slow)))
-        )
-    again = [image.name for image in receipt.images if image.attempts > 1 and image.status == "done"]
-    if again:
-        parts.append(Text.assemble(("retried     ", "dim"), clean(some(again)), (" (worked at last)", "dim")))
-    for warning in receipt.warnings:
-        parts.append(Text.assemble(("warning     ", "yellow"), clean(warning)))
+        parts += [_changes_table(changes, facts.gated(receipt), most_packages), Text("")]
+    if facts.uncovered(receipt):
+        parts += [_holes_table(receipt), Text("")]
+    parts.append(_figures(receipt))
     if receipt.status == "failed":
         helps = facts.recheck_helps(receipt)
-        parts.append(
-            Text("A recheck can help: only infrastructure failed." if helps else "A recheck alone will not help: see what to do above.", "bold")
-        )
+        last = "A recheck can help: only infrastructure failed." if helps else "A recheck alone will not help: see what to do above."
+        parts += [Text(""), Text(last, "bold")]
     return Group(*parts)
 
 

@@ -140,6 +140,28 @@ def recheck_helps(receipt: Receipt) -> bool:
     return bool(errors) and all(error is not None and error.get("recheck_helps") for error in errors)
 
 
+def brief(text: object, limit: int = 320) -> str:
+    """A message that fits a few lines: its head, and of a program's output the last lines, where the cause stands.
+
+    Errors of programs carry up to 40 lines of output; shown whole they would push the next step off the screen.
+    """
+    words = " ".join(str(text).split())
+    if len(words) <= limit:
+        return words
+    head = words[: limit // 3].rsplit(" ", 1)[0]
+    tail = words[-(limit - len(head)) :]
+    return f"{head} … {tail.split(' ', 1)[-1]}"
+
+
+def next_step(error: Mapping[str, object]) -> str:
+    """What the reader can do about an error; where the error does not say it, what its class allows to say."""
+    if error.get("next_step"):
+        return str(error["next_step"])
+    if error.get("recheck_helps"):
+        return "recheck; if it comes back, the end of the log tells what was waited for"
+    return "read the end of the log, then repair the recipe or the change" if error.get("log") else ""
+
+
 def plural(count: int, word: str) -> str:
     """``1 image``, ``2 images``."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from topcoat.engine.events import Event, JsonLines
 from topcoat.report.console import clean, some
-from topcoat.report.facts import plural, time_text
+from topcoat.report.facts import brief, next_step, plural, time_text
 
 MODES = ("auto", "plain", "tty", "rawjson", "quiet")
 _DONE = {"build": "built", "update": "updated", "reuse": "reused"}
@@ -108,9 +108,10 @@ class State:
 def failure_line(name: str, error: Mapping[str, object] | None) -> str:
     """What happened, what to do, whether a recheck helps, in one line that cannot move the cursor."""
     error = error or {}
-    text = f"{name} FAILED: {error.get('what', 'no reason given')}"
-    if error.get("next_step"):
-        text += f" -> {error['next_step']}"
+    text = f"{name} FAILED: {brief(error.get('what') or 'no reason given')}"
+    step = next_step(error)
+    if step:
+        text += f" -> {step}"
     text += " (a recheck can help)" if error.get("recheck_helps") else " (a recheck will not help)"
     if error.get("log"):
         text += f" log: {error['log']}"
