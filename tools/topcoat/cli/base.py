@@ -1,0 +1,81 @@
+"""``topcoat base``: a newer base image, checked, mirrored and pinned.
+
+This module must never pin an image that did not pass its checks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.errors import ContentError, UsageError
+from topcoat.model import ImageReference
+
+
+@click.command()
+@click.option("--mirror", "mirror_to", metavar="HOST/REPOSITORY", help="Copy a new base there, so that it cannot vanish upstream.")
+@click.option("--write", is_flag=True, help="Write the new pin into the profile.")
+@click.option("--commit", is_flag=True, help="Write it and make a git commit of it.")
+@click.option("--growth", default=1.5, show_default=True, help="Largest accepted ratio between the new and the pinned image's size, either way.")
+@click.option("--profile-file", metavar="FILE", help="The profile's file, when it does not lie under container-images/profiles.")
+@dry_run_option
+@format_option
+@click.pass_obj
+def command(
+    settings: Settings,
+    mirror_to: str | None,
+    write: bool,
+    commit: bool,
+    growth: float,
+    profile_file: str | None,
+    dry_run: bool,
+    output_format: str,
+) -> None:
+    """Look whether the tag of the profile's base image shows a newer digest; check, mirror and pin it."""
+    from topcoat.promotion import base_image
+
+    if growth <= 1:
+        raise UsageError("--growth must be above 1", next_step="1.5 accepts half as much again")
+    profile = settings.profile
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(profile.arch, profile.arch)
+    report = base_image.examine(settings.registries, profile.base.image, profile.base.digest, platform=f"linux/{arch}", growth=growth)
+    data = {**report.__dict__, "problems": list(report.problems), "changed": report.changed, "mirrored": None, "written": None}
+    if report.problems:
+        raise ContentError(
+            f"{report.image} shows {report.newest}, which cannot be a base: {'; '.join(report.problems)}",
+            next_step="stay with the pinned digest and tell the image's owners",
+        )
+    lines = [f"{report.image} is {report.newest}" + ("" if report.changed else ", as pinned")]
+    if report.changed:
+        lines.append(f"pinned is {report.pinned or '(nothing)'}; the new one has a shell, an RPM database and a package manager, {report.size} bytes")
+        if mirror_to and not dry_run:
+            data["mirrored"] = str(base_image.mirror(settings.registries, report, ImageReference.parse(mirror_to)))
+            lines.append(f"mirrored to {data['mirrored']}")
+        if (write or commit) and not dry_run:
+            path = Path(profile_file) if profile_file else _profile_path(settings)
+            base_image.write_pin(path, report.newest)
+            data["written"] = str(path)
+            lines.append(f"written to {path}")
+            if commit:
+                _commit(path, report.image, report.pinned, report.newest)
+                lines.append("committed")
+    emit(data, output_format, "\n".join(lines))
+
+
+def _profile_path(settings: Settings) -> Path:
+    name = settings.profile_name
+    path = Path(name) if "/" in name or name.endswith(".yaml") else settings.recipes_dir / "profiles" / f"{name}.yaml"
+    if not path.is_file():
+        raise UsageError(f"no such profile file: {path}", next_step="give it with --profile-file")
+    return path
+
+
+def _commit(path: Path, image: str, old: str | None, new: str) -> None:
+    from topcoat.process import run
+
+    message = f"Pin the base image to {new[7:19]}\n\n{image} shows a newer image; shell, RPM database, package manager and size were checked.\n\nold: {old or '(none)'}\nnew: {new}"
+    folder = path.resolve().parent
+    run(["git", "-C", str(folder), "add", "--", path.name], timeout=60)
+    run(["git", "-C", str(folder), "commit", "-q", "-m", message, "--", path.name], timeout=60)

@@ -1,0 +1,102 @@
+"""``topcoat distgit``: static Containerfiles, committed to git when their content changed.
+
+This module must never push.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._selection import selected, selection_options
+from topcoat.errors import UsageError
+
+
+@click.command()
+@selection_options
+@click.option("--output", required=True, metavar="DIR", help="Git repository (with --layout repositories: folder of them); made when missing.")
+@click.option(
+    "--layout",
+    type=click.Choice(["folders", "branches", "repositories"]),
+    default="folders",
+    show_default=True,
+    help="A folder, a branch or a repository for each image.",
+)
+@click.option("--branch", default="{image}", show_default=True, help="Name of a branch with --layout branches.")
+@click.option("--tag", help="Tag of the parents in FROM, instead of the profile's reference tag.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Further label; may be repeated.")
+@click.option("--component", default="{image}-container", show_default=True, help="Value of the label com.redhat.component.")
+@click.option("--without-required-labels", is_flag=True, help="Leave out name, version and com.redhat.component: the image equals a direct build.")
+@dry_run_option
+@format_option
+@click.pass_obj
+def command(
+    settings: Settings,
+    patterns: tuple[str, ...],
+    families: tuple[str, ...],
+    classes: tuple[str, ...],
+    exclude: tuple[str, ...],
+    skip_parents: bool,
+    output: str,
+    layout: str,
+    branch: str,
+    tag: str | None,
+    labels: tuple[str, ...],
+    component: str,
+    without_required_labels: bool,
+    dry_run: bool,
+    output_format: str,
+) -> None:
+    """Export static Containerfiles into git: Containerfile, context, container.yaml, build order. Commits only when content changed."""
+    from topcoat.distgit import Commit, Git, Options, order_of, source_commit, write_image
+
+    if layout == "branches" and "{image}" not in branch:
+        raise UsageError("--branch must hold {image}", next_step="write e.g. rdo-{image}")
+    names = selected(settings, patterns, families, classes, exclude, skip_parents)
+    pairs = tuple(_pair(label) for label in labels)
+    options = Options(tag or settings.profile.reference_tag, component, not without_required_labels, pairs)
+    source = source_commit(settings.recipes_dir)
+    commit = Commit("Export of the recipes")
+    if source:
+        commit = Commit(f"Export of {source[0][:12]}: {source[2]}\n\nSource: {source[0]}", date=source[1])
+    changed: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="topcoat-distgit-") as scratch:
+        content = Path(scratch)
+        for name in names:
+            write_image(settings.recipes[name], settings.profile, options, content / name)
+        order = order_of(settings.recipes, names, settings.profile, options)
+        (content / "build-order.json").write_text(order, encoding="utf-8")
+        if dry_run:
+            emit({"images": list(names), "layout": layout}, output_format, f"would export {len(names)} images to {output}")
+            return
+        target = Path(output).absolute()
+        if layout == "folders":
+            if Git(target).commit_folders(content, commit):
+                changed.append("main")
+        elif layout == "repositories":
+            for name in names:
+                if Git(target / name).commit_folders(content / name, commit):
+                    changed.append(name)
+            (target / "build-order.json").write_text(order, encoding="utf-8")
+        else:
+            git = Git(target)
+            for name in names:
+                if git.commit_branch(branch.replace("{image}", name), content / name, commit):
+                    changed.append(name)
+            only_order = content / ".order"
+            only_order.mkdir()
+            (content / "build-order.json").rename(only_order / "build-order.json")
+            if git.commit_branch("build-order", only_order, commit):
+                changed.append("build-order")
+    sentence = f"{len(names)} images exported to {output}, {len(changed)} commit(s)" if changed else f"{output} is up to date, no commit"
+    emit({"images": len(names), "commits": changed, "source": source[0] if source else None}, output_format, sentence)
+
+
+def _pair(label: str) -> tuple[str, str]:
+    name, equals, value = label.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--label wants NAME=VALUE, not {label!r}", next_step="write --label name=value")
+    return name, value

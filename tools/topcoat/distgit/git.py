@@ -1,0 +1,112 @@
+"""Commits of exported content: into one repository with a folder an image, one repository an image, or one branch an image.
+
+This module must never make a commit when no byte of content changed, and never touch files that it did not write.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import UsageError
+from topcoat.process import run
+
+_SECONDS = 120.0
+_MARK = ".topcoat-exported"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """How commits are made. The date is that of the source commit: the same source gives the same commit on every machine."""
+
+    message: str
+    date: str = "1970-01-01T00:00:00+0000"
+    name: str = "Topcoat"
+    email: str = "topcoat@localhost"
+
+
+class Git:
+    """One git repository, made when it does not exist."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        if not (directory / ".git").exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            if any(directory.iterdir()):
+                raise UsageError(f"{directory} is not empty and no git repository", next_step="give an empty folder or a git repository")
+            self._run("init", "-q", "-b", "main")
+
+    def _run(self, *words: str, env: Mapping[str, str] | None = None, check: bool = True):  # type: ignore[no-untyped-def]
+        plain = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        return run(["git", "-C", str(self.directory), *words], timeout=_SECONDS, env={**plain, **(env or {})}, check=check)
+
+    def commit_folders(self, content: Path, commit: Commit) -> bool:
+        """Make the exported part of the working tree equal to ``content`` and commit it; False when it was equal.
+
+        What an earlier export wrote and this one does not is removed; all else stays.
+        """
+        mark = self.directory / _MARK
+        before = mark.read_text(encoding="utf-8").split("\n") if mark.is_file() else []
+        now = sorted(path.name for path in content.iterdir())
+        for name in {*before, *now} - {""}:
+            if "/" in name or name in (".git", "..", "."):
+                raise UsageError(f"{mark} names {name!r}", next_step="repair or remove that file")
+            old = self.directory / name
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            else:
+                old.unlink(missing_ok=True)
+        for name in now:
+            source = content / name
+            if source.is_dir():
+                shutil.copytree(source, self.directory / name, symlinks=True)
+            else:
+                shutil.copy2(source, self.directory / name)
+        mark.write_text("".join(f"{name}\n" for name in now), encoding="utf-8")
+        touched = sorted({*before, *now, _MARK} - {""})
+        known = set(self._run("ls-files", "-z", "--", *touched).output.split("\0")) - {""}
+        self._run("add", "-A", "-f", "--", *(name for name in touched if (self.directory / name).exists() or _is_known(name, known)))
+        if self._run("diff", "--cached", "--quiet", check=False).code == 0:
+            return False
+        self._run("commit", "-q", "-m", commit.message, env=_identity(commit))
+        return True
+
+    def commit_branch(self, branch: str, content: Path, commit: Commit) -> bool:
+        """Commit ``content`` as the whole tree of a branch, without touching the working tree; False when it was the same."""
+        with tempfile.TemporaryDirectory(prefix="topcoat-index-") as scratch:
+            index = {"GIT_INDEX_FILE": f"{scratch}/index"}
+            self._run("--work-tree", str(content), "add", "-A", "-f", ".", env=index)
+            tree = self._run("write-tree", env=index).output.strip()
+        head = self._run("rev-parse", "-q", "--verify", f"refs/heads/{branch}", check=False)
+        parent = head.output.strip() if head.code == 0 else ""
+        if parent and self._run("rev-parse", f"{parent}^{{tree}}").output.strip() == tree:
+            return False
+        new = self._run("commit-tree", tree, *(("-p", parent) if parent else ()), "-m", commit.message, env=_identity(commit)).output.strip()
+        self._run("update-ref", f"refs/heads/{branch}", new, *((parent,) if parent else ()))
+        return True
+
+
+def _is_known(name: str, known: set[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}/") for path in known)
+
+
+def _identity(commit: Commit) -> dict[str, str]:
+    return {
+        "GIT_AUTHOR_NAME": commit.name,
+        "GIT_AUTHOR_EMAIL": commit.email,
+        "GIT_COMMITTER_NAME": commit.name,
+        "GIT_COMMITTER_EMAIL": commit.email,
+        "GIT_AUTHOR_DATE": commit.date,
+        "GIT_COMMITTER_DATE": commit.date,
+    }
+
+
+def source_commit(directory: Path) -> tuple[str, str, str] | None:
+    """(hash, ISO date, subject) of the commit that a checkout is at, None where it is no git checkout."""
+    found = run(["git", "-C", str(directory), "log", "-1", "--format=%H%n%cI%n%s"], timeout=_SECONDS, check=False)
+    lines = found.output.splitlines()
+    return (lines[0], lines[1], lines[2] if len(lines) > 2 else "") if found.code == 0 and len(lines) > 1 else None

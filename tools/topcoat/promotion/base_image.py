@@ -1,0 +1,156 @@
+"""Insurance for the image that everything starts from: look for a newer one, check it, mirror it, write the new pin.
+
+This module must never accept an image that it has not looked into: upstream has moved such tags to images without a shell.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from topcoat.errors import ContentError, UsageError
+from topcoat.model import Digest, ImageReference
+from topcoat.publisher import Publisher
+from topcoat.registry import Image, Manifest, Registries
+
+_SHELLS = ("bin/sh", "usr/bin/sh")
+_DATABASES = ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/Packages", "usr/lib/sysimage/rpm/Packages")
+_MANAGERS = ("usr/bin/dnf", "usr/bin/dnf5", "usr/bin/dnf-3", "usr/bin/microdnf", "usr/bin/yum")
+
+
+@dataclass(frozen=True)
+class BaseReport:
+    """What was found. Sizes are compressed bytes; ``problems`` empty means that the image may be used."""
+
+    image: str
+    pinned: Digest | None
+    newest: Digest
+    size: int
+    pinned_size: int | None
+    problems: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether the tag shows another image than the pin."""
+        return self.pinned != self.newest
+
+
+class _Chunks:
+    """An iterator of bytes as the file object that tarfile reads from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        while size < 0 or len(self._rest) < size:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                break
+            self._rest += chunk
+        size = len(self._rest) if size < 0 else size
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+
+def examine(registries: Registries, image: str, pinned: Digest | None, *, platform: str, growth: float) -> BaseReport:
+    """Look at what the tag shows now.
+
+    :param image: ``host/repository:tag`` of the profile. :param platform: ``linux/amd64``.
+    :param growth: largest accepted ratio of sizes, new to pinned (and its inverse: an image that lost half of itself is suspect too).
+    :raises ContentError: the tag has no image for the platform.
+    """
+    reference = ImageReference.parse(image)
+    client = registries.client(reference.host)
+    top = client.manifest(reference.repository, reference.tag or "latest")
+    manifest, found = client.image(reference.repository, top.digest, platform=platform)
+    size = sum(layer.size for layer in found.layers)
+    old = _pinned_size(registries, reference, pinned, platform)
+    if top.digest == pinned:
+        return BaseReport(image, pinned, top.digest, size, old, ())
+    problems = list(missing_parts(_paths(registries, reference, manifest, found)))
+    if old and not 1 / growth <= size / old <= growth:
+        problems.append(f"its size went from {old} to {size} bytes")
+    return BaseReport(image, pinned, top.digest, size, old, tuple(problems))
+
+
+def _pinned_size(registries: Registries, reference: ImageReference, pinned: Digest | None, platform: str) -> int | None:
+    if pinned is None:
+        return None
+    try:
+        _manifest, image = registries.client(reference.host).image(reference.repository, pinned, platform=platform)
+    except ContentError:
+        return None  # upstream has removed it, which is why there is a mirror
+    return sum(layer.size for layer in image.layers)
+
+
+def missing_parts(paths: set[str]) -> Iterator[str]:
+    """What a base image needs and these paths lack, one sentence each."""
+    for what, candidates in (("shell", _SHELLS), ("RPM database", _DATABASES), ("package manager", _MANAGERS)):
+        if not paths & set(candidates):
+            yield f"it has no {what} ({', '.join(candidates)})"
+
+
+def _paths(registries: Registries, reference: ImageReference, manifest: Manifest, image: Image) -> set[str]:
+    """Paths of the whole image; layers are read through, nothing is unpacked."""
+    client = registries.client(reference.host)
+    paths: set[str] = set()
+    for layer in image.layers:
+        with client.stream_blob(reference.repository, layer.digest, layer.size) as chunks:
+            stream = _Chunks(chunks)
+            try:
+                with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|*") as archive:
+                    merge(paths, (member.name for member in archive))
+            except tarfile.TarError as error:
+                raise ContentError(
+                    f"{reference.name}@{manifest.digest}: layer {layer.digest} cannot be read: {error}", next_step="look at the image"
+                ) from error
+            for _chunk in chunks:  # to the end, so that its digest is proved
+                pass
+    return paths
+
+
+def merge(paths: set[str], members: Iterable[str]) -> None:
+    """Put a layer on top: its paths come, what its whiteouts name goes (image-spec, "Whiteouts"). Directory links of merged-usr trees are followed by name."""
+    names = [name.removeprefix("./").lstrip("/") for name in members]
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        if last == ".wh..wh..opq":
+            paths.difference_update({path for path in paths if path.startswith(f"{folder}/")})
+        elif last.startswith(".wh."):
+            gone = f"{folder}/{last[4:]}".lstrip("/")
+            paths.difference_update({path for path in paths if path == gone or path.startswith(f"{gone}/")})
+    paths.update(name for name in names if not name.rpartition("/")[2].startswith(".wh."))
+
+
+def mirror(registries: Registries, report: BaseReport, target: ImageReference) -> ImageReference:
+    """Copy the new image, with every platform, into our registry under a tag of its own that never moves: it cannot vanish upstream.
+
+    :param target: registry and repository. :returns: the mirrored image, by digest.
+    """
+    source = ImageReference.parse(report.image)
+    tag = f"base-{report.newest.removeprefix('sha256:')[:24]}"
+    Publisher(registries).copy(ImageReference(source.host, source.repository, digest=report.newest), target.with_tag(tag))
+    return ImageReference(target.host, target.repository, digest=report.newest)
+
+
+def write_pin(profile: Path, digest: Digest) -> None:
+    """Write a new digest into a profile and change nothing else of the file.
+
+    :raises UsageError: the file has no place for it.
+    """
+    text = profile.read_text(encoding="utf-8")
+    variable = re.compile(r"^(\s+base_digest:[ \t]*)(\"[^\"\n]*\"|'[^'\n]*'|[^\s#]*)", re.MULTILINE)
+    direct = re.compile(r"^(base:.*?\bdigest:\s*)(\"sha256:[0-9a-f]{64}\"|sha256:[0-9a-f]{64}|\"\")", re.MULTILINE | re.DOTALL)
+    for expression in (variable, direct):
+        changed, count = expression.subn(lambda match: f'{match[1]}"{digest}"', text, count=1)
+        if count:
+            partial = profile.with_name(f".{profile.name}.partial")
+            partial.write_text(changed, encoding="utf-8")
+            partial.replace(profile)
+            return
+    raise UsageError(f"{profile} has neither a variable base_digest nor a digest under base", next_step='add base_digest: "" to its variables')
