@@ -5,6 +5,7 @@ This module must never touch an image and never skip silently what it cannot sat
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ from topcoat.model import Nevra, PackageChange
 from topcoat.rpm import problems, solvfile
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import InstalledPackage, Inventory
-from topcoat.rpm.offer import Offer
+from topcoat.rpm.offer import Offer, meets
 from topcoat.rpm.repositories import Snapshot
 
 # Default of installonlypkgs in dnf.conf(5): several builds of these stand side by side.
 _INSTALL_ONLY = ("kernel", "kernel-PAE", "installonlypkg(kernel)", "installonlypkg(kernel-module)", "installonlypkg(vm)", "multiversion(kernel)")
+
+# Packages in one image: the size of the one map that libsolv's bindings make once and never grow.
+_MOST_INSTALLED = 16384
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,20 @@ class UpdateRequest:
 
 
 class UpdateSolver:
-    """Answers for many inventories over one set of repositories: they are loaded once, the installed set is swapped. One thread at a time.
+    """Answers for many inventories over one set of repositories: they are loaded once, the installed set is swapped. Safe for several threads,
+    which wait for each other.
 
     :param arch: RPM architecture of the images (``x86_64``).
     :param modules: module streams that are enabled beside the default ones, ``name:stream``.
     """
 
     def __init__(self, snapshot: Snapshot, *, arch: str, modules: Iterable[str] = ()) -> None:
+        self._lock = threading.RLock()
         self._pool = solvfile.new_pool(check_arch(arch))
         self._filelists = solvfile.Filelists(self._pool)
         self._offer = Offer(snapshot, self._pool, self._filelists, modules=tuple(modules))
+        # Without this the second, larger inventory writes past libsolv's map and the process dies: see reserve_considered.
+        solvfile.reserve_considered(self._pool, _MOST_INSTALLED)
         self._install_only = [self._pool.str2id(name) for name in _INSTALL_ONLY]
         self._repositories = [frozen.id for frozen in snapshot.repositories]
         self._answers: dict[str, tuple[PackageChange, ...]] = {}
@@ -59,6 +67,10 @@ class UpdateSolver:
 
     def request(self, inventory: Inventory) -> UpdateRequest:
         """What has to be asked for this inventory; empty (false) when nothing in the repositories concerns it."""
+        with self._lock:
+            return self._request(inventory)
+
+    def _request(self, inventory: Inventory) -> UpdateRequest:
         upgrade: set[str] = set()
         under_test: dict[str, list[InstalledPackage]] = defaultdict(list)
         gated = self._offer.gated
@@ -109,30 +121,42 @@ class UpdateSolver:
 
         :raises ContentError: the request cannot be satisfied; the message names packages, requirements and repositories.
         """
-        if inventory.key not in self._answers:
-            request = self.request(inventory)
-            self._answers[inventory.key] = self._solve(inventory, request) if request else ()
-        return self._answers[inventory.key]
+        with self._lock:
+            if inventory.key not in self._answers:
+                request = self._request(inventory)
+                self._answers[inventory.key] = self._solve(inventory, request) if request else ()
+            return self._answers[inventory.key]
 
     def resolve_install(self, names: Iterable[str], inventory: Inventory | None = None) -> tuple[PackageChange, ...]:
         """What installing packages by name changes in an image with this inventory (None: an empty root).
 
         :raises ContentError: a name does not exist in the repositories, or its requirements cannot be satisfied.
         """
-        installed = self._load_installed(inventory)
-        try:
-            jobs = []
-            for name in sorted(set(names)):
-                candidates = [*self._offer.by_name.get(name, ()), *(own.id for own in installed.get(name, ()))]
-                if not candidates:
-                    raise ContentError(
-                        f"no repository has a package {name!r}",
-                        next_step=f"correct the name, or add its repository to: {', '.join(self._repositories)}",
-                    )
-                jobs.append(self._job(solv.Job.SOLVER_INSTALL, candidates))
-            return self._run(jobs, downgrade=True)
-        finally:
-            self._unload_installed()
+        with self._lock:
+            installed = self._load_installed(inventory)
+            try:
+                jobs = [self._install_job(name, installed) for name in sorted(set(names))]
+                return self._run(jobs, downgrade=True)
+            finally:
+                self._unload_installed()
+
+    def _install_job(self, name: str, installed: dict[str, list[solv.XSolvable]]) -> solv.Job:
+        """The job that dnf's ``Base.install(name)`` makes: all builds of the name, else all that provide it; and what obsoletes one of them."""
+        own = {solvable.id: solvable for solvables in installed.values() for solvable in solvables}
+        candidates = {*self._offer.by_name.get(name, ()), *(solvable.id for solvable in installed.get(name, ()))}
+        if not candidates:
+            candidates = {solvable.id for solvable in self._pool.whatprovides(self._pool.str2id(name))}
+        if not candidates:
+            raise ContentError(
+                f"no repository has a package {name!r}", next_step=f"correct the name, or add its repository to: {', '.join(self._repositories)}"
+            )
+        targets = [solvfile.nevra_of(own[number]) if number in own else self._offer.nevra(number) for number in candidates]
+        candidates.update(self._offer.obsoleting(targets))
+        for number, solvable in own.items():
+            texts = [str(dependency) for dependency in solvable.lookup_deparray(solv.SOLVABLE_OBSOLETES)]
+            if any(meets(self._offer.order, target, text) for target in targets for text in texts if text.partition(" ")[0] == target.name):
+                candidates.add(number)
+        return self._job(solv.Job.SOLVER_INSTALL, candidates)
 
     def _solve(self, inventory: Inventory, request: UpdateRequest) -> tuple[PackageChange, ...]:
         installed = self._load_installed(inventory)
@@ -163,6 +187,10 @@ class UpdateSolver:
         return self._pool.Job(how, self._pool.towhatprovides(sorted(set(numbers))))
 
     def _load_installed(self, inventory: Inventory | None) -> dict[str, list[solv.XSolvable]]:
+        if inventory is not None and len(inventory.packages) > _MOST_INSTALLED:
+            raise ContentError(
+                f"the inventory names {len(inventory.packages)} packages, this program takes {_MOST_INSTALLED}", next_step="look at the image"
+            )
         repo = self._pool.add_repo("@System")
         if inventory is not None and not solvfile.add_installed(repo, inventory.solv):
             repo.free(True)
