@@ -75,7 +75,7 @@ GATED = st.lists(packages(), max_size=3, unique_by=lambda spec: spec.nevra)
 
 
 class RandomRepositories(SolverTestCase):
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(installed=INSTALLED, repos=st.lists(REPOSITORY, min_size=1, max_size=3), gated=GATED)
     def test_solver_equals_dnf(self, installed: list[RpmSpec], repos: list[dict], gated: list[RpmSpec]) -> None:
         with tempfile.TemporaryDirectory(prefix="topcoat-random-") as folder:
@@ -108,7 +108,30 @@ class RandomRepositories(SolverTestCase):
                 return
             self.assertEqual(ours, theirs)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(
+        installed=st.one_of(st.just([]), INSTALLED),
+        repos=st.lists(REPOSITORY, min_size=1, max_size=2),
+        names=st.sets(st.sampled_from(NAMES), min_size=1),
+    )
+    def test_install_equals_dnf(self, installed: list[RpmSpec], repos: list[dict], names: set[str]) -> None:
+        """The packages of a new image: names, on nothing or on a parent's packages."""
+        with tempfile.TemporaryDirectory(prefix="topcoat-random-") as folder:
+            bench = Bench(Path(folder))
+            made = [bench.repository(f"repo{number}", **options) for number, options in enumerate(repos)]
+            root = bench.root(installed)
+            found = inventory.from_root(root) if installed else None
+            theirs = self.ask_dnf(root, made, bench, names=sorted(names))
+            note(f"installed: {[spec.nevra for spec in installed]} names: {sorted(names)}")
+            try:
+                ours = _lists(self.solver(*made, bench=bench).resolve_install(names, found))
+            except ContentError as error:
+                note(str(error))
+                self.assertIn("error", theirs)
+                return
+            self.assertEqual(ours, theirs)
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(installed=INSTALLED, repos=st.lists(REPOSITORY, min_size=1, max_size=2))
     def test_request_misses_nothing(self, installed: list[RpmSpec], repos: list[dict]) -> None:
         """Where every repository is a reason for updates, the request for names gives what ``dnf upgrade`` of everything gives."""

@@ -177,7 +177,8 @@ def _key(packages: Iterable[InstalledPackage]) -> str:
 
 
 def _compress(data: bytes) -> bytes:
-    return gzip.compress(data, compresslevel=6, mtime=0)
+    # Level 3: a third of the time of level 6 for a tenth more bytes, and it is on the path of every update.
+    return gzip.compress(data, compresslevel=3, mtime=0)
 
 
 def _read_solv(path: Path) -> tuple[tuple[InstalledPackage, ...], bytes]:
