@@ -26,7 +26,7 @@ from topcoat.process import run as execute
 from topcoat.recipes import apply_profile, load_profile, load_tree
 from topcoat_demo import distribution
 
-IMAGES = ("memcached", "keystone", "nova-compute")
+IMAGES = ("memcached", "keystone")
 STYLES = ("classic", "classic, one RUN", "recipe")
 TIMEOUT = 900.0
 
@@ -56,8 +56,8 @@ class Bench:
         self.command = ["buildah", "--root", str(work / "root"), "--runroot", str(work / "run"), "--storage-driver", "overlay"]
         self.profile: Profile = load_profile("demo", root=Path("container-images"), variables={"repositories": "file:///repositories"})
         self.recipes = apply_profile(load_tree(Path("container-images")), self.profile)
-        identity = execute([*self.command, "pull", "-q", f"oci:{made.real.directory}"], timeout=TIMEOUT).output.strip()
-        execute([*self.command, "tag", identity, "localhost/base-image"], timeout=TIMEOUT)
+        target = f"containers-storage:[overlay@{work / 'root'}+{work / 'run'}]localhost/base-image:latest"
+        execute(["skopeo", "copy", "-q", f"oci:{made.real.directory}", target], timeout=TIMEOUT)
         folder = work / "repos"
         folder.mkdir()
         sections = (f"[{one.id}]\nname={one.id}\nbaseurl={one.baseurl}\ngpgcheck=0\npriority={one.priority}\n" for one in self.profile.repositories)
@@ -93,17 +93,15 @@ class Bench:
 
     def size(self, name: str, style: str) -> int:
         """Compressed bytes of its layers above the base image."""
-        target = self.work / "out"
-        execute([*self.command, "push", "-q", f"localhost/{name}:{STYLES.index(style)}", f"oci:{target}:image"], timeout=TIMEOUT)
-        execute([*self.command, "push", "-q", "localhost/base-image", f"oci:{target}:base"], timeout=TIMEOUT)
-        manifests = {
-            entry["annotations"]["org.opencontainers.image.ref.name"]: json.loads(
-                (target / "blobs/sha256" / entry["digest"].removeprefix("sha256:")).read_text()
-            )
-            for entry in json.loads((target / "index.json").read_text())["manifests"]
-        }
-        base = {layer["digest"] for layer in manifests["base"]["layers"]}
-        return sum(layer["size"] for layer in manifests["image"]["layers"] if layer["digest"] not in base)
+        base = {digest for digest, _ in self.layers("localhost/base-image")}
+        return sum(size for digest, size in self.layers(f"localhost/{name}:{STYLES.index(style)}") if digest not in base)
+
+    def layers(self, image: str) -> list[tuple[str, int]]:
+        """(digest, compressed bytes) of an image, as a registry would get them."""
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            execute([*self.command, "push", "-q", image, f"dir:{folder}"], timeout=TIMEOUT)
+            manifest = json.loads((Path(folder) / "manifest.json").read_text())
+        return [(layer["digest"], layer["size"]) for layer in manifest["layers"]]
 
 
 def run(images: tuple[str, ...] = IMAGES) -> dict[str, object]:

@@ -14,12 +14,15 @@ from topcoat.cli._context import Settings, emit, format_option
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("--tag", help="Tag of images that are named by recipe, instead of the profile's reference tag.")
 @click.option("--allow", multiple=True, metavar="PATTERN", help="Setuid or world-writable path to accept, no leading slash; may be repeated.")
+@click.option("--run", "also_run", is_flag=True, help="Also pull each image and ask its program for the version, with podman; no service is started.")
 @format_option
 @click.pass_obj
-def command(settings: Settings, images: tuple[str, ...], tag: str | None, allow: tuple[str, ...], output_format: str) -> None:
+def command(settings: Settings, images: tuple[str, ...], tag: str | None, allow: tuple[str, ...], also_run: bool, output_format: str) -> None:
     """Check built images: references, or regular expressions for recipe names (none: every recipe). Exit 1 when a promise is broken."""
+    from topcoat.errors import ContentError
     from topcoat.inspection import check
     from topcoat.inspection.remote import RemoteImages
+    from topcoat.inspection.running import Probe
     from topcoat.inspection.targets import Target, ancestors, targets
 
     remote = RemoteImages(settings.registries)
@@ -33,16 +36,40 @@ def command(settings: Settings, images: tuple[str, ...], tag: str | None, allow:
         above = ancestors(target.recipe, settings.recipes) if target.recipe else []
         found = check(tree, image.config.get("config") or {}, recipe=target.recipe, ancestors=above, allow=allow)
         problems = [{"code": problem.code, "sentence": problem.sentence} for problem in found]
-        return {"name": target.name, "reference": str(target.reference), "known": target.recipe is not None, "problems": problems}
+        row: dict[str, object] = {"name": target.name, "reference": str(target.reference), "known": target.recipe is not None, "problems": problems}
+        config = image.config.get("config") or {}
+        if probe is not None and config.get("Entrypoint"):
+            try:
+                code, line = probe.version(target.reference, config["Entrypoint"][0], config.get("User") or "")
+                row["ran"] = {"exit": code, "output": line}
+            except ContentError as error:
+                problems.append({"code": "run", "sentence": error.what})
+        return row
 
-    for target in wanted:
-        row = verified(target)
-        rows.append(row)
+    probe = None
+    if also_run:
+        probe = Probe(settings.work_dir / "verify", authfile=settings.authfile, ca_file=settings.ca_file, plain_http=settings.plain_http)
+    try:
+        rows += [verified(target) for target in wanted]
+    finally:
+        if probe is not None:
+            probe.close()
+    for row in rows:
         problems: list[dict[str, str]] = row["problems"]  # type: ignore[assignment]
-        lines.append(f"{'ok  ' if not problems else 'FAIL'}  {target.name}")
+        lines.append(f"{'ok  ' if not problems else 'FAIL'}  {row['name']}{_ran(row)}")
         lines += [f"      {problem['code']}: {problem['sentence']}" for problem in problems]
     broken = [row for row in rows if row["problems"]]
     lines.append(f"{len(rows) - len(broken)} of {len(rows)} images keep the contract.")
     emit({"images": rows}, output_format, "\n".join(lines))
     if broken:
         click.get_current_context().exit(1)
+
+
+def _ran(row: dict[str, object]) -> str:
+    """What the program said, where it was asked."""
+    ran = row.get("ran")
+    if not isinstance(ran, dict):
+        return ""
+    return f"  {ran['output'] or 'no output'}" + (
+        "" if ran["exit"] == 0 else "  (keeps running)" if ran["exit"] is None else f"  (exit {ran['exit']})"
+    )
