@@ -1,4 +1,4 @@
-"""Unpack one layer archive into a directory that overlayfs can stack, in one pass, checking both digests on the way.
+"""Unpack one layer archive into a directory that overlayfs can stack, in one pass, taking its diff id on the way.
 
 This module must never write outside its directory, whatever the archive says: no ``..``, no path through a symbolic link, no overlay attribute.
 """
@@ -8,121 +8,112 @@ This module must never write outside its directory, whatever the archive says: n
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
 import stat
-import tarfile
 import zlib
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.layers import marks
+from topcoat.layers import marks, tarstream
 
-_CHUNK = 1 << 18
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_PIECE = 4 << 20
+"""Most plain bytes at once, however well the archive was compressed."""
 
 
 class _Source:
-    """A layer as it comes in pieces: decompresses where needed, and knows the digest of what went in and of what came out."""
+    """A layer as it comes in pieces: decompresses where needed, and knows the digest of what came out."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
-        self._packed = hashlib.sha256()
         self._plain = hashlib.sha256()
-        self._buffer = b""
         self._engine: zlib._Decompress | None = None  # type: ignore[name-defined]
-        self._head = b""
+        self._waiting = b""
         self._started = False
-        self._ended = False
+        self._padding = False
 
-    def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` plain bytes (all that is left when negative); shorter only at the end."""
-        parts = [self._buffer]
-        length = len(self._buffer)
-        while not self._ended and (size < 0 or length < size):
-            part = self._next()
-            parts.append(part)
-            length += len(part)
-        data = b"".join(parts)
-        if size < 0:
-            size = len(data)
-        self._buffer = data[size:]
-        return data[:size]
+    def next(self) -> bytes:
+        """The next plain bytes; empty at the end.
 
-    def _next(self) -> bytes:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            self._ended = True
-            if not self._started:  # shorter than any archive
-                self._plain.update(self._head)
-                return self._head
-            if self._engine is not None and not self._engine.eof:
-                raise InfrastructureError(
-                    "a layer ends in the middle", next_step="run again; the registry closed the connection or holds a broken blob"
-                )
-            return b""
-        self._packed.update(chunk)
-        if not self._started:
-            self._head += chunk
-            if len(self._head) < len(_ZSTD_MAGIC):
+        :raises InfrastructureError: it ends in the middle. :raises ContentError: it is not what it seems.
+        """
+        while True:
+            chunk = self._waiting or self._chunk()
+            if not chunk:
+                if self._engine is not None and not self._engine.eof and not self._padding:
+                    raise InfrastructureError(
+                        "a layer ends in the middle", next_step="run again; the connection or the blob is broken"
+                    )
                 return b""
-            self._started, chunk = True, self._head
-            if chunk.startswith(_ZSTD_MAGIC):
-                raise ContentError("a layer is compressed with zstd, which is not supported", next_step="publish the base image with gzip layers")
-            if chunk.startswith(_GZIP_MAGIC):
-                self._engine = zlib.decompressobj(31)
-        plain = self._inflate(chunk) if self._engine is not None else chunk
-        self._plain.update(plain)
-        return plain
+            self._waiting = b""
+            plain = self._inflate(chunk) if self._engine is not None else chunk
+            if plain:
+                self._plain.update(plain)
+                return plain
+
+    def _chunk(self) -> bytes:
+        if self._started:
+            return next(self._chunks, b"")
+        head = b""
+        while len(head) < len(_ZSTD_MAGIC):
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            head += chunk
+        self._started = True
+        if head.startswith(_ZSTD_MAGIC):
+            raise ContentError("a layer is compressed with zstd, which is not supported", next_step="publish the base image with gzip layers")
+        if head.startswith(_GZIP_MAGIC):
+            self._engine = zlib.decompressobj(31)
+        return head
 
     def _inflate(self, chunk: bytes) -> bytes:
-        parts = []
+        if self._padding:
+            return b""
         try:
-            while chunk:
-                if self._engine.eof:  # RFC 1952, 2.2: a file may hold several members
-                    self._engine = zlib.decompressobj(31)
-                parts.append(self._engine.decompress(chunk))
-                chunk = self._engine.unused_data
-                if self._engine.eof and chunk and not chunk.strip(b"\0"):
-                    break
+            if self._engine.eof:  # RFC 1952, 2.2: a file may hold several members; zeros after the last one are padding
+                if not chunk.strip(b"\0"):
+                    self._padding = True
+                    return b""
+                self._engine = zlib.decompressobj(31)
+            plain = self._engine.decompress(chunk, _PIECE)
         except zlib.error as error:
             raise ContentError(f"a layer is not valid gzip: {error}", next_step="rebuild and push the image; its blob is damaged") from error
-        return b"".join(parts)
+        self._waiting = self._engine.unconsumed_tail or self._engine.unused_data
+        return plain
 
-    def finish(self) -> tuple[str, str]:
-        """Read what is left (padding) and return (digest of the blob, diff id)."""
-        self._buffer = b""
-        while not self._ended:
-            self._next()
-        return f"sha256:{self._packed.hexdigest()}", f"sha256:{self._plain.hexdigest()}"
+    def finish(self) -> str:
+        """Read what is left (padding) and return the diff id."""
+        while self.next():
+            pass
+        return f"sha256:{self._plain.hexdigest()}"
 
 
-def unpack(chunks: Iterable[bytes], directory: Path) -> tuple[str, str]:
+def unpack(chunks: Iterable[bytes], directory: Path) -> str:
     """Unpack a layer (tar, gzip or plain) into an empty directory.
 
     Owners, modes, times (nanoseconds), extended attributes, hard links and devices are kept; whiteouts become overlayfs' own.
 
-    :returns: (digest of the bytes read, diff id); the caller compares them with what he asked for **before** he uses the directory.
+    :returns: the diff id, digest of the plain archive; the caller compares it with what he asked for **before** he uses the directory.
     :raises ContentError: the archive is damaged, or tries to leave the directory.
     :raises InfrastructureError: the stream ends early, or the disk is full.
     """
     source = _Source(chunks)
-    layer = _Layer(directory)
+    reader = tarstream.Reader(source.next)
+    layer = _Layer(directory, reader)
     try:
-        with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK, encoding="utf-8", errors="surrogateescape") as archive:  # type: ignore[call-overload]
-            for member in archive:
-                layer.add(member, archive)
+        for entry in reader:
+            layer.add(entry)
         layer.finish()
-    except tarfile.TarError as error:
+    except tarstream.TarError as error:
         raise ContentError(f"a layer is not a valid archive: {error}", next_step="rebuild and push the image; its blob is damaged") from error
     except OSError as error:
         raise InfrastructureError(
-            f"cannot unpack a layer: {error}", retriable=False, next_step="free disk space, or choose another work folder"
+            f"cannot unpack a layer: {error}", retriable=False, next_step="free disk space or use another work folder"
         ) from error
     return source.finish()
 
@@ -130,37 +121,37 @@ def unpack(chunks: Iterable[bytes], directory: Path) -> tuple[str, str]:
 class _Layer:
     """The directory being filled. It remembers the kind of every entry it made, so each path is proved without asking the file system."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, reader: tarstream.Reader) -> None:
         self._root = os.fspath(directory)
+        self._reader = reader
         self._kinds: dict[str, int] = {"": stat.S_IFDIR}
         self._times: dict[str, int] = {}
 
-    def add(self, member: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        path = _clean(member.name)
+    def add(self, entry: tarstream.Entry) -> None:
+        path = _clean(entry.name)
         head, _, name = path.rpartition("/")
-        self._parents(head)
-        if name == marks.OPAQUE_NAME:
-            os.setxattr(self._at(head), marks.OPAQUE_XATTR, b"y")
-            return
-        if name.startswith(marks.RESERVED_PREFIX):
-            return
+        if self._kinds.get(head) != stat.S_IFDIR:
+            self._parents(head)
         if name.startswith(marks.WHITEOUT_PREFIX):
-            self._whiteout(f"{head}/{name[4:]}" if head else name[4:])
+            if name == marks.OPAQUE_NAME:
+                os.setxattr(self._at(head), marks.OPAQUE_XATTR, b"y")
+            elif not name.startswith(marks.RESERVED_PREFIX):
+                self._whiteout(f"{head}/{name[4:]}" if head else name[4:])
             return
-        self._make(path, member, archive)
+        self._make(path, entry)
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
 
     def _parents(self, path: str) -> None:
         """Every directory above must be a real directory of this layer; missing ones are made as container tools make them (0755, root)."""
-        if self._kinds.get(path) == stat.S_IFDIR:
-            return
         kind = self._kinds.get(path)
-        if kind not in (None, stat.S_IFCHR) or (kind == stat.S_IFCHR and not self._is_whiteout(path)):
+        if kind == stat.S_IFDIR:
+            return
+        opaque = kind == stat.S_IFCHR and self._is_whiteout(path)
+        if kind is not None and not opaque:
             raise _malformed(f"a layer wants to write through {path!r}, which is not a directory")
         self._parents(path.rpartition("/")[0])
-        opaque = kind == stat.S_IFCHR
         if opaque:
             os.unlink(self._at(path))
         os.mkdir(self._at(path), 0o755)
@@ -180,36 +171,38 @@ class _Layer:
             os.mknod(self._at(path), stat.S_IFCHR | 0o000, os.makedev(0, 0))
             self._kinds[path] = stat.S_IFCHR
 
-    def _make(self, path: str, member: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        target = self._at(path)
-        opaque = self._clear(path, directory=member.isdir())
-        if member.isdir():
+    def _make(self, path: str, entry: tarstream.Entry) -> None:
+        target, kind = self._at(path), entry.kind
+        opaque = self._clear(path, directory=kind == tarstream.DIRECTORY)
+        if kind == tarstream.REGULAR:
+            self._file(target, entry)
+            self._kinds[path] = stat.S_IFREG
+            return
+        if kind == tarstream.HARDLINK:
+            self._hardlink(path, entry)
+            return
+        if kind == tarstream.DIRECTORY:
             if self._kinds.get(path) != stat.S_IFDIR:
                 os.mkdir(target, 0o700)
             if opaque:
                 os.setxattr(target, marks.OPAQUE_XATTR, b"y")
             self._kinds[path] = stat.S_IFDIR
-        elif member.islnk():
-            self._hardlink(path, member)
-            return
-        elif member.issym():
-            os.symlink(member.linkname, target)
+            self._times[path] = entry.mtime_ns
+        elif kind == tarstream.SYMLINK:
+            os.symlink(entry.link, target)
             self._kinds[path] = stat.S_IFLNK
-        elif member.isreg():
-            self._file(target, member, archive)
-            self._kinds[path] = stat.S_IFREG
-        elif member.isfifo():
+        elif kind == tarstream.FIFO:
             os.mkfifo(target, 0o600)
             self._kinds[path] = stat.S_IFIFO
-        elif member.ischr() or member.isblk():
-            if member.ischr() and (member.devmajor, member.devminor) == (0, 0):
+        elif kind in (tarstream.CHARACTER, tarstream.BLOCK_DEVICE):
+            if entry.device == (0, 0):
                 raise _malformed(f"a layer holds the device 0:0 as {path!r}")
-            kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
-            os.mknod(target, kind | 0o600, os.makedev(member.devmajor, member.devminor))
-            self._kinds[path] = kind
+            own = stat.S_IFCHR if kind == tarstream.CHARACTER else stat.S_IFBLK
+            os.mknod(target, own | 0o600, os.makedev(*entry.device))
+            self._kinds[path] = own
         else:
-            raise _malformed(f"a layer holds {path!r} of unknown type {member.type!r}")
-        self._metadata(path, member)
+            raise _malformed(f"a layer holds {path!r} of unknown type {kind!r}")
+        _metadata(target, entry)
 
     def _clear(self, path: str, *, directory: bool) -> bool:
         """Remove an earlier entry of the same name (the last one counts); True when it was a whiteout that a directory replaces."""
@@ -221,61 +214,55 @@ class _Layer:
             if not path:
                 raise _malformed("a layer replaces its own root")
             shutil.rmtree(target)
-            for known in [known for known in self._kinds if known.startswith(path + "/")]:
+            for known in [known for known in self._kinds if known == path or known.startswith(path + "/")]:
                 del self._kinds[known]
                 self._times.pop(known, None)
-            self._times.pop(path, None)
-            del self._kinds[path]
             return False
         was_whiteout = kind == stat.S_IFCHR and self._is_whiteout(path)
         os.unlink(target)
         del self._kinds[path]
         return was_whiteout and directory
 
-    def _hardlink(self, path: str, member: tarfile.TarInfo) -> None:
-        source = _clean(member.linkname)
+    def _hardlink(self, path: str, entry: tarstream.Entry) -> None:
+        source = _clean(entry.link)
         kind = self._kinds.get(source)
         if kind is None or kind == stat.S_IFDIR or (kind == stat.S_IFCHR and self._is_whiteout(source)):
-            raise _malformed(f"a layer links {path!r} to {member.linkname!r}, which it does not hold")
+            raise _malformed(f"a layer links {path!r} to {entry.link!r}, which it does not hold")
         os.link(self._at(source), self._at(path), follow_symlinks=False)
         self._kinds[path] = kind
 
-    def _file(self, target: str, member: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        content = archive.extractfile(member)
+    def _file(self, target: str, entry: tarstream.Entry) -> None:
+        """Owner before mode and attributes: changing it clears set-user-ID bits and file capabilities (chown(2), capabilities(7))."""
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(handle, "wb", buffering=0) as out:
-            left = member.size
-            while left and content:
-                data = content.read(min(_CHUNK, left))
-                if not data:
-                    raise tarfile.ReadError("unexpected end of data")
-                out.write(data)
-                left -= len(data)
-
-    def _metadata(self, path: str, member: tarfile.TarInfo) -> None:
-        """Owner first: changing it clears set-user-ID bits and file capabilities (chown(2), capabilities(7))."""
-        target = self._at(path)
-        os.lchown(target, member.uid, member.gid)
-        if not member.issym():
-            os.chmod(target, member.mode & 0o7777)
-        for record, value in member.pax_headers.items():
-            if not record.startswith(marks.XATTR_RECORD):
-                continue
-            name = record.removeprefix(marks.XATTR_RECORD)
-            if marks.steers_overlay(name):
-                continue
-            with contextlib.suppress(NotADirectoryError):
-                os.setxattr(target, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False)
-        nanoseconds = _nanoseconds(member)
-        if member.isdir():
-            self._times[path] = nanoseconds
-        else:
-            os.utime(target, ns=(nanoseconds, nanoseconds), follow_symlinks=False)
+        try:
+            for piece in self._reader.content():
+                while piece:
+                    piece = piece[os.write(handle, piece) :]
+            os.fchown(handle, entry.uid, entry.gid)
+            os.fchmod(handle, entry.mode & 0o7777)
+            for name, value in entry.attributes.items():
+                if not marks.steers_overlay(name):
+                    os.setxattr(handle, name, value)
+            os.utime(handle, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(handle)
 
     def finish(self) -> None:
         """Times of directories last: filling a directory changes them."""
         for path in sorted(self._times, reverse=True):
             os.utime(self._at(path), ns=(self._times[path], self._times[path]))
+
+
+def _metadata(target: str, entry: tarstream.Entry) -> None:
+    """Of everything but files."""
+    os.lchown(target, entry.uid, entry.gid)
+    if entry.kind != tarstream.SYMLINK:
+        os.chmod(target, entry.mode & 0o7777)
+    for name, value in entry.attributes.items():
+        if not marks.steers_overlay(name):
+            os.setxattr(target, name, value, follow_symlinks=False)
+    if entry.kind != tarstream.DIRECTORY:
+        os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
 def _malformed(what: str) -> ContentError:
@@ -291,11 +278,3 @@ def _clean(name: str) -> str:
     if ".." in parts or "\0" in name:
         raise _malformed(f"a layer names the path {name!r}, which leaves its root")
     return "/".join(parts)
-
-
-def _nanoseconds(member: tarfile.TarInfo) -> int:
-    text = member.pax_headers.get("mtime")
-    if text is not None:
-        with contextlib.suppress(InvalidOperation, ValueError, OverflowError):
-            return int(Decimal(text) * 1_000_000_000)
-    return int(member.mtime) * 1_000_000_000

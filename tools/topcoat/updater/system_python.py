@@ -108,13 +108,18 @@ class Worker:
             return answer
         raise _error(answer, image, log)
 
-    def stop(self) -> int | None:
-        """End the process; returns its exit code, None when there was none."""
+    def stop(self, *, grace: float = 0.0) -> int | None:
+        """End the process; returns its exit code, None when there was none.
+
+        :param grace: seconds it may take to end by itself, now that nobody asks any more.
+        """
         child, self._child = self._child, None
         if child is None:
             return None
         with contextlib.suppress(BrokenPipeError):
             child.stdin.close()  # type: ignore[union-attr]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(grace)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         code = child.wait()

@@ -20,6 +20,7 @@ from topcoat.rpm.repositories import Snapshot
 from topcoat.updater.system_python import SystemPython, Worker
 
 TIMEOUT_SECONDS = 600.0
+_GRACE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Transactions:
     def close(self) -> None:
         """End the workers."""
         for _, worker in self._workers:
-            worker.stop()
+            worker.stop(grace=_GRACE_SECONDS)
 
     def __enter__(self) -> Transactions:
         return self

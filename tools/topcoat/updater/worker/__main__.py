@@ -21,6 +21,7 @@ Request ``{"op": "facts", "root": dir, "work": dir, "paths": [path...]}`` is ans
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import json
 import logging
@@ -56,6 +57,7 @@ def main() -> int:
         send({"need": needed})
         json.loads(sys.stdin.readline())
 
+    gc.freeze()  # dnf collects garbage with every image; what was imported is none
     send({"ok": True, "rpm": rpm.__version__, "dnf": dnf.VERSION})
     for line in iter(sys.stdin.readline, ""):
         send(_answer(json.loads(line), mounts, fetch))
