@@ -6,6 +6,7 @@ This module must never hold anything but arguments and order.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -87,11 +88,13 @@ def test(places: Places, keep: bool, on_running: bool) -> None:
         lab = whole.join(places, demo_world()) if on_running else whole.up(places, demo_world(), os.environ, say)
         Story(lab, verdict, say).tell()
         sys.exit(verdict.summary(places.logs / "summary.json"))
-    if not on_running:
-        get_ready(places, os.environ, say)
-        sandbox.start(places)
+    # An abort by a job's time limit must clean up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = 1
     try:
+        if not on_running:
+            get_ready(places, os.environ, say)
+            sandbox.start(places)
         code = _again_inside(places, ["test", *(["--on-running"] if on_running else [])])
     finally:
         if not keep and not on_running:

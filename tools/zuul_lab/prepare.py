@@ -5,10 +5,11 @@ This module must never start a service.
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import shutil
 import time
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -63,30 +64,18 @@ def missing() -> list[str]:
     return found
 
 
-def packages(bindep: str, profile: str = "zuul") -> list[str]:
-    """Names of the packages that a bindep file lists for a profile."""
-    pattern = re.compile(r"^([a-z0-9][a-z0-9.+-]*)\s+\[([^]]*)\]")
-    lines = (pattern.match(line) for line in bindep.splitlines())
-    return [line[1] for line in lines if line and profile in line[2].split()]
-
-
 def _system(places: Places) -> None:
     if not missing():
         return
-    names = packages((places.repository / "bindep.txt").read_text())
-    log = places.logs / "apt.log"
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    log = places.logs / "packages.log"
+    step = "run `tools/setup-node zuul` as root and read what it says"
     try:
-        run(["apt-get", "update", "-q"], timeout=300, log=log, env=quiet, failure=InfrastructureError)
-        run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *names], timeout=1200, log=log, env=quiet, failure=InfrastructureError)
+        run([places.repository / "tools/setup-node", "zuul"], timeout=1500, log=log, failure=InfrastructureError)
     except InfrastructureError as error:
-        step = f"install by hand what bindep.txt lists for the profile zuul: {' '.join(names)}"
         raise InfrastructureError(f"the system's packages cannot be installed: {error.what[-300:]}", log=str(log), next_step=step) from error
-    still = missing()
-    if still:
-        raise InfrastructureError(
-            f"still missing after the installation: {', '.join(still)}", log=str(log), retriable=False, next_step="see bindep.txt"
-        )
+    names = ", ".join(missing())
+    if names:
+        raise InfrastructureError(f"still missing after the installation: {names}", log=str(log), retriable=False, next_step=step)
 
 
 def _distribution() -> None:
@@ -119,8 +108,9 @@ def _ansible(places: Places) -> None:
 def _wheels(places: Places) -> None:
     """The tool's dependencies as wheels, since the nodes have no way to a package index."""
     folder = places.cache / "wheels"
-    kept = folder / "pyproject.toml"
-    current = (places.repository / "pyproject.toml").read_text()
+    kept = folder / "dependencies.json"
+    project = tomllib.loads((places.repository / "pyproject.toml").read_text())
+    current = json.dumps([project["project"]["dependencies"], project["build-system"]["requires"]])
     if kept.exists() and kept.read_text() == current:
         return
     folder.mkdir(exist_ok=True)
