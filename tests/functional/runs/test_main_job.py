@@ -256,3 +256,19 @@ class KilledTest(SiteTest):
 
     def _mounts(self) -> list[str]:
         return [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(self.site.directory) in line]
+
+
+class OneViewTest(SiteTest):
+    def test_a_frozen_view_outlives_a_change_of_the_repository(self):
+        view = self.site.directory / "view.json"
+        self.publish()
+        self.succeed("freeze", "--output", str(view))
+        make_repository(self.site.current, packages(keystone="9.0"))
+        self.assertNotIn("update", self.succeed("plan", "--view", str(view), "--format", "json").output.replace('"update_base"', ""))
+        self.assertIn("python3-keystone-9.0-1.el9.noarch", self.succeed("plan", "--format", "json").output)
+
+    def test_another_machine_does_not_quietly_use_another_state(self):
+        view = self.site.directory / "view.json"
+        self.succeed("freeze", "--output", str(view))
+        make_repository(self.site.current, packages(keystone="9.0"))
+        self.fail_with(1, "no longer in the state that was frozen", "plan", "--view", str(view), work="another")

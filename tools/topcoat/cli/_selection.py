@@ -43,11 +43,12 @@ def selected(
 
 
 def source_options(function: Callable) -> Callable:
-    """--gating-repo, --reference-tag, --artifacts, --full."""
+    """--gating-repo, --reference-tag, --artifacts, --view, --full."""
     decorators = (
         click.option("--gating-repo", metavar="DIR|URL", help="Repository of the RPMs under test."),
         click.option("--reference-tag", metavar="TAG", help="Tag of the reference images, instead of the profile's."),
         click.option("--artifacts", metavar="FILE", help="zuul.artifacts as JSON: images of changes ahead, oldest first."),
+        click.option("--view", metavar="FILE", help="View that 'topcoat freeze' wrote: repositories are used in exactly these states."),
         click.option("--full", is_flag=True, help="Build every selected image, whatever is published."),
     )
     return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), function)
@@ -58,12 +59,10 @@ def request_of(settings: Settings, options: dict):  # type: ignore[no-untyped-de
     from topcoat.runs.planning import Request, artifacts_from
 
     names = selected(settings, options["patterns"], options["families"], options["classes"], options["exclude"], options["skip_parents"])
-    artifacts: object = []
-    if options["artifacts"]:
-        try:
-            artifacts = json.loads(Path(options["artifacts"]).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot read {options['artifacts']}: {error}", next_step="pass zuul.artifacts as a JSON file") from error
+    artifacts = _json(options["artifacts"], "pass zuul.artifacts as a JSON file") if options["artifacts"] else []
+    view = _json(options["view"], "make it with 'topcoat freeze --output'") if options["view"] else None
+    if view is not None and not isinstance(view, dict):
+        raise UsageError(f"{options['view']} holds no view", next_step="make it with 'topcoat freeze --output'")
     if not isinstance(artifacts, list):
         raise UsageError(f"{options['artifacts']} holds no list", next_step="pass zuul.artifacts, a list of mappings")
     return Request(
@@ -74,4 +73,12 @@ def request_of(settings: Settings, options: dict):  # type: ignore[no-untyped-de
         gating_repository=options["gating_repo"],
         artifacts=artifacts_from(artifacts),
         full=options["full"],
+        view=view,
     )
+
+
+def _json(path: str, next_step: str) -> object:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}", next_step=next_step) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,13 +164,22 @@ class Snapshot:
         self.close()
 
 
-def freeze(repositories: Sequence[Repository], work: Path, *, transport: Transport | None = None, allow_empty: Sequence[str] = ()) -> Snapshot:
+def freeze(
+    repositories: Sequence[Repository],
+    work: Path,
+    *,
+    transport: Transport | None = None,
+    allow_empty: Sequence[str] = (),
+    view: Mapping[str, str] | None = None,
+) -> Snapshot:
     """Take one view of a repo set: each repomd.xml is read once, every metadata file is compared with it.
 
     :param work: cache folder; files of an earlier run are used again where their checksums still hold. A kill at any point leaves it usable.
     :param allow_empty: ids of repositories that may hold no package at all.
+    :param view: repository id → sha256 of its repomd.xml, from a freeze before: exactly these states are used, from the cache folder where it holds
+        them, so that all jobs of a buildset see one view. A repository that it does not name is read as it is now.
     :raises UsageError: two repositories of one id, or a URL of an unknown kind.
-    :raises ContentError: a repository does not exist, is empty or corrupt.
+    :raises ContentError: a repository does not exist, is empty or corrupt, or is no longer in the state that ``view`` names.
     :raises InfrastructureError: a repository is unreachable, or changed twice while it was read.
     """
     ids = [repository.id for repository in repositories]
@@ -180,7 +189,7 @@ def freeze(repositories: Sequence[Repository], work: Path, *, transport: Transpo
     transport = transport or Transport()
     work.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="freeze") as pool:
-        frozen = list(pool.map(lambda repository: _freeze_one(repository, work, transport), repositories))
+        frozen = list(pool.map(lambda repository: _freeze_one(repository, work, transport, (view or {}).get(repository.id)), repositories))
     for one in frozen:
         if one.id not in allow_empty and _is_empty(one):
             raise ContentError(
@@ -190,8 +199,13 @@ def freeze(repositories: Sequence[Repository], work: Path, *, transport: Transpo
     return Snapshot(frozen, transport)
 
 
-def _freeze_one(repository: Repository, work: Path, transport: Transport) -> FrozenRepository:
-    text = _read_repomd(repository, transport)
+def _freeze_one(repository: Repository, work: Path, transport: Transport, wanted: str | None = None) -> FrozenRepository:
+    text = _kept_repomd(repository, work, wanted) or _read_repomd(repository, transport)
+    if wanted is not None and hashlib.sha256(text).hexdigest() != wanted:
+        raise ContentError(
+            f"repository {repository.id} ({repository.baseurl}) is no longer in the state that was frozen for this run",
+            next_step="freeze again, and start the jobs that used the old view again",
+        )
     for attempt in (1, 2):
         try:
             return _fetch_metadata(repository, text, work, transport)
@@ -204,6 +218,21 @@ def _freeze_one(repository: Repository, work: Path, transport: Transport) -> Fro
     raise AssertionError("the second attempt returns or raises")
 
 
+def _kept_repomd(repository: Repository, work: Path, wanted: str | None) -> bytes | None:
+    """The repomd.xml of a state that an earlier freeze kept."""
+    if wanted is None:
+        return None
+    try:
+        text = (_directory(repository, work, wanted) / REPOMD).read_bytes()
+    except FileNotFoundError:
+        return None
+    return text if hashlib.sha256(text).hexdigest() == wanted else None
+
+
+def _directory(repository: Repository, work: Path, checksum: str) -> Path:
+    return work / f"{quote(repository.id, safe='')}-{checksum[:16]}"
+
+
 def _read_repomd(repository: Repository, transport: Transport) -> bytes:
     try:
         return transport.read(join(repository.baseurl, REPOMD), limit=_REPOMD_LIMIT)
@@ -213,7 +242,7 @@ def _read_repomd(repository: Repository, transport: Transport) -> bytes:
 
 def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: Transport) -> FrozenRepository:
     checksum = hashlib.sha256(text).hexdigest()
-    directory = work / f"{quote(repository.id, safe='')}-{checksum[:16]}"
+    directory = _directory(repository, work, checksum)
     try:
         records = repomd.parse(text)
     except ValueError as error:

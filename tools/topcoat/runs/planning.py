@@ -39,6 +39,8 @@ class Request:
     gating_repository: str | None = None
     artifacts: tuple[Mapping[str, object], ...] = ()
     full: bool = False
+    view: Mapping[str, str] | None = None
+    """Repository id → sha256 of repomd.xml: the states that an earlier ``freeze`` took for this buildset."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,9 @@ def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:
     return (gating_repository(gating), *profile.repositories)
 
 
-def decide(request: Request, *, registries: Registries, work: Path, view: Snapshot | None = None) -> Decision:
+def decide(request: Request, *, registries: Registries, work: Path) -> Decision:
     """Make the plan.
 
-    :param view: a frozen view to decide on; None: freeze one now.
     :raises InfrastructureError: a registry or repository does not answer.
     :raises ContentError: an inventory cannot be had, or the packages cannot be satisfied.
     """
@@ -89,7 +90,7 @@ def decide(request: Request, *, registries: Registries, work: Path, view: Snapsh
         raise UsageError("no image is selected", next_step="'topcoat list' shows what can be")
     graph = ImageGraph(recipes)
     prints = fingerprints(request.recipes, request.profile)
-    snapshot = view or repos.freeze(repo_set(request.profile, request.gating_repository), work / "repositories")
+    snapshot = repos.freeze(repo_set(request.profile, request.gating_repository), work / "repositories", view=request.view)
     solver = UpdateSolver(snapshot, arch=request.profile.arch)
     reader = ImageReader(registries, work / "cache" / "images")
     names = references.reference_names(request.profile, recipes, request.reference_tag, request.artifacts)
