@@ -140,7 +140,7 @@ class Sandbox(unittest.TestCase):
     def test_the_network_is_empty_but_for_loopback_and_names_lead_there(self):
         links = sandbox.enter(self.places, ["ip", "-brief", "link"]).splitlines()
         self.assertEqual([line.split()[0] for line in links], ["lo"])
-        self.assertIn("127.0.0.1", sandbox.enter(self.places, ["getent", "ahostsv4", "zuul.topcoat.test"]))
+        self.assertIn("127.0.0.1", sandbox.enter(self.places, ["getent", "hosts", "zuul.topcoat.test"]))
 
     def test_a_second_lab_in_the_same_folder_is_refused(self):
         with self.assertRaisesRegex(UsageError, "a lab runs already"):
