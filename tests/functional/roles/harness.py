@@ -125,6 +125,10 @@ class RoleCase(unittest.TestCase):
             # As Zuul has it.
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_GATHER_SUBSET": "min",
+            # Facts outlive a playbook, as in Zuul: a phase may use what an earlier one remembered.
+            "ANSIBLE_GATHERING": "smart",
+            "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.folder / "facts"),
             "ANSIBLE_DEPRECATION_WARNINGS": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             # Zuul's environment has no collections beside the builtin one.
