@@ -7,6 +7,7 @@ import subprocess
 import unittest
 
 from topcoat.errors import ContentError
+from topcoat.model import Repository
 from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, ghost, make_repository, script, symlink
 
 from tests.functional.updater.world import WorldCase, members, rpm
@@ -92,6 +93,18 @@ class Updates(WorldCase):
         with self.world.updated(base, current, extra) as (built, root):
             self.assertEqual([change.name for change in built.changes], ["python3-lib", "python3-new"])
             self.assertTrue((root / "usr/lib/new.py").exists())
+
+    def test_a_module_stream_that_is_not_enabled_is_not_taken(self) -> None:
+        base = self.world.base("updates/modules", [LIB, SERVICE])
+        modular = LIB2.bump(version="5.0", release="1.module_el9")
+        document = (
+            "---\ndocument: modulemd\nversion: 2\ndata:\n  name: lib\n  stream: '5'\n  version: 1\n  context: abcd\n  arch: x86_64\n"
+            "  summary: s\n  description: d\n  license: {module: [MIT]}\n"
+            "  artifacts:\n    rpms:\n    - python3-lib-0:5.0-1.module_el9.noarch\n...\n"
+        )
+        folder = make_repository(self.world.path("modular"), [LIB2, modular], modules=document)
+        with self.world.updated(base, Repository("current", folder.as_uri())) as (_, root):
+            self.assertEqual(rpm(root, "-q", "python3-lib"), "python3-lib-2.0-1.el9.noarch\n")
 
     def test_obsoleted_package_leaves_whiteouts(self) -> None:
         old = RpmSpec("python3-old", "1", files=(directory("/usr/lib/old"), File("/usr/lib/old/a.py", "a"), File("/usr/lib/lone.py", "l")))
