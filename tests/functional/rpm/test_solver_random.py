@@ -108,6 +108,23 @@ class RandomRepositories(SolverTestCase):
                 return
             self.assertEqual(ours, theirs)
 
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(installed=INSTALLED, repos=st.lists(REPOSITORY, min_size=1, max_size=3), gated=GATED)
+    def test_indexing_only_what_matters_changes_nothing(self, installed: list[RpmSpec], repos: list[dict], gated: list[RpmSpec]) -> None:
+        with tempfile.TemporaryDirectory(prefix="topcoat-random-") as folder:
+            bench = Bench(Path(folder))
+            made = [bench.repository(f"repo{number}", **options) for number, options in enumerate(repos)]
+            if gated:
+                made.insert(0, bench.repository("gating", gated, priority=1, gated=True))
+            found = inventory.from_root(bench.root(installed))
+            answers = []
+            for many in (0, 1000):
+                try:
+                    answers.append(self.solver(*made, bench=bench, many=many).changes(found))
+                except ContentError as error:
+                    answers.append(type(error))
+            self.assertEqual(*answers)
+
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(
         installed=st.one_of(st.just([]), INSTALLED),

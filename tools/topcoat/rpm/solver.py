@@ -18,6 +18,7 @@ from topcoat.rpm import problems, solvfile
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import InstalledPackage, Inventory
 from topcoat.rpm.offer import Offer, meets
+from topcoat.rpm.relevance import Relevance
 from topcoat.rpm.repositories import Snapshot
 
 # Default of installonlypkgs in dnf.conf(5): several builds of these stand side by side.
@@ -50,15 +51,20 @@ class UpdateSolver:
 
     :param arch: RPM architecture of the images (``x86_64``).
     :param modules: module streams that are enabled beside the default ones, ``name:stream``.
+    :param many: from how many available packages on only those are indexed that can matter to an image; the answers are the same.
     """
 
-    def __init__(self, snapshot: Snapshot, *, arch: str, modules: Iterable[str] = ()) -> None:
+    def __init__(self, snapshot: Snapshot, *, arch: str, modules: Iterable[str] = (), many: int = 3000) -> None:
         self._lock = threading.RLock()
         self._pool = solvfile.new_pool(check_arch(arch))
         self._filelists = solvfile.Filelists(self._pool)
         self._offer = Offer(snapshot, self._pool, self._filelists, modules=tuple(modules))
         # Without this the second, larger inventory writes past libsolv's map and the process dies: see reserve_considered.
         solvfile.reserve_considered(self._pool, _MOST_INSTALLED)
+        self._snapshot = snapshot
+        self._arch = arch
+        self._many = many
+        self._relevance: Relevance | None = None
         self._install_only = [self._pool.str2id(name) for name in _INSTALL_ONLY]
         self._repositories = [frozen.id for frozen in snapshot.repositories]
         self._answers: dict[str, tuple[PackageChange, ...]] = {}
@@ -133,7 +139,7 @@ class UpdateSolver:
         :raises ContentError: a name does not exist in the repositories, or its requirements cannot be satisfied.
         """
         with self._lock:
-            installed = self._load_installed(inventory)
+            installed = self._load_installed(inventory, everything=True)
             try:
                 jobs = [self._install_job(name, installed) for name in sorted(set(names))]
                 return self._run(jobs, downgrade=True)
@@ -186,7 +192,7 @@ class UpdateSolver:
         how = action | solv.Job.SOLVER_SOLVABLE_ONE_OF | solv.Job.SOLVER_SETARCH | solv.Job.SOLVER_SETEVR | solv.Job.SOLVER_FORCEBEST
         return self._pool.Job(how, self._pool.towhatprovides(sorted(set(numbers))))
 
-    def _load_installed(self, inventory: Inventory | None) -> dict[str, list[solv.XSolvable]]:
+    def _load_installed(self, inventory: Inventory | None, *, everything: bool = False) -> dict[str, list[solv.XSolvable]]:
         if inventory is not None and len(inventory.packages) > _MOST_INSTALLED:
             raise ContentError(
                 f"the inventory names {len(inventory.packages)} packages, this program takes {_MOST_INSTALLED}", next_step="look at the image"
@@ -197,15 +203,22 @@ class UpdateSolver:
             raise ContentError("the inventory's libsolv file is damaged", next_step="remove it; it is made again from the image's layers")
         self._pool.installed = repo
         by_name: dict[str, list[solv.XSolvable]] = defaultdict(list)
-        numbers = list(self._offer.ids)
-        for solvable in repo.solvables_iter():
+        own = list(repo.solvables_iter())
+        for solvable in own:
             by_name[solvable.name].append(solvable)
-            numbers.append(solvable.id)
-        self._pool.set_considered_list(numbers)
+        self._pool.set_considered_list([*(self._offer.ids if everything else self._relevant(own)), *(solvable.id for solvable in own)])
         self._pool.addfileprovides()
         self._filelists.check()
         self._pool.createwhatprovides()
         return by_name
+
+    def _relevant(self, own: list[solv.XSolvable]) -> Iterable[int]:
+        """The available packages to index for a request about what is installed: all, unless they are many."""
+        if len(self._offer.ids) < self._many:
+            return self._offer.ids
+        if self._relevance is None:
+            self._relevance = Relevance(self._offer, self._snapshot, self._arch)
+        return self._relevance.of(own)
 
     def _unload_installed(self) -> None:
         repo = self._pool.installed
