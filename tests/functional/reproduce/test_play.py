@@ -6,13 +6,18 @@ import dataclasses
 import json
 import os
 import shutil
+import socket
+import subprocess
 import sys
+import time
 import unittest
 from pathlib import Path
 
 from click.testing import CliRunner
 from topcoat.errors import ContentError
 from topcoat.report import receipt_to_dict
+from topcoat.reproduce.node import Node
+from topcoat.reproduce.run import free_port
 
 from tests.functional.reproduce.test_sources import NOVA, OSLO, Case
 from tests.functional.reproduce.world import HOST
@@ -46,8 +51,9 @@ RETURN = {
 RETURN_MORE = {"zuul_return": {"data": {"zuul": {"artifacts": [{"name": "b"}], "file_comments": {"f": [{"message": "m"}]}}, "x": {"b": 2}}}}
 
 
-@unittest.skipUnless(ANSIBLE, "ansible-playbook is not installed (extra reproduce)")
-class Playbooks(Case):
+class JobCase(Case):
+    """A project with playbooks, a change, and a recording of a job."""
+
     def setUp(self):
         super().setUp()
         receipt = json.dumps(receipt_to_dict(fixtures.green()))
@@ -83,6 +89,9 @@ class Playbooks(Case):
         commit = next(iter(self.world.changes["205"]["revisions"]))
         return self.record(self.world.inventory([(NOVA, "205")], {NOVA: commit}, playbook_context=context), receipt)
 
+
+@unittest.skipUnless(ANSIBLE, "ansible-playbook is not installed (extra reproduce)")
+class Playbooks(JobCase):
     @property
     def trace(self):
         return (self.folder / "work" / "node" / "topcoat" / "trace").read_text().splitlines()
@@ -149,3 +158,42 @@ class Playbooks(Case):
         self.assertEqual(["pre moin jobs 2", "run moin jobs 2", "post True moin jobs 2"], [line.rpartition(" ")[0] for line in self.trace])
         self.assertIn("job base: they are the site's own", outcome.left_out[0])
         self.assertNotIn(OSLO, os.listdir(self.folder / "work/node/src" / HOST / "openstack"))
+
+
+@unittest.skipUnless(ANSIBLE and Path("/usr/sbin/sshd").is_file() and os.geteuid() == 0, "needs ansible-playbook, sshd and root")
+class OtherMachine(JobCase):
+    """A node of its own folder behind an sshd on loopback."""
+
+    def setUp(self):
+        super().setUp()
+        keys = self.folder / "keys"
+        keys.mkdir(mode=0o700)
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
+        shutil.copy(keys / "user.pub", keys / "authorized")
+        port = free_port()
+        Path("/run/sshd").mkdir(exist_ok=True)
+        options = {
+            "Port": port, "ListenAddress": "127.0.0.1", "HostKey": keys / "host", "AuthorizedKeysFile": keys / "authorized", "UsePAM": "no",
+            "PidFile": "none", "Subsystem": "sftp internal-sftp",
+            "PasswordAuthentication": "no", "PermitRootLogin": "yes", "StrictModes": "no",
+        }  # fmt: skip
+        argv = ["/usr/sbin/sshd", "-D", "-f", os.devnull, *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+        sshd = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(lambda: (sshd.terminate(), sshd.wait()))
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        self.node = Node.parse(f"ssh://root@127.0.0.1:{port}{self.folder}/remote", keys / "user")
+
+    def test_sources_go_there_and_playbooks_run_there(self):
+        with self.assertRaisesRegex(ContentError, "no such package"):
+            self.reproduce(self.recording("playbooks/fail.yaml"), until="run", node=self.node)
+        remote = self.folder / "remote"
+        self.assertEqual("nova changed\n", (remote / "src" / HOST / NOVA / "file").read_text())
+        lines = (remote / "topcoat" / "trace").read_text().splitlines()
+        self.assertEqual(["pre", "fail", "post False"], [line.rsplit(" hello", 1)[0] for line in lines])
+        self.assertTrue((self.folder / "work" / "executor" / "known_hosts").is_file())
+        self.assertFalse((self.folder / "work" / "node" / "topcoat" / "trace").exists())

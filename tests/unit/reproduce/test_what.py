@@ -7,6 +7,7 @@ import unittest
 from pathlib import Path
 
 from topcoat.errors import UsageError
+from topcoat.reproduce.node import Node
 from topcoat.reproduce.what import BuildUrl, ChangeUrl, recognise
 
 BUILD = "0123456789abcdef" * 2
@@ -54,3 +55,28 @@ class Recognise(unittest.TestCase):
             with self.assertRaises(UsageError) as caught:
                 recognise(words)
             self.assertIn("inventory.yaml", caught.exception.next_step)
+
+
+class Nodes(unittest.TestCase):
+    def test_kinds(self):
+
+        self.assertFalse(Node.parse("local").remote)
+        node = Node.parse("ssh://zuul@192.0.2.7:2222/srv/try")
+        self.assertEqual(("192.0.2.7", 2222, "zuul", "/srv/try"), (node.host, node.port, node.user, node.folder))
+        self.assertEqual(
+            ("host", 22, "", "/var/tmp/topcoat-reproduce"),
+            tuple(getattr(Node.parse("ssh://host"), name) for name in ("host", "port", "user", "folder")),
+        )
+        for text in (
+            "",
+            "host",
+            "http://host",
+            "ssh://",
+            "ssh://u:secret@host",
+            "ssh://host:99999",
+            "ssh://host/a b",
+            "ssh://host/../etc",
+            "ssh://host/{{x}}",
+        ):
+            with self.assertRaises(UsageError, msg=text):
+                Node.parse(text)

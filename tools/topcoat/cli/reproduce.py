@@ -46,6 +46,8 @@ def _pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
 @click.option("--artifacts", metavar="FILE", help="zuul.artifacts as JSON, instead of the recorded ones: images of changes ahead.")
 @click.option("--receipt", metavar="FILE", help="Receipt of the original, to compare with; else it is looked for beside the recording.")
 @click.option("--no-registry", is_flag=True, help="Do not start a registry; the variables name one.")
+@click.option("--node", default="local", show_default=True, metavar="local|ssh://[USER@]HOST[:PORT][/DIR]", help="Machine that the job runs on.")
+@click.option("--node-key", metavar="FILE", help="Private key for it.")
 @click.option("--directory", metavar="DIR", help="Folder that everything is written to.  [default: WORK_DIR/reproduce]")
 @format_option
 @click.pass_obj
@@ -62,6 +64,8 @@ def command(
     artifacts: str | None,
     receipt: str | None,
     no_registry: bool,
+    node: str,
+    node_key: str | None,
     directory: str | None,
     output_format: str,
 ) -> None:
@@ -79,6 +83,7 @@ def command(
     from topcoat.process import Processes
     from topcoat.report import console, document
     from topcoat.report.plans import table
+    from topcoat.reproduce.node import Node
     from topcoat.reproduce.recorded import Identity
     from topcoat.reproduce.run import Options, reproduce
 
@@ -100,6 +105,7 @@ def command(
         variables=given,
         artifacts=ahead,
         registry=not no_registry,
+        node=Node.parse(node, Path(node_key) if node_key else None),
         receipt=Path(receipt) if receipt else None,
         canonical=_pairs(canonical, "--canonical"),
     )

@@ -19,6 +19,7 @@ import yaml
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.process import Processes, run
 from topcoat.reproduce.jobs import Playbook
+from topcoat.reproduce.node import Node
 
 _PLUGINS = Path(__file__).resolve().parent / "plugins"
 
@@ -64,6 +65,7 @@ class Player:
     variables: Mapping[str, object]
     extra: Mapping[str, object]
     host: str = "controller"
+    node: Node = field(default_factory=Node)
     processes: Processes | None = None
     say: Callable[[str], None] = field(default=lambda line: None)
 
@@ -87,34 +89,43 @@ class Player:
                 "inventory_file": str(executor / "inventory.yaml"),
             },
         }
-        node = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "nodepool": {"private_ipv4": "127.0.0.1", "interface_ip": "127.0.0.1"},
-        }
-        self._write("inventory.yaml", {"all": {"hosts": {self.host: node}, "vars": dict(self.variables)}})
+        self._write("inventory.yaml", {"all": {"hosts": {self.host: self.node.inventory()}, "vars": dict(self.variables)}})
         extra = {"zuul": _unsafe(zuul), "zuul_user_dir": str(self.places.node), **self._own(), **self.extra}
         self._write("zuul_vars.yaml", extra)
         (executor / "ansible.cfg").write_text(
             "[defaults]\n"
-            f"action_plugins = {_PLUGINS}\nlocal_tmp = {executor}/tmp\nremote_tmp = {executor}/remote\nretry_files_enabled = False\n"
+            f"action_plugins = {_PLUGINS}\nlocal_tmp = {executor}/tmp\nremote_tmp = {self.node.temporary(executor)}\nretry_files_enabled = False\n"
             f"gathering = smart\nfact_caching = jsonfile\nfact_caching_connection = {executor}/facts\nfact_caching_timeout = 0\n"
-            "host_key_checking = False\ninterpreter_python = /usr/bin/python3\nlocalhost_warning = False\nnocows = True\n",
+            "localhost_warning = False\nnocows = True\n"
+            # Keys of hosts are remembered here; no shared connection, since the path of its socket may get too long.
+            f"[ssh_connection]\nssh_args = -o ControlMaster=no -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={executor}/known_hosts\n",
             encoding="utf-8",
         )
         self._write_command()
 
     def _own(self) -> dict[str, object]:
-        """What differs from a node of Zuul: folders, and the tool runs from the checkout with our libraries instead of being installed."""
-        own: dict[str, object] = {
+        """What differs from a node of Zuul: folders, and on this machine the tool runs from the checkout instead of being installed."""
+        if self.node.remote:
+            return self.node.variables()
+        return {
             "topcoat_work_dir": str(self.places.topcoat),
             "topcoat_command": str(self.places.root / "bin" / "topcoat"),
             "install_topcoat_enabled": False,
             "build_gating_repo_source_root": str(self.places.node),
+            **self.node.variables(),
         }
-        if os.geteuid() == 0:
-            own["ansible_become"] = False
-        return own
+
+    def send_sources(self, timeout: float) -> None:
+        """Put the sources on another machine; on this one they are there."""
+        if self.node.remote:
+            path = self.places.executor / "send.yaml"
+            path.write_text(self.node.send_playbook(self.places.node), encoding="utf-8")
+            self.run(Playbook("pre", path, ()), timeout=timeout)
+
+    def found(self, name: str) -> Path | None:
+        """A file that the job left in its work folder: there, or where its post playbooks fetched it to."""
+        folders = [*([] if self.node.remote else [self.places.topcoat]), self.places.logs / "container-images" / self.host]
+        return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
     def _write_command(self) -> None:
         command = self.places.root / "bin" / "topcoat"
@@ -146,7 +157,11 @@ class Player:
             "ANSIBLE_ROLES_PATH": ":".join(str(path) for path in playbook.roles),
             "ANSIBLE_NOCOLOR": "1",
             "ZUUL_RETURN_FILE": str(self.places.results),
-            **{name: os.environ[name] for name in ("https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE", "PIP_INDEX_URL") if name in os.environ},
+            **{
+                name: os.environ[name]
+                for name in ("https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE", "PIP_INDEX_URL", "SSH_AUTH_SOCK")
+                if name in os.environ
+            },
         }
         argv = [command, "-i", str(executor / "inventory.yaml"), "-e", f"@{executor / 'zuul_vars.yaml'}"]
         if playbook.phase == "post":

@@ -23,6 +23,7 @@ from topcoat.reproduce import jobs, resolve
 from topcoat.reproduce.compare import Comparison, compare
 from topcoat.reproduce.gerrit import Gerrit
 from topcoat.reproduce.jobs import Job, Playbook
+from topcoat.reproduce.node import Node
 from topcoat.reproduce.play import Places, Player
 from topcoat.reproduce.recorded import Identity
 from topcoat.reproduce.what import ChangeUrl, Recording, open_recording, recognise
@@ -48,6 +49,7 @@ class Options:
     variables: Mapping[str, object] = field(default_factory=dict)
     artifacts: Sequence[object] | None = None
     registry: bool = True
+    node: Node = field(default_factory=Node)
     receipt: Path | None = None
     canonical: Mapping[str, str] = field(default_factory=dict)
     """``host[:port]`` of a Gerrit → canonical host name."""
@@ -103,7 +105,16 @@ def reproduce(words: Sequence[str], options: Options, *, say: Callable[[str], No
     job = find_job(inputs, checkouts, options, places)
     for text in job.left_out:
         say(f"left out: {text}")
-    player = Player(places, inputs.zuul, {**job.variables, **inputs.variables}, options.variables, host=inputs.host, processes=processes, say=say)
+    player = Player(
+        places,
+        inputs.zuul,
+        {**job.variables, **inputs.variables},
+        options.variables,
+        host=inputs.host,
+        node=options.node,
+        processes=processes,
+        say=say,
+    )
     return play(player, job, inputs, outcome, options)
 
 
@@ -118,6 +129,7 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Op
     timeout = float(str(inputs.zuul.get("timeout") or 10800))
     failure: TopcoatError | None = None
     try:
+        player.send_sources(timeout)
         if registry:
             address = {"run_ci_registry_port": free_port(), "run_ci_registry_listen": "127.0.0.1", "run_ci_registry_address": "127.0.0.1"}
             player.extra = {**address, "run_ci_registry_system_packages": False, **extra}
@@ -126,7 +138,7 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Op
             player.extra = {**player.extra, "buildset_registry": player.returned()["secret_data"]["buildset_registry"]}
             player.prepare()
         if options.until == "plan":
-            player.play(_decide(job, player.places), timeout=timeout)
+            player.play(_decide(job, player), timeout=timeout)
         else:
             player.play(job.playbooks, timeout=timeout)
     except TopcoatError as error:
@@ -137,9 +149,8 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Op
                 player.run(registry[1], timeout=timeout)
             except TopcoatError as error:
                 player.say(f"the registry could not be stopped: {error}")
-    plan_file = player.places.topcoat / "plan.json"
-    receipt_file = player.places.topcoat / "receipt.json"
-    receipt = receipt_from_dict(json.loads(receipt_file.read_text("utf-8"))) if receipt_file.is_file() and options.until == "run" else None
+    plan_file, receipt_file = player.found("plan.json"), player.found("receipt.json")
+    receipt = receipt_from_dict(json.loads(receipt_file.read_text("utf-8"))) if receipt_file and options.until == "run" else None
     notes = [checkout.note for checkout in outcome.checkouts if checkout.note]
     if failure is not None and (inputs.original is None or receipt is None):
         raise failure
@@ -147,20 +158,21 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Op
         outcome.items,
         outcome.checkouts,
         job.left_out,
-        plan=json.loads(plan_file.read_text("utf-8")) if plan_file.is_file() else None,
+        plan=json.loads(plan_file.read_text("utf-8")) if plan_file else None,
         receipt=receipt,
         comparison=compare(inputs.original, receipt, notes) if inputs.original and receipt else None,
         returned=player.returned()["data"],
     )
 
 
-def _decide(job: Job, places: Places) -> list[Playbook]:
-    """The job's pre playbooks, then only the roles that decide."""
+def _decide(job: Job, player: Player) -> list[Playbook]:
+    """The job's pre playbooks, then only the roles that decide; from another machine the post playbooks bring the plan."""
     pre = [playbook for playbook in job.playbooks if playbook.phase == "pre"]
     run = next(playbook for playbook in job.playbooks if playbook.phase == "run")
-    path = places.executor / "decide.yaml"
+    path = player.places.executor / "decide.yaml"
+    post = [playbook for playbook in job.playbooks if playbook.phase == "post"] if player.node.remote else []
     path.write_text(yaml.safe_dump([{"name": "Decide", "hosts": "all[0]", "roles": ["build-gating-repo", "plan-images"]}]), encoding="utf-8")
-    return [*pre, Playbook("run", path, run.roles)]
+    return [*pre, Playbook("run", path, run.roles), *post]
 
 
 def _registry_playbooks(job: Job) -> tuple[Playbook, ...]:
