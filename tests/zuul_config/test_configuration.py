@@ -29,12 +29,15 @@ SITE = """
 - project:
     name: openstack/oslo.config
     templates: [container-images-check-gate, container-images-periodic, container-images-weekly]
+- project:
+    name: team/recipes
+    templates: [container-images-recipes]
 """
 
 
 def site(*more: tuple[str, str], ours: tuple[tuple[str, str], ...] = ()) -> adapter.Site:
     """A tenant with this repository, two service projects and what a test adds to the config project."""
-    found = adapter.Site([OURS, "openstack/nova", "openstack/oslo.config", "openstack/keystone"])
+    found = adapter.Site([OURS, "team/recipes", "openstack/nova", "openstack/oslo.config", "openstack/keystone"])
     found.load("site/config", [("zuul.d/site.yaml", SITE), *more])
     found.load_folder(OURS, ROOT)
     found.load(OURS, ours)
@@ -129,6 +132,9 @@ class Selection(Case):
         (OURS, ["zuul.d/review-jobs.yaml"], "check", REVIEW),
         (OURS, ["bindep.txt"], "check", REVIEW),
         (OURS, None, "periodic", ()),
+        (OURS, ["container-images/openstack/nova.yaml"], "promote", ()),
+        ("team/recipes", ["container-images/openstack/nova.yaml"], "promote", ("container-images-distgit",)),
+        ("team/recipes", ["README.rst"], "promote", ()),
     )
 
     def test_table(self) -> None:
@@ -201,7 +207,7 @@ class Graph(Case):
         for template, pipelines in plain().templates().items():
             for pipeline, jobs in pipelines.items():
                 text = f"- project: {{name: openstack/keystone, templates: [{template}]}}"
-                frozen = site(("zuul.d/use.yaml", text)).freeze("openstack/keystone", pipeline, ["keystone/x.py"])
+                frozen = site(("zuul.d/use.yaml", text)).freeze("openstack/keystone", pipeline, ["keystone/x.py", "container-images/x.yaml"])
                 self.assertEqual(tuple(frozen), jobs, f"{template} in {pipeline}")
                 for job in frozen.values():
                     for dependency, soft in job.dependencies:
@@ -274,7 +280,7 @@ class Expressions(Case):
     @staticmethod
     def _expressions() -> list[str]:
         text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "zuul.d").rglob("*.yaml")))
-        return sorted(set(re.findall(r"^\s*- (?:&\w+ )?(\^\S+)$", text, re.MULTILINE)))
+        return sorted(set(re.findall(r"^\s*(?:- (?:&\w+ )?|files: )(\^\S+)$", text, re.MULTILINE)))
 
     def test_they_are_found(self) -> None:
         self.assertGreater(len(self._expressions()), 6)
