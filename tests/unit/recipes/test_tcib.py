@@ -134,7 +134,20 @@ class Tcib(TreeTest):
             }
         )
         self.assertEqual(self.text(recipes["base"]), "FROM base:1\nSTOPSIGNAL SIGINT\nUSER later\n")
-        self.assertEqual(self.text(recipes["child"]), "FROM base:1\nRUN echo '' False\n")
+        self.assertEqual(self.text(recipes["child"]), "FROM base:1\nUSER root\nRUN echo '' False\n")
+
+    def test_a_child_of_an_image_with_a_user_installs_as_root(self) -> None:
+        recipes = self.tree(
+            {
+                "base/base.yaml": "tcib_envs: {A: b}\n",
+                "base/tempest/x.yaml": "tcib_user: tempest\n",
+                "base/tempest/tempest-all/x.yaml": "tcib_envs: {A: b}\ntcib_runs: [id]\ntcib_user: tempest\n",
+                "base/tempest/tempest-all/more/x.yaml": "tcib_runs: [id]\n",
+            }
+        )
+        self.assertEqual(self.text(recipes["tempest"]), "FROM base:1\nUSER tempest\n")
+        self.assertEqual(self.text(recipes["tempest-all"]), 'FROM base:1\nENV A="b"\nUSER root\nRUN id\nUSER tempest\n')
+        self.assertEqual(self.text(recipes["more"]), "FROM base:1\nUSER root\nRUN id\n")
 
     def test_what_real_trees_do_with_jinja(self) -> None:
         cases = (

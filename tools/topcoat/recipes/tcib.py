@@ -55,10 +55,12 @@ def examine_tcib(root: Path, *, variables: Mapping[str, str]) -> tuple[dict[str,
     if not folders and not problems.found:
         problems.add(str(root), "holds no tcib image", "give the directory that holds base/base.yaml")
     templates = Templates()
+    parents = _parents(folders, top)
     recipes = {}
     for name in sorted(folders):
+        given = Variables(name, values[name], variables, templates, str(folders[name]))
         try:
-            recipes[name] = _recipe(name, folders, values[name], top, variables, templates)
+            recipes[name] = _recipe(given, folders[name], top, parents[name], below_user=_below_user(name, parents, values))
         except UsageError as error:
             problems.take(error)
     return recipes, problems
@@ -107,35 +109,45 @@ def _merge(folder: Path, files: list[Path], problems: Problems) -> dict[str, Nod
     return merged
 
 
-def _recipe(name: str, folders: Mapping[str, Path], own: Mapping[str, Node], top: Path, settings: Mapping[str, str], templates: Templates) -> Recipe:
-    folder = folders[name]
-    above = _parent(folder, top, folders)
-    variables = Variables(name, own, settings, templates, str(folder))
-    text, facts = containerfile(variables, is_root=above is None)
+def _recipe(variables: Variables, folder: Path, top: Path, parent: str | None, *, below_user: bool) -> Recipe:
+    text, facts = containerfile(variables, below_user=below_user)
     lineage = folder.relative_to(top.parent).parts
     return Recipe(
-        name=name,
-        family=_family(name, lineage),
+        name=variables.image,
+        family=_family(variables.image, lineage),
         image_class="openstack" if "os" in lineage else "infra",
-        parent=None if facts.own_from else above,
+        parent=None if facts.own_from else parent,
         entrypoint=facts.entrypoint,
         command=facts.command,
         user=facts.user,
         stop_signal=facts.stop_signal,
         copies=tuple(_gathered(variables, folder, top)),
         containerfile=text,
-        where=f"{next(iter(own.values())).file}:1" if own else str(folder),
+        where=variables.first_place,
     )
 
 
-def _parent(folder: Path, top: Path, folders: Mapping[str, Path]) -> str | None:
-    """Name of the image of the nearest directory above that holds YAML."""
+def _parents(folders: Mapping[str, Path], top: Path) -> dict[str, str | None]:
+    """For each image the one of the nearest directory above that holds YAML."""
     images = {path: name for name, path in folders.items()}
-    while folder != top:
-        folder = folder.parent
-        if folder in images:
-            return images[folder]
-    return None
+    found: dict[str, str | None] = {}
+    for name, folder in folders.items():
+        found[name] = None
+        while folder != top and found[name] is None:
+            folder = folder.parent
+            found[name] = images.get(folder)
+    return found
+
+
+def _below_user(name: str, parents: Mapping[str, str | None], values: Mapping[str, Mapping[str, Node]]) -> bool:
+    """Whether an image above sets ``tcib_user``."""
+    above = parents[name]
+    while above is not None:
+        user = values[above].get("tcib_user")
+        if user is not None and user.text:
+            return True
+        above = parents[above]
+    return False
 
 
 def _family(name: str, lineage: tuple[str, ...]) -> str:

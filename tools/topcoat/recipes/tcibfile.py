@@ -43,6 +43,7 @@ _DEFAULTS: dict[str, object] = {
     "tcib_actions": [],
     "tcib_gather_files": [],
     "tcib_builder": "",
+    "tcib_package": "",
     "tcib_builder_copies": {},
 }
 _MISSING = object()
@@ -64,8 +65,10 @@ class Variables:
         self._fixed: dict[str, object] = {"tcib_distro": "centos", "tcib_release": "9", "tcib_path": "", "tcib_meta": {"name": name}, **given}
         self._fallback = {**_DEFAULTS, "tcib_python_version": "3.6" if str(self._fixed["tcib_release"]) == "8" else "3.9"}
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._own or key in self._fixed
+    @property
+    def first_place(self) -> str:
+        """``file:line`` of the definition."""
+        return f"{next(iter(self._own.values())).file}:1" if self._own else self.where
 
     def place(self, key: str) -> str:
         """``file:line`` of a key."""
@@ -169,12 +172,13 @@ class Facts:
     stop_signal: str | None
 
 
-def containerfile(variables: Variables, *, is_root: bool) -> tuple[str, Facts]:
+def containerfile(variables: Variables, *, below_user: bool) -> tuple[str, Facts]:
     """The Containerfile of one image.
 
-    Order: ARG, FROM, LABEL, ENV, ONBUILD, VOLUME, WORKDIR, ADD, EXPOSE, COPY, SHELL, runs, actions, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT, CMD, USER.
+    Order: ARG, FROM, LABEL, ENV, (USER root,) ONBUILD, VOLUME, WORKDIR, ADD, EXPOSE, COPY, SHELL, runs, actions, HEALTHCHECK, STOPSIGNAL,
+    ENTRYPOINT, CMD, USER.
 
-    :param is_root: no directory above is an image: FROM is the profile's base image unless ``tcib_from`` names one.
+    :param below_user: an image above sets its user: ours changes to root, as newer versions of tcib always do, or nothing could be installed.
     :raises UsageError: with file and line.
     """
     lines: list[str] = []
@@ -186,6 +190,8 @@ def containerfile(variables: Variables, *, is_root: bool) -> tuple[str, Facts]:
     lines.append(f"FROM {own_from}" if own_from else PARENT_LINE)
     lines += [f"LABEL {name}={_json(value)}" for name, value in variables.pairs("tcib_labels", _LABEL)]
     lines += [f"ENV {name}={_json(value)}" for name, value in variables.pairs("tcib_envs", _NAME)]
+    if below_user:
+        lines.append("USER root")
     lines += [f"ONBUILD {text}" for text, _ in variables.texts("tcib_onbuilds")]
     volumes = [text for text, _ in variables.texts("tcib_volumes")]
     if volumes:
