@@ -60,7 +60,7 @@ class DlrnApi:
         self.url = url.rstrip("/")
         self._first_wait = first_wait
         self._client = httpx.Client(
-            base_url=self.url, auth=login, timeout=_SECONDS, verify=str(ca_file) if ca_file else True, headers={"Content-Type": "application/json"}
+            base_url=self.url, auth=login, timeout=_SECONDS, verify=str(ca_file) if ca_file else True
         )
 
     def __repr__(self) -> str:
@@ -116,7 +116,8 @@ class DlrnApi:
         if after and after.hash.matches(trunk):
             return after
         raise InfrastructureError(
-            f"{self.url} does not show {trunk.tag} as {name}: {problem or 'the promotion is missing from its list'}", next_step="look at the DLRN server"
+            f"{self.url} does not show {trunk.tag} as {name}: {problem or 'the promotion is missing from its list'}",
+            next_step="look at the DLRN server",
         ) from problem
 
     def current(self, name: str, *, component: str = "") -> DlrnPromotion | None:
@@ -149,7 +150,9 @@ class DlrnApi:
                     try:
                         return answer.json()
                     except ValueError as error:
-                        raise InfrastructureError(f"{self.url}{path}: not JSON", retriable=False, next_step="check that this is a DLRN API") from error
+                        raise InfrastructureError(
+                            f"{self.url}{path}: not JSON", retriable=False, next_step="check that this is a DLRN API"
+                        ) from error
                 said = _said(answer)
                 if answer.status_code in (401, 403):
                     raise UsageError(f"{self.url}{path} refuses the login: {said}", next_step="add the DLRN server to the auth file")
@@ -167,7 +170,9 @@ class DlrnApi:
 
 def _names(trunk: TrunkHash) -> dict[str, str]:
     if not trunk.whole:
-        raise UsageError(f"{trunk.tag} is shortened, the DLRN API wants the whole distro hash", next_step="give the trunk repository, or the candidate's name")
+        raise UsageError(
+            f"{trunk.tag} is shortened, the DLRN API wants the whole distro hash", next_step="give the trunk repository, or the candidate's name"
+        )
     names = {"commit_hash": trunk.commit, "distro_hash": trunk.distro}
     return {**names, "extended_hash": trunk.extended} if trunk.extended else names
 

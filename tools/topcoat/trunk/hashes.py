@@ -37,7 +37,9 @@ class TrunkHash:
             if not _MD5.fullmatch(self.aggregate):
                 raise UsageError(f"not an aggregate hash: {self.aggregate!r}", next_step="it is the 32 digits of delorean.repo.md5")
         elif not _COMMIT.fullmatch(self.commit) or len(self.distro) < 8 or not _PART.fullmatch(self.distro[:8]):
-            raise UsageError(f"not a trunk hash: commit {self.commit!r}, distro {self.distro!r}", next_step="it is <commit, 40 digits>_<distro, 8 digits>")
+            raise UsageError(
+                f"not a trunk hash: commit {self.commit!r}, distro {self.distro!r}", next_step="it is <commit, 40 digits>_<distro, 8 digits>"
+            )
 
     @property
     def tag(self) -> str:
@@ -102,7 +104,9 @@ def from_repo_file(text: str) -> TrunkHash:
     try:
         return TrunkHash.parse(urls[0].rsplit("/", 1)[-1])
     except UsageError as error:
-        raise ContentError(f"the baseurl {urls[0]} does not end with a trunk hash", next_step="use the repository's delorean.repo, not a moving link") from error
+        raise ContentError(
+            f"the baseurl {urls[0]} does not end with a trunk hash", next_step="use the repository's delorean.repo, not a moving link"
+        ) from error
 
 
 def from_commit_yaml(text: str) -> TrunkHash:

@@ -52,7 +52,9 @@ def read_trunk(location: str, *, ca_file: Path | None = None) -> Trunk:
             return Trunk(location, TrunkHash.parse(path.resolve().name), name)
         except UsageError:
             pass
-    raise ContentError(f"{location} has no delorean.repo.md5, commit.yaml or delorean.repo", next_step="give the URL of a trunk repository, e.g. .../current")
+    raise ContentError(
+        f"{location} has no delorean.repo.md5, commit.yaml or delorean.repo", next_step="give the URL of a trunk repository, e.g. .../current"
+    )
 
 
 def _local(location: str) -> Path | None:

@@ -1,0 +1,178 @@
+"""Votes, criteria and promotions with a real DLRN API server and a real registry."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from topcoat.errors import ContentError, InfrastructureError, UsageError
+from topcoat.promotion import Criteria, Request, TooOld, candidates
+from topcoat.trunk import DlrnApi, TrunkHash
+
+from tests.functional.promotion.base import SetCase
+from tests.functional.registry.faults import Fault, FaultProxy
+from tests.functional.trunk.dlrn_server import DlrnServer
+
+COMMITS = [(f"{number:040x}", f"{number + 4096:040x}") for number in range(1, 31)]
+
+
+class Dlrn(SetCase):
+    names = ("base", "nova-api")
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.dlrn = cls.enterClassContext(DlrnServer(Path(cls.enterClassContext(tempfile.TemporaryDirectory())), COMMITS))
+        cls.left = [TrunkHash(commit, distro) for commit, distro in COMMITS]
+
+    def setUp(self) -> None:
+        # one server for all tests: each has its own commits and names
+        self.waiting, self.name = (f"{word}-{self.id().rsplit('.', 1)[-1]}" for word in ("candidate", "passed"))
+        self.rule = Criteria(self.name, self.waiting, ("deploy", "scenario"), (("scenario", ("scenario-b",)),))
+        self.api = DlrnApi(self.dlrn.url, login=(self.dlrn.user, self.dlrn.password), first_wait=0.01)
+        self.addCleanup(self.api.close)
+        self.hashes = [self.left.pop() for _ in range(3)]
+
+    def candidate(self, number: int, *passed: str, failed: tuple[str, ...] = ()) -> TrunkHash:
+        trunk = self.hashes[number]
+        self.api.promote(trunk, self.waiting)
+        for job in passed:
+            self.api.vote(trunk, job, success=True, url="http://x")
+        for job in failed:
+            self.api.vote(trunk, job, success=False, url="http://x")
+        return trunk
+
+    def test_votes_and_promotions_round_trip(self) -> None:
+        trunk = self.candidate(0, "deploy", failed=("scenario",))
+        self.assertEqual([("deploy", True), ("scenario", False)], [(vote.job, vote.success) for vote in self.api.votes(trunk)])
+        self.assertEqual(trunk.tag, self.api.current(self.waiting).tag)
+        self.assertEqual(trunk, self.api.find(trunk.tag, names=("other", self.waiting)).hash)
+        before = len(self.api.promotions(self.waiting))
+        self.api.promote(trunk, self.waiting)  # is it already
+        self.assertEqual(before, len(self.api.promotions(self.waiting)))
+
+    def test_bad_logins_and_unknown_hashes(self) -> None:
+        for login in (None, ("ci", "wrong")):
+            with self.assertRaises(UsageError):
+                DlrnApi(self.dlrn.url, login=login).promote(self.hashes[0], "x")
+        with self.assertRaises(ContentError):
+            self.api.votes(TrunkHash("f" * 40, "f" * 40))
+        with self.assertRaises(UsageError):
+            self.api.votes(TrunkHash.parse(self.hashes[0].tag))
+        with self.assertRaises(InfrastructureError):
+            DlrnApi("http://127.0.0.1:1", first_wait=0.01).promotions("x")
+
+    def test_the_newest_candidate_that_passed_is_chosen(self) -> None:
+        self.candidate(0, "deploy", "scenario")
+        self.candidate(1, "deploy", "scenario-b")  # the alternative stands in
+        self.candidate(2, "deploy", failed=("scenario",))
+        self.assertEqual(self.hashes[1], candidates.newest(self.api, self.rule, now=time.time()).hash)
+        self.api.promote(self.hashes[1], self.name)
+        with self.assertRaises(ContentError) as caught:
+            candidates.newest(self.api, self.rule, now=time.time())  # only the failed one is newer
+        self.assertIn("failed: scenario", str(caught.exception))
+        self.api.vote(self.hashes[2], "scenario", success=True, url="http://x", at=time.time() + 5)  # a rerun repairs it
+        self.assertEqual(self.hashes[2], candidates.newest(self.api, self.rule, now=time.time()).hash)
+        self.api.promote(self.hashes[2], self.name)
+        self.assertIsNone(candidates.newest(self.api, self.rule, now=time.time()))
+
+    def test_too_old_candidates(self) -> None:
+        self.candidate(0, "deploy", "scenario")
+        later = time.time() + 100 * 3600
+        for too_old, outcome in ((TooOld.FAIL, None), (TooOld.ALLOW, self.hashes[0])):
+            rule = Criteria(self.name, self.waiting, ("deploy",), (), 48, too_old)
+            if outcome:
+                self.assertEqual(outcome, candidates.newest(self.api, rule, now=later).hash)
+            else:
+                with self.assertRaises(ContentError) as caught:
+                    candidates.newest(self.api, rule, now=later)
+                self.assertIn("too old", str(caught.exception))
+        self.assertIsNone(candidates.newest(self.api, Criteria(self.name, self.waiting, ("deploy",), (), 48, TooOld.SKIP), now=later))
+
+    def test_a_promotion_whose_answer_is_lost_counts_when_the_list_shows_it(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+        def rule(request):
+            return Fault(reset_after=True) if request.verb == "POST" else None
+
+        proxy = self.enterContext(FaultProxy(f"127.0.0.1:{self.dlrn.port}", folder, rule))
+        api = DlrnApi(f"https://{proxy.host}", login=(self.dlrn.user, self.dlrn.password), ca_file=proxy.ca_file, first_wait=0.01)
+        self.addCleanup(api.close)
+        self.assertEqual(self.hashes[0].tag, api.promote(self.hashes[0], self.name).tag)
+        proxy.rule = lambda request: Fault(status=500) if request.verb == "POST" else None
+        with self.assertRaises(InfrastructureError):
+            api.promote(self.hashes[1], self.name)
+
+    def command(self, space: str, *words: str) -> subprocess.CompletedProcess:
+        """``topcoat promote`` as a user calls it, with a profile and a recipe tree of two images."""
+        tree = self.folder / f"tree-{space}"
+        if not tree.exists():
+            (tree / "openstack").mkdir(parents=True)
+            (tree / "profiles").mkdir()
+            (tree / "base.yaml").write_text("base: { from: profile, packages: [bash] }\n")
+            (tree / "openstack/nova.yaml").write_text("nova-api: { from: base, packages: [nova], entrypoint: [/bin/nova] }\n")
+            (tree / "profiles/test.yaml").write_text(
+                "distro: demo\nrelease: '9'\narch: x86_64\n"
+                f"base: {{ image: {self.server.host}/x/y:z, digest: 'sha256:{'0' * 64}' }}\n"
+                "repositories: [{ id: base, baseurl: 'file:///x' }]\n"
+                f"registry: '{self.server.host}'\nnamespace: {space}\nreference_tag: {self.name}\n"
+            )
+            (tree / "criteria.yaml").write_text(f"{self.name}: {{ candidate: {self.waiting}, required: [deploy] }}\n")
+        auths = json.loads(self.server.authfile.read_text())
+        login = base64.b64encode(f"{self.dlrn.user}:{self.dlrn.password}".encode()).decode()
+        auths["auths"][f"127.0.0.1:{self.dlrn.port}"] = {"auth": login}
+        authfile = self.folder / f"auth-{space}.json"
+        authfile.touch(mode=0o600)
+        authfile.write_text(json.dumps(auths))
+        command = [sys.executable, "-m", "topcoat", "--recipes", str(tree), "--profile", "test", "--authfile", str(authfile)]
+        command += ["--plain-http", self.server.host, "promote", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        for secret in (self.server.password, self.dlrn.password, login):
+            self.assertNotIn(secret, done.stdout + done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        return done
+
+    def test_the_whole_command(self) -> None:
+        space = "whole-command"
+        sets = {trunk.tag: self.push_set(space, trunk.tag) for trunk in self.hashes[:2]}
+        criteria = ("--criteria", str(self.folder / f"tree-{space}/criteria.yaml"), "--dlrn", self.dlrn.url)
+        self.command(space, "--help")
+        self.candidate(0, "deploy")
+        done = self.command(space, *criteria, "--format", "json")
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertEqual("promoted", json.loads(done.stdout)["state"])
+        self.assertEqual(sets[self.hashes[0].tag], self.shown(space, self.name))
+        self.assertEqual(self.hashes[0], self.api.current(self.name).hash)
+        done = self.command(space, *criteria)
+        self.assertIn("nothing newer", done.stdout)
+        self.candidate(1)
+        done = self.command(space, "--from", self.hashes[1].tag, *criteria)
+        self.assertEqual(1, done.returncode)
+        self.assertIn("no vote from deploy", done.stderr)
+        self.assertEqual(sets[self.hashes[0].tag], self.shown(space, self.name))
+        self.api.vote(self.hashes[1], "deploy", success=True, url="http://x")
+        done = self.command(space, "--from", self.hashes[1].tag, *criteria, "--dry-run")
+        self.assertIn(f"would move {self.name} of 2 images", done.stdout)
+        self.assertEqual(self.hashes[0], self.api.current(self.name).hash)
+        done = self.command(space, "--from", self.hashes[1].tag, *criteria)
+        self.assertEqual(sets[self.hashes[1].tag], self.shown(space, self.name))
+        self.assertEqual(self.hashes[1], self.api.current(self.name).hash)
+        done = self.command(space, "--rollback")
+        self.assertIn("is back at", done.stdout)
+        self.assertEqual(sets[self.hashes[0].tag], self.shown(space, self.name))
+
+    def test_dlrn_that_dies_brings_the_tags_back(self) -> None:
+        space = "dies"
+        self.push_set(space, self.hashes[0].tag)
+
+        def announce() -> None:
+            DlrnApi("http://127.0.0.1:1", first_wait=0.01).promote(self.hashes[0], self.name)
+
+        with self.assertRaises(InfrastructureError):
+            self.promoter(space).promote(Request(self.hashes[0].tag, self.name), announce=announce)
+        self.assertEqual(dict.fromkeys(self.names), self.shown(space, self.name))
