@@ -125,7 +125,6 @@ SERVICES = (
         before=(
             ("keystone-manage", "db_sync"),
             ("keystone-manage", "fernet_setup", "--keystone-user", "keystone", "--keystone-group", "keystone"),
-            ("keystone-manage", "credential_setup", "--keystone-user", "keystone", "--keystone-group", "keystone"),
             # A throw-away identity service without a network: this password protects nothing.
             ("keystone-manage", "bootstrap", "--bootstrap-password", "demo", "--bootstrap-public-url", "http://127.0.0.1:5000/v3"),
             ("chown", "-R", "keystone:keystone", "/var/lib/keystone"),

@@ -117,7 +117,7 @@ RULES: Mapping[str, Rules] = {
     "libapache2-mod-wsgi-py3": Rules(
         rename="python3-mod_wsgi",
         drop=("/etc/apache2/", "/usr/share/python3/runtime.d/"),
-        add=(config("/etc/httpd/conf.modules.d/10-wsgi-python3.conf", "LoadModule wsgi_module /usr/lib/apache2/modules/mod_wsgi.so\n"),),
+        add=(config("/etc/httpd/conf.modules.d/10-wsgi-python3.conf", f"{_load('wsgi')}WSGISocketPrefix /run/httpd/wsgi\n"),),
     ),
     "keystone": Rules(
         rename="openstack-keystone",
