@@ -79,7 +79,9 @@ class Export(unittest.TestCase):
     def test_a_branch_an_image(self) -> None:
         done = self.export(self.folder / "one", "--layout", "branches", "--branch", "rdo-{image}", "^nova-api$", "--skip-parents")
         self.assertEqual(["nova-api", "build-order"], done["commits"])
-        self.assertEqual([], self.export(self.folder / "one", "--layout", "branches", "--branch", "rdo-{image}", "^nova-api$", "--skip-parents")["commits"])
+        self.assertEqual(
+            [], self.export(self.folder / "one", "--layout", "branches", "--branch", "rdo-{image}", "^nova-api$", "--skip-parents")["commits"]
+        )
         self.assertIn("Containerfile", git(self.folder / "one", "ls-tree", "--name-only", "rdo-nova-api"))
 
     def test_a_repository_an_image(self) -> None:
@@ -89,7 +91,16 @@ class Export(unittest.TestCase):
     def test_a_folder_that_is_no_repository_is_left_alone(self) -> None:
         (self.folder / "one").mkdir()
         (self.folder / "one/file").write_text("mine")
-        command = [sys.executable, "-m", "topcoat", "--recipes", str(self.source / "container-images"), "distgit", "--output", str(self.folder / "one")]
+        command = [
+            sys.executable,
+            "-m",
+            "topcoat",
+            "--recipes",
+            str(self.source / "container-images"),
+            "distgit",
+            "--output",
+            str(self.folder / "one"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         self.assertEqual(2, done.returncode)
         self.assertNotIn("Traceback", done.stderr)

@@ -1,7 +1,7 @@
 """A real DLRN API server on loopback: SQLite, a few commits, a user.
 
-Its virtual environment is made once and kept (``TOPCOAT_TEST_CACHE``, default ~/.cache/topcoat-tests): DLRN needs Python 3.11 or older (distutils) and
-SQLAlchemy below 2, which nothing else of ours wants.
+Its virtual environment is made once and kept (``TOPCOAT_TEST_CACHE``, default ~/.cache/topcoat-tests): DLRN needs Python 3.11 or older (distutils)
+and SQLAlchemy below 2, which nothing else of ours wants.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class DlrnServer:
             f"[DEFAULT]\ndatadir={self.directory}/data\nscriptsdir={self.directory}\nbaseurl=http://localhost\n"
             f"database_connection={database}\ndistro=rpm-master\nsource=master\ntarget=centos9\nreponame=delorean\nuse_components=false\n"
         )
-        (self.directory / "api.cfg").write_text(f"DB_PATH = {database!r}\nREPO_PATH = {str(repos)!r}\nCONFIG_FILE = {str(self.directory / 'projects.ini')!r}\n")
+        (self.directory / "api.cfg").write_text(
+            f"DB_PATH = {database!r}\nREPO_PATH = {str(repos)!r}\nCONFIG_FILE = {str(self.directory / 'projects.ini')!r}\n"
+        )
         flat = [word for pair in self._commits for word in pair]
         self._run("python", "-c", _SEED, database, *flat)
         self._run("dlrn-user", "--config-file", "projects.ini", "create", "--username", self.user, "--password", self.password)

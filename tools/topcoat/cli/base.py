@@ -75,7 +75,8 @@ def _profile_path(settings: Settings) -> Path:
 def _commit(path: Path, image: str, old: str | None, new: str) -> None:
     from topcoat.process import run
 
-    message = f"Pin the base image to {new[7:19]}\n\n{image} shows a newer image; shell, RPM database, package manager and size were checked.\n\nold: {old or '(none)'}\nnew: {new}"
+    checked = f"{image} shows a newer image; shell, RPM database, package manager and size were checked."
+    message = f"Pin the base image to {new[7:19]}\n\n{checked}\n\nold: {old or '(none)'}\nnew: {new}"
     folder = path.resolve().parent
     run(["git", "-C", str(folder), "add", "--", path.name], timeout=60)
     run(["git", "-C", str(folder), "commit", "-q", "-m", message, "--", path.name], timeout=60)

@@ -115,7 +115,7 @@ def _paths(registries: Registries, reference: ImageReference, manifest: Manifest
 
 
 def merge(paths: set[str], members: Iterable[str]) -> None:
-    """Put a layer on top: its paths come, what its whiteouts name goes (image-spec, "Whiteouts"). Directory links of merged-usr trees are followed by name."""
+    """Put a layer on top: its paths come, what its whiteouts name goes (image-spec, "Whiteouts")."""
     names = [name.removeprefix("./").lstrip("/") for name in members]
     for name in names:
         folder, _, last = name.rpartition("/")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from topcoat.errors import ContentError
+from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository
 from topcoat.model.receipt import Receipt
@@ -96,7 +96,7 @@ class SetRecord:
                 float(document["time"]),
                 str(document["by"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
             raise ContentError(
                 f"a promotion record in the registry cannot be read: {error}", next_step="use the version of topcoat that wrote it"
             ) from error

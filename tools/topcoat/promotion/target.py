@@ -59,7 +59,7 @@ class Target:
         missing = sorted(image for image, manifest in found.items() if manifest is None)
         if missing:
             raise ContentError(
-                f"{self.place}: {len(missing)} of {len(found)} images have no tag {tag}: {', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}",
+                f"{self.place}: {len(missing)} of {len(found)} images have no tag {tag}: {', '.join(missing[:10])}",
                 next_step="build and publish the whole set first",
             )
         return {image: manifest for image, manifest in found.items() if manifest is not None}

@@ -84,6 +84,8 @@ class Publisher:
         wanted = list(tags)
         if not unchanged or wanted:
             for number, tag in enumerate(wanted or [digest]):
+                if unchanged and client.head(target.repository, tag) == digest:
+                    continue
                 client.put_manifest(target.repository, tag, body, OCI_MANIFEST, read_back=number == 0 and not unchanged)
         layers = tuple(LayerSize(layer.digest, layer.size, layer.digest in new) for layer in image.layers)
         return Published(digest, tally.pushed, tally.mounted, layers, unchanged)

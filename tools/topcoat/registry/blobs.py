@@ -101,7 +101,8 @@ class Blobs:
     def start(self, repository: str, digest: Digest, source_repository: str = "") -> str | None:
         """Begin an upload, asking for a mount where a source is named.
 
-        :returns: None when the blob was mounted, else the URL that the upload goes to (distribution-spec 1.1, "Mounting a blob from another repository").
+        :returns: None when the blob was mounted, else the URL that the upload goes to
+            (distribution-spec 1.1, "Mounting a blob from another repository").
         """
         query = urllib.parse.urlencode({"mount": check_digest(digest), "from": check_repository(source_repository)}) if source_repository else ""
         scopes = (*_push(repository), *(_pull(source_repository) if source_repository else ()))

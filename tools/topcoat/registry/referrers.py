@@ -46,7 +46,7 @@ class Referrers:
         return tuple(entry for entry in entries if artifact_type is None or entry.artifact_type == artifact_type)
 
     def _by_api(self, repository: str, digest: Digest) -> tuple[Descriptor, ...] | None:
-        """What the API says; None where the registry has none. It is asked once: a registry with the API never answers 404 (distribution-spec 1.1)."""
+        """What the API says; None where the registry has none. It is asked once: a registry with the API never answers 404."""
         if self._has_api is False:
             return None
 
@@ -93,7 +93,8 @@ class Referrers:
     def _add_to_tag(self, repository: str, subject: Digest, entry: Descriptor) -> None:
         """Add a descriptor to the index under the stand-in tag.
 
-        Two processes may do so at once and a registry has no compare-and-swap: so what was written is read again, and written again until it holds us.
+        Two processes may do so at once and a registry has no compare-and-swap: so what was written is read again, and
+        written again until it holds us.
         """
         with self._lock:
             lock = self._subjects.setdefault((repository, subject), threading.Lock())

@@ -59,9 +59,7 @@ class DlrnApi:
         self._httpx = httpx
         self.url = url.rstrip("/")
         self._first_wait = first_wait
-        self._client = httpx.Client(
-            base_url=self.url, auth=login, timeout=_SECONDS, verify=str(ca_file) if ca_file else True
-        )
+        self._client = httpx.Client(base_url=self.url, auth=login, timeout=_SECONDS, verify=str(ca_file) if ca_file else True)
 
     def __repr__(self) -> str:
         return f"DlrnApi({self.url!r})"

@@ -1,0 +1,90 @@
+"""Criteria and records."""
+
+from __future__ import annotations
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from topcoat.errors import ContentError, UsageError
+from topcoat.promotion import Criteria, ImageSet, SetRecord, TooOld, judge, load_criteria
+from topcoat.trunk import Vote
+
+RULE = Criteria("passed", "candidate", ("a", "b"), (("b", ("c", "d")),), 48.0)
+
+
+class Judging(unittest.TestCase):
+    def judge(self, *votes: tuple[str, bool], age: float = 1.0, rule: Criteria = RULE):
+        return judge(rule, [Vote(job, success, float(number)) for number, (job, success) in enumerate(votes)], age_hours=age)
+
+    def test_table(self) -> None:
+        for votes, passed, word in (
+            ((("a", True), ("b", True)), True, "all required"),
+            ((("a", True), ("b", False), ("d", True)), True, "d in place of b"),
+            ((("a", True),), False, "no vote from b"),
+            ((("a", False), ("b", True)), False, "failed: a"),
+            ((("a", True), ("b", True), ("b", False)), False, "failed: b"),  # the last vote counts
+            ((("a", False), ("b", True), ("a", True)), True, "all required"),
+            ((("a", True), ("c", False)), False, "failed: b"),
+            ((), False, "no vote from a, b"),
+        ):
+            with self.subTest(votes=votes):
+                verdict = self.judge(*votes)
+                self.assertEqual(passed, verdict.passed)
+                self.assertIn(word, verdict.sentence)
+
+    def test_age(self) -> None:
+        good = (("a", True), ("b", True))
+        self.assertFalse(self.judge(*good, age=49).passed)
+        self.assertTrue(self.judge(*good, age=49, rule=Criteria("p", "c", ("a",), (), 48, TooOld.ALLOW)).passed)
+
+    def test_one_candidate_never_changes_the_rule_for_the_next(self) -> None:
+        self.judge(("a", True), ("c", True))
+        self.assertFalse(self.judge(("a", True), ("b", False)).passed)
+        self.assertEqual(("a", "b"), RULE.required)
+
+
+class Files(unittest.TestCase):
+    def load(self, text: str):
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "criteria.yaml"
+        path.write_text(text)
+        return load_criteria(path)
+
+    def test_a_whole_one(self) -> None:
+        text = "passed: {candidate: candidate, required: [a, b], alternatives: {b: [c, d]}, max_age_hours: 48, too_old: skip}"
+        self.assertEqual({"passed": Criteria("passed", "candidate", ("a", "b"), (("b", ("c", "d")),), 48, TooOld.SKIP)}, self.load(text))
+
+    def test_bad_ones_name_the_fault(self) -> None:
+        for text, word in (
+            ("", "holds no rule"),
+            ("[]", "holds no rule"),
+            ("x: [", "cannot be read"),
+            ("p: 1", "not a mapping"),
+            ("p: {candidate: c, required: []}", "names no job"),
+            ("p: {candidate: c}", "required"),
+            ("p: {required: [a]}", "candidate is missing"),
+            ("p: {candidate: c, required: [a], alternatives: {b: [c]}}", "alternatives"),
+            ("p: {candidate: c, required: [a], oops: 1}", "'oops'"),
+            ("p: {candidate: c, required: [a], max_age_hours: long}", "max_age_hours"),
+            ("p: {candidate: c, required: [a], too_old: no}", "too_old"),
+            ("p: {candidate: c, required: a}", "list of job names"),
+        ):
+            with self.subTest(text=text), self.assertRaises(UsageError) as caught:
+                self.load(text)
+            self.assertIn(word, str(caught.exception))
+
+
+class Records(unittest.TestCase):
+    @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.integers(0, 9), max_size=5), st.floats(0, 2e9))
+    def test_a_record_equals_itself_after_a_round_trip(self, images: dict[str, int], moment: float) -> None:
+        digests = ImageSet.of({name: "sha256:" + str(number) * 64 for name, number in images.items()})
+        record = SetRecord("n", "s", digests, tuple(sorted((name, f"ns/{name}") for name in images)), digests, "p", round(moment, 3), "me")
+        self.assertEqual(record, SetRecord.from_json(record.to_json()))
+
+    def test_what_is_no_record(self) -> None:
+        good = SetRecord("n", "s", ImageSet.of({"a": "sha256:" + "0" * 64}), (("a", "ns/a"),)).to_json()
+        for text in ("", "[]", "{}", good.replace('"schema":1', '"schema":2'), good.replace("ns/a", "../a"), good.replace('"a":"ns/a"', "")):
+            with self.subTest(text=text), self.assertRaises(ContentError):
+                SetRecord.from_json(text)

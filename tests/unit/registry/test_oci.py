@@ -1,0 +1,88 @@
+"""Manifests as values."""
+
+from __future__ import annotations
+
+import json
+import unittest
+
+from hypothesis import given
+from hypothesis import strategies as st
+from topcoat.errors import ContentError
+from topcoat.registry import Descriptor, Image, Manifest, append_layer, digest_of, image_manifest, oci, with_labels
+
+BASE = Image(
+    {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {"Entrypoint": ["/bin/x"], "User": "42", "Labels": {"a": "1", "b": "2"}},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(b"base")]},
+        "history": [{"created_by": "base"}],
+    },
+    (Descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", digest_of(b"base.gz"), 10),),
+)
+LAYER = Descriptor(oci.OCI_LAYER_GZIP, digest_of(b"layer.gz"), 5)
+
+
+class Layers(unittest.TestCase):
+    def test_a_layer_goes_on_top_and_nothing_else_changes(self) -> None:
+        image = append_layer(BASE, LAYER, digest_of(b"layer"), created_by="update", labels={"b": "3", "c": "4"}, remove_labels=["a"])
+        self.assertEqual((*BASE.layers, LAYER), image.layers)
+        self.assertEqual((digest_of(b"base"), digest_of(b"layer")), image.diff_ids)
+        self.assertEqual({"b": "3", "c": "4"}, image.labels)
+        self.assertEqual((["/bin/x"], "42"), (image.config["config"]["Entrypoint"], image.config["config"]["User"]))
+        self.assertEqual(["base", "update"], [entry["created_by"] for entry in image.config["history"]])
+        self.assertEqual({"a": "1", "b": "2"}, BASE.labels)  # the image it started from is another value
+
+    def test_the_same_image_gives_the_same_bytes_whatever_the_order_of_keys(self) -> None:
+        turned = Image(dict(reversed(BASE.config.items())), BASE.layers, BASE.annotations)
+        self.assertEqual(image_manifest(BASE), image_manifest(turned))
+
+    def test_docker_types_become_oci_types_over_the_same_blobs(self) -> None:
+        manifest = json.loads(image_manifest(BASE)[0])
+        self.assertEqual(oci.OCI_LAYER_GZIP, manifest["layers"][0]["mediaType"])
+        self.assertEqual(BASE.layers[0].digest, manifest["layers"][0]["digest"])
+
+    def test_a_manifest_and_its_configuration_read_back(self) -> None:
+        body, config = image_manifest(with_labels(BASE, {"x": "y"}))
+        image = oci.parse_image(Manifest(digest_of(body), oci.OCI_MANIFEST, body), config)
+        self.assertEqual({"a": "1", "b": "2", "x": "y"}, image.labels)
+        self.assertEqual((body, config), image_manifest(image))
+
+    @given(st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=5))
+    def test_any_labels_survive(self, labels: dict[str, str]) -> None:
+        body, config = image_manifest(with_labels(BASE, labels))
+        self.assertEqual({**BASE.labels, **labels}, oci.parse_image(Manifest(digest_of(body), oci.OCI_MANIFEST, body), config).labels)
+
+
+class Broken(unittest.TestCase):
+    def manifest(self, document: object, media_type: str = oci.OCI_MANIFEST) -> Manifest:
+        body = json.dumps(document).encode()
+        return Manifest(digest_of(body), media_type, body)
+
+    def test_what_is_no_manifest(self) -> None:
+        good = Descriptor(oci.OCI_CONFIG, digest_of(b"x"), 1).as_dict()
+        for document in (
+            [],
+            {"layers": [1]},
+            {"config": good, "layers": [{"digest": "../../etc/passwd"}]},
+            {"config": good, "layers": [{**good, "size": None}]},
+        ):
+            with self.subTest(document=document), self.assertRaises(ContentError):
+                _ = self.manifest(document).blobs
+        with self.assertRaises(ContentError):
+            _ = Manifest(digest_of(b""), oci.OCI_MANIFEST, b"\xff").document
+
+    def test_layers_and_diff_ids_must_pair(self) -> None:
+        body, _config = image_manifest(BASE)
+        with self.assertRaises(ContentError):
+            oci.parse_image(Manifest(digest_of(body), oci.OCI_MANIFEST, body), b'{"rootfs": {"diff_ids": []}}')
+
+    def test_a_platform_that_an_index_lacks(self) -> None:
+        child = Descriptor(oci.OCI_MANIFEST, digest_of(b"c"), 1, platform=(("architecture", "arm64"), ("os", "linux"), ("variant", "v8")))
+        body = oci.index_manifest([child])
+        index = Manifest(digest_of(body), oci.OCI_INDEX, body)
+        self.assertEqual(child, oci.select_platform(index, "linux/arm64"))
+        self.assertEqual(child, oci.select_platform(index, "linux/arm64/v8"))
+        for platform in ("linux/amd64", "linux/arm64/v7"):
+            with self.assertRaises(ContentError):
+                oci.select_platform(index, platform)
