@@ -219,6 +219,8 @@ class Tcib(TreeTest):
             ("tcib_actions: x\n", 1, "must be a list"),
             ("tcib_actions:\n- run:\n", 2, "no value"),
             ("tcib_actions:\n- run: |\n    one\n    two\n", 2, "several lines"),
+            ('tcib_user: "\\f"\n', 1, "control character"),
+            ('tcib_actions:\n- run: "a\\rRUN id"\n', 2, "control character"),
             ("tcib_runs: one\n", 1, "must be a list"),
             ("tcib_copies: one\n", 1, "must be a list"),
             ("tcib_gather_files: [/etc/passwd]\n", 1, "outside the tree"),

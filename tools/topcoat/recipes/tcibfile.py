@@ -21,6 +21,7 @@ _VERBS = ("RUN", "COPY", "ADD", "USER", "WORKDIR", "ENV", "LABEL", "ARG", "EXPOS
     "ONBUILD",
     "MAINTAINER",
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?")
 _DEFAULTS: dict[str, object] = {
@@ -156,7 +157,7 @@ class Variables:
                 raise self.error(key, f"has a name outside its grammar: {name!r}", f"names match {names.pattern}")
             if isinstance(item, dict | list):
                 raise self.error(key, f"has a value that is not one scalar: {name}", "write one value")
-            if isinstance(item, str) and re.search(r"[\x00-\x08\x0a-\x1f\x7f]", item):
+            if isinstance(item, str) and ("\n" in item or _CONTROL.search(item)):
                 raise self.error(key, f"has a newline or control character in {name}", "write it on one line")
         return list(value.items())
 
@@ -284,10 +285,15 @@ def _words(variables: Variables, key: str) -> list[str]:
 def _scalar(value: object, variables: Variables, key: str) -> str:
     if value is None or isinstance(value, dict | list):
         raise variables.error(key, "has an entry that is not text", "write one value")
-    return str(value)
+    text = str(value)
+    if _CONTROL.search(text):
+        raise variables.error(key, "holds a control character", "remove it")
+    return text
 
 
 def _line(text: str, variables: Variables, key: str) -> str:
+    if _CONTROL.search(text):
+        raise variables.error(key, "holds a control character", "remove it")
     text = text.strip("\n")
     if "\n" in text:
         raise variables.error(key, "holds a newline", "write it on one line")
