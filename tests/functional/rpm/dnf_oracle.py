@@ -38,7 +38,7 @@ def answer(request):
     conf.persistdir = os.path.join(request["cache"], "persist")
     conf.logdir = os.path.join(request["cache"], "log")
     for folder in (conf.persistdir, conf.logdir):
-        os.makedirs(folder)
+        os.makedirs(folder, exist_ok=True)
     conf.reposdir = []
     conf.plugins = False
     conf.best = True

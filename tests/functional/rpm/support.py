@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -42,20 +41,29 @@ class Oracle:
     """dnf in a process of its own, kept alive."""
 
     def __init__(self) -> None:
-        # Standard error is inherited: what breaks the program is to be seen.
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self._child = subprocess.Popen(
-            [PYTHON, str(Path(__file__).with_name("dnf_oracle.py"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [PYTHON, str(Path(__file__).with_name("dnf_oracle.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            text=True,
         )
 
     def ask(self, request: dict) -> dict:
         self._child.stdin.write(json.dumps(request) + "\n")
         self._child.stdin.flush()
-        return json.loads(self._child.stdout.readline())
+        line = self._child.stdout.readline()
+        if not line:
+            self._complaints.seek(0)
+            raise AssertionError(f"dnf's process ended: {self._complaints.read()[-2000:]}")
+        return json.loads(line)
 
     def close(self) -> None:
         self._child.stdin.close()
         self._child.stdout.close()
         self._child.wait(20)
+        self._complaints.close()
 
 
 class Bench:
@@ -84,17 +92,17 @@ class Bench:
 
     def root(self, specs: Iterable[RpmSpec]) -> Path:
         """A root that holds only the database, with these packages in it."""
+        return self.root_of([self.rpm(spec, self.path("rpms")) for spec in specs])
+
+    def root_of(self, paths: Sequence[Path]) -> Path:
+        """The same of finished RPM files."""
         root = self.path("root")
-        paths = [self.rpm(spec, self.path("rpms")) for spec in specs]
         (root / "var/lib/rpm").mkdir(parents=True)
         command = ["rpm", "--root", str(root), "--dbpath", "/var/lib/rpm"]
         subprocess.run([*command, "--initdb"], check=True, capture_output=True)
         if paths:
-            subprocess.run(
-                [*command, "-i", "--justdb", "--noscripts", "--notriggers", "--ignorearch", "--force", *map(str, paths)],
-                check=True,
-                capture_output=True,
-            )
+            options = ["--justdb", "--noscripts", "--notriggers", "--ignorearch", "--nosignature", "--force"]
+            subprocess.run([*command, "-i", *options, *map(str, paths)], check=True, capture_output=True)
         return root
 
     def freeze(self, *repos: Repository, **options) -> repositories.Snapshot:
@@ -183,7 +191,3 @@ def from_lists(answer: dict) -> tuple[PackageChange, ...]:
 def texts(changes: Iterable[PackageChange]) -> list[str]:
     """Changes as people read them."""
     return [str(change) for change in changes]
-
-
-def environment() -> dict[str, str]:
-    return dict(os.environ)
