@@ -78,6 +78,15 @@ class Updates(WorldCase):
             self.assertEqual(built.changes[0].repository, "gating")
             self.assertEqual((root / "usr/lib/lib/a.py").read_text(), "one\n")
 
+    def test_a_requirement_under_test_comes_from_the_gating_repository_although_another_is_newer(self) -> None:
+        base = self.world.base("updates/gated-requirement", [LIB, SERVICE])
+        needed = RpmSpec("python3-dep", "1.0", files=(File("/usr/lib/dep.py", "gated"),))
+        newer = needed.bump(version="9.0", files=(File("/usr/lib/dep.py", "current"),))
+        gating = self.world.repository("gating", [LIB2.bump(requires=("python3-dep",)), needed], priority=50, gated=True)
+        with self.world.updated(base, gating, self.world.repository("current", [newer], priority=50)) as (built, root):
+            self.assertEqual((root / "usr/lib/dep.py").read_text(), "gated")
+            self.assertEqual({change.repository for change in built.changes}, {"gating"})
+
     def test_gated_rebuild_of_the_same_version_replaces_the_build(self) -> None:
         base = self.world.base("updates/rebuilt", [LIB, SERVICE])
         other = LIB.bump(files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "other\n")), time=LIB.time + 5)
@@ -184,7 +193,7 @@ class Files(WorldCase):
 
 class Scriptlets(WorldCase):
     def test_they_run_inside_with_devices_and_leave_nothing_else(self) -> None:
-        body = "echo lost > /dev/null; read x < /proc/self/stat; echo $1 > /var/lib/ran; echo said-hello; touch /tmp/junk /run/junk"
+        body = "set -e; test -c /dev/null; echo lost > /dev/null; read x < /proc/self/stat; echo $1 > /var/lib/ran; echo said-hello; touch /tmp/junk /run/junk"
         base = self.world.base("scriptlets/run", [LIB])
         with self.world.updated(base, self.world.repository("current", [LIB2.bump(post=body)])) as (built, root):
             self.assertEqual((root / "var/lib/ran").read_text(), "2\n")
