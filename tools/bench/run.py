@@ -15,6 +15,7 @@ BENCHES: dict[str, list[str]] = {
     "plan": ["plan.py", "--json", "{out}/plan.json"],
     "sizes": ["sizes.py", "--json", "{out}/sizes.json"],
     "update": ["update.py"],
+    "registry": ["registry.py", "--json", "{out}/registry.json"],
 }
 
 
