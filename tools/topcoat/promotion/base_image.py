@@ -10,13 +10,14 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference
 from topcoat.publisher import Publisher
 from topcoat.registry import Image, Manifest, Registries
+from topcoat.registry.streams import open_blob
 
+_READ = 256 * 1024
 _SHELLS = ("bin/sh", "usr/bin/sh")
 _DATABASES = ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/Packages", "usr/lib/sysimage/rpm/Packages")
 _MANAGERS = ("usr/bin/dnf", "usr/bin/dnf5", "usr/bin/dnf-3", "usr/bin/microdnf", "usr/bin/yum")
@@ -37,24 +38,6 @@ class BaseReport:
     def changed(self) -> bool:
         """Whether the tag shows another image than the pin."""
         return self.pinned != self.newest
-
-
-class _Chunks:
-    """An iterator of bytes as the file object that tarfile reads from."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._rest) < size:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                break
-            self._rest += chunk
-        size = len(self._rest) if size < 0 else size
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
 
 
 def examine(registries: Registries, image: str, pinned: Digest | None, *, platform: str, growth: float) -> BaseReport:
@@ -100,16 +83,15 @@ def _paths(registries: Registries, reference: ImageReference, manifest: Manifest
     client = registries.client(reference.host)
     paths: set[str] = set()
     for layer in image.layers:
-        with client.stream_blob(reference.repository, layer.digest, layer.size) as chunks:
-            stream = _Chunks(chunks)
+        with open_blob(client, reference.repository, layer) as stream:
             try:
-                with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|*") as archive:
+                with tarfile.open(fileobj=stream, mode="r|*") as archive:
                     merge(paths, (member.name for member in archive))
             except tarfile.TarError as error:
                 raise ContentError(
                     f"{reference.name}@{manifest.digest}: layer {layer.digest} cannot be read: {error}", next_step="look at the image"
                 ) from error
-            for _chunk in chunks:  # to the end, so that its digest is proved
+            while stream.read(_READ):  # to the end, so that its digest is proved
                 pass
     return paths
 
