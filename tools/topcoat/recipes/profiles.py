@@ -19,6 +19,7 @@ from topcoat.recipes.schema import read_packages, read_steps
 from topcoat.recipes.yamltree import Node, parse_file
 
 _OWN_PROFILES = Path(__file__).parents[3] / "container-images" / "profiles"
+_STAND_IN = "stand-in"
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 _URL = re.compile(r"(?:file|http|https)://\S+")
@@ -94,7 +95,7 @@ def examine_profile(path: Path, variables: Mapping[str, str], *, fill_missing: b
     entries = reader.mapping(document, "a profile", _KEYS)
     declared = _variables(reader, entries.pop("variables", None), variables)
     if fill_missing:
-        declared = {name: "stand-in" if value is None else value for name, value in declared.items()}
+        declared = {name: _STAND_IN if value is None else value for name, value in declared.items()}
     _fill(document, declared, problems)
     texts = {key: reader.text(entries[key], key, empty=True) or "" for key in _TEXT_KEYS if key in entries}
     for key in ("distro", "release", "arch", "registry"):
@@ -189,9 +190,9 @@ def _base(reader: Reader, entries: Mapping[str, Node], document: Node) -> Base:
     if image is None and "image" not in parts:
         reader.problems.add(entries["base"], "base has no image", "add 'image: host/repository:tag'")
     digest = parts["digest"].text if "digest" in parts and parts["digest"].kind == "scalar" else ""
-    if digest:
+    if digest and digest != _STAND_IN:
         _checked(check_digest, digest, parts["digest"], reader.problems)
-    return Base(image or "", digest or None)
+    return Base(image or "", digest if digest not in ("", _STAND_IN) else None)
 
 
 def _repositories(reader: Reader, entries: Mapping[str, Node]) -> tuple[Repository, ...]:
