@@ -22,9 +22,10 @@ REVIEW_JOBS = {"container-images-registry", "container-images-provider", "contai
 PROVIDER = "container-images-provider"
 CONSUMER = "container-images-consumer"
 OF_OPENSTACK = {"openstack-base", "keystone", "nova-base", "nova-api", "nova-compute"}
-OF_NOVA = {"nova-base", "nova-api", "nova-compute"}
+OF_SERVICE = {"keystone"}
 UNTOUCHED = {"base", "memcached"}
 MISSING = "python3-never-packaged"
+REBUILD = "container-images-rebuild"
 _LIMIT = 1200.0
 
 
@@ -75,10 +76,11 @@ class Story:
         self._verdict.check("Zuul has nothing against the configuration", not errors, errors)
         workspace = self._lab.workspace
         below = workspace.upload(world.LIBRARY, {"CHANGE": "oslo.config learns a new option\n"}, "Learn a new option")
-        above = workspace.upload(world.SERVICE, {"CHANGE": "nova uses the new option\n"}, "Use the new option", depends_on=[below])
-        spec = "packaging/openstack-keystone.spec"
+        above = workspace.upload(world.SERVICE, {"CHANGE": "keystone uses the new option\n"}, "Use the new option", depends_on=[below])
+        spec = "packaging/openstack-nova.spec"
         text = workspace.read(world.OTHER_SERVICE, spec)
-        wrong = text.replace("Requires: python3-keystone ", f"Requires: {MISSING}\nRequires: python3-keystone ", 1)
+        anchor = "Requires: python(abi)"
+        wrong = text.replace(anchor, f"Requires: {MISSING}\n{anchor}", 1)
         broken = workspace.upload(world.OTHER_SERVICE, {spec: wrong}, "Require what nobody packages")
         return below, above, broken
 
@@ -100,7 +102,7 @@ class Story:
         """Read the buildset's registry ourselves."""
         gated = {package["package"].rpartition(".")[0] for package in self._log_of(done, PROVIDER, "receipt.json")["coverage"]}
         plain = {_without_epoch(name) for name in gated}
-        self._verdict.check("check: packages of both changes were built", _projects(plain) == {"oslo-config", "nova"}, sorted(plain))
+        self._verdict.check("check: packages of both changes were built", _projects(plain) == {"oslo-config", "keystone"}, sorted(plain))
         before = stored.site(self._lab.places)
         address = str(found["base"]["host"]).partition(":")[0]
         with stored.buildset_registry(self._lab.places, address) as registry:
@@ -111,7 +113,7 @@ class Story:
                 if name in UNTOUCHED:
                     self._verdict.equal(f"check: {name} is, digest for digest, the image that passed before", digest, old)
                     continue
-                ours = {package for package in plain if name in OF_NOVA or "oslo-config" in package}
+                ours = {package for package in plain if name in OF_SERVICE or "oslo-config" in package}
                 held = registry.packages(path, digest)
                 missing = [package for package in ours if package.rsplit("-", 2)[0] in _names(held) and package not in held]
                 self._verdict.check(f"check: {name} holds the packages under test", bool(ours & held) and not missing, missing)
@@ -150,10 +152,10 @@ class Story:
         verdict.equal("gate: the second change started from the images of the first", started, ahead)
         site = stored.site(self._lab.places)
         found = second.artifacts()
-        for name in sorted(OF_NOVA & set(found)):
+        for name in sorted(OF_SERVICE & set(found)):
             held = site.packages(str(found[name]["path"]), str(found[name]["digest"]))
             names = {package.rsplit("-", 2)[0]: package for package in held}
-            release = names.get("python3-nova", "")
+            release = names.get("python3-keystone", "")
             verdict.check(f"gate: {name} holds both changes", "python3-oslo-config" in names and bool(release), sorted(names))
 
     def _periodic(self) -> None:
@@ -165,10 +167,21 @@ class Story:
         done = self._wait("periodic", None, known)
         verdict.equal("periodic: rebuild and promotion succeeded", done.result, "SUCCESS")
         after = self._promoted()
-        made = {name: str(metadata["digest"]) for name, metadata in done.artifacts("container-images-rebuild").items()}
+        made = {name: str(metadata["digest"]) for name, metadata in done.artifacts(REBUILD).items()}
         verdict.equal("periodic: every image was built", set(made), OF_OPENSTACK | UNTOUCHED)
         verdict.equal(f"periodic: {images.TAG} names what was built", after, made)
+        self._shards(done)
         verdict.check("periodic: the tag has moved", after != before, after)
+
+    def _shards(self, done: Finished) -> None:
+        """Each node's log tells which images it made itself."""
+        parts = {}
+        for node in ("first", "second"):
+            folder = self._lab.places.logs / "builds" / str(done.builds[REBUILD]["uuid"]) / "container-images" / node
+            parts[node] = {path.stem for path in (folder / "logs").glob("*.log")} & (OF_OPENSTACK | UNTOUCHED)
+        self._verdict.check("periodic: two nodes shared the work", all(parts.values()) and parts["first"] != parts["second"], parts)
+        union = set().union(*parts.values())
+        self._verdict.equal("periodic: no image fell between the nodes", union, OF_OPENSTACK | UNTOUCHED)
 
     def _promoted(self) -> dict[str, str]:
         site = stored.site(self._lab.places)
@@ -235,4 +248,4 @@ def _names(packages: set[str]) -> set[str]:
 
 
 def _projects(packages: set[str]) -> set[str]:
-    return {"oslo-config" if "oslo-config" in name else "nova" if "nova" in name else name for name in _names(packages)}
+    return {"oslo-config" if "oslo-config" in name else "keystone" if "keystone" in name else name for name in _names(packages)}

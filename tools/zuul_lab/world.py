@@ -17,8 +17,8 @@ from zuul_lab.places import Places
 
 CONFIG_PROJECT = "lab-config"
 OWN_PROJECT = "topcoat"
-SERVICE = "openstack/nova"
-OTHER_SERVICE = "openstack/keystone"
+SERVICE = "openstack/keystone"
+OTHER_SERVICE = "openstack/nova"
 LIBRARY = "openstack/oslo.config"
 _FROM_DEMO = (LIBRARY, SERVICE, OTHER_SERVICE)
 
