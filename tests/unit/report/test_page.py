@@ -109,6 +109,17 @@ class Page(unittest.TestCase):
                 images = tuple(replace(image, log=log) if image.status == "failed" else image for image in fixtures.red().images)
                 self.assertEqual({}, page.log_tails(replace(fixtures.red(), images=images), inside))
 
+    def test_a_page_in_another_folder_finds_receipt_and_logs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            top = Path(folder)
+            (top / "logs").mkdir()
+            (top / "logs" / "000_FAILED_heat-base.log").write_text("the cause\n")
+            page.save(fixtures.red(), top / "logs" / "report.html", receipt_file=top / "receipt.json")
+            text = (top / "logs" / "report.html").read_text()
+            links = {attributes["href"] for tag, attributes in Reader(text).elements if tag == "a"}
+            self.assertIn("the cause", text)
+            self.assertLessEqual({"../receipt.json", "../logs/000_FAILED_heat-base.log"}, links)
+
     def test_links_of_other_kinds_are_text(self):
         for url in (
             "javascript:alert(1)",

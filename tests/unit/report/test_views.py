@@ -27,7 +27,14 @@ class Facts(unittest.TestCase):
         empty = replace(fixtures.green(), images=(), status="failed", error={"class": "usage", "what": "no"})
         self.assertEqual("The run failed before any image was touched.", facts.headline(empty))
         self.assertIn("the run failed all the same", facts.headline(replace(fixtures.green(), status="failed")))
+        holes = replace(fixtures.green(), status="failed", coverage=fixtures.red().coverage)
+        self.assertIn("; but 1 gated package is not inside.", facts.headline(holes))
         self.assertIn("cancelled after", facts.headline(replace(fixtures.green(), status="cancelled")))
+
+    def test_places_are_those_of_the_repository(self):
+        self.assertEqual("container-images/a.yaml:3", facts.place("/home/zuul/topcoat/source/container-images/a.yaml:3"))
+        for text in ("container-images/a.yaml:3", "profile.yaml:1", ""):
+            self.assertEqual(text, facts.place(text))
 
     def test_storage_counts_a_shared_layer_once(self):
         shared, own = fixtures.layer("a", 100), fixtures.layer("b", 10, True)

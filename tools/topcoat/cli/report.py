@@ -21,7 +21,7 @@ def command(receipt: str, html: str | None, junit: str | None, output_format: st
 
     found = document.load(Path(receipt))
     if html:
-        page.save(found, Path(html), original=Path(receipt).name if Path(receipt).parent.resolve() == Path(html).parent.resolve() else None)
+        page.save(found, Path(html), receipt_file=Path(receipt))
     if junit:
         junit_file.save(found, Path(junit))
     if output_format == "text":

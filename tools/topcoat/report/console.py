@@ -80,7 +80,7 @@ def _failures(receipt: Receipt) -> list[RenderableType]:
         block.add_row(Text("x", "bold red"), head)
         block.add_row("what", Text(clean(facts.brief(error.get("what", "")))))
         if error.get("where"):
-            block.add_row("where", Text(clean(error["where"])))
+            block.add_row("where", Text(clean(facts.place(error["where"]))))
         step = facts.next_step(error)
         if step:
             block.add_row("do", Text(clean(step), "bold"))

@@ -162,6 +162,13 @@ def next_step(error: Mapping[str, object]) -> str:
     return "read the end of the log, then repair the recipe or the change" if error.get("log") else ""
 
 
+def place(where: object) -> str:
+    """``file:line`` as it is in the repository: recipes lie elsewhere on a node, which helps nobody."""
+    text = str(where or "")
+    head, found, tail = text.rpartition("/container-images/")
+    return f"container-images/{tail}" if found and head else text
+
+
 def plural(count: int, word: str) -> str:
     """``1 image``, ``2 images``."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
@@ -208,7 +215,8 @@ def headline(receipt: Receipt) -> str:
     else:
         text = f"{plural(total, 'image')} in {took}: " + ", ".join(did)
     if receipt.status == "failed":
-        text += "; the run failed all the same"
+        holes = len(uncovered(receipt))
+        text += f"; but {plural(holes, 'gated package')} {'is' if holes == 1 else 'are'} not inside" if holes else "; the run failed all the same"
     return text + "."
 
 

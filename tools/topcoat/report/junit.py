@@ -41,7 +41,11 @@ def to_xml(receipt: Receipt) -> str:
             tag = "failure" if error.get("class") in ("content", "usage") else "error"
             counts[tag] += 1
             details = (
-                "\n".join(f"{name}: {error[name]}" for name in ("where", "what", "next_step", "log") if error.get(name))
+                "\n".join(
+                    f"{name}: {facts.place(error[name]) if name == 'where' else error[name]}"
+                    for name in ("where", "what", "next_step", "log")
+                    if error.get(name)
+                )
                 + f"\nrecheck: {'can help' if error.get('recheck_helps') else 'will not help'}"
             )
             _failure(case, tag, str(error.get("class")), str(error.get("what")), details)

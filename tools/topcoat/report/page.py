@@ -6,6 +6,8 @@ changes under test. A content security policy in the page forbids scripts and re
 
 from __future__ import annotations
 
+import functools
+import os
 import time
 from collections.abc import Mapping
 from importlib import resources
@@ -54,11 +56,14 @@ def safe_url(value: object) -> str:
     return text if ordinary and text.lower().startswith(("https://", "http://")) else ""
 
 
-def _log_link(path: str | None) -> str:
-    """A relative link to a log, or an empty string where the path would lead elsewhere."""
+def _log_link(path: str | None, base: str = "") -> str:
+    """A relative link to a log, or an empty string where the path would lead elsewhere.
+
+    :param base: how to get from the page to the receipt's folder, which log paths are relative to.
+    """
     if not path or ":" in path or path.startswith(("/", "\\")) or ".." in Path(path).parts or path != clean(path):
         return ""
-    return path
+    return base + path
 
 
 def _tree(receipt: Receipt) -> list[dict[str, object]]:
@@ -107,15 +112,22 @@ def _delta(image: ImageResult) -> str:
     return "" if delta == 0 else ("+" if delta > 0 else "") + facts.bytes_text(delta)
 
 
-def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original: str | None = "receipt.json") -> str:
+def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original: str | None = "receipt.json", base: str = "") -> str:
     """The page as text.
 
     :param tails: image name → last lines of its log (``log_tails``).
-    :param original: relative link to the receipt beside the page; None: no link.
+    :param original: relative link to the receipt; None: no link.
+    :param base: relative way from the page to the receipt's folder, empty or ending in ``/``.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        clean=clean, bytes=facts.bytes_text, seconds=facts.time_text, link=safe_url, log_link=_log_link, moment=_moment, delta=_delta
+        clean=clean,
+        bytes=facts.bytes_text,
+        seconds=facts.time_text,
+        link=safe_url,
+        log_link=functools.partial(_log_link, base=base),
+        moment=_moment,
+        delta=_delta,
     )
     package = resources.files(__package__)
     groups = facts.by_outcome(receipt.images)
@@ -147,6 +159,12 @@ def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original
     )
 
 
-def save(receipt: Receipt, path: Path, *, original: str | None = "receipt.json") -> None:
-    """Write the page; logs of failed images are looked up beside it."""
-    write_atomically(path, render(receipt, tails=log_tails(receipt, path.parent), original=original))
+def save(receipt: Receipt, path: Path, *, receipt_file: Path | None = None) -> None:
+    """Write the page.
+
+    :param receipt_file: where the receipt lies, which may be another folder of the same log tree; None: beside the page, as ``receipt.json``.
+    """
+    file = receipt_file or path.parent / "receipt.json"
+    away = Path(os.path.relpath(file.resolve().parent, path.resolve().parent)).as_posix()
+    base = "" if away == "." else f"{away}/"
+    write_atomically(path, render(receipt, tails=log_tails(receipt, file.parent), original=base + file.name, base=base))
