@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BENCHES: dict[str, list[str]] = {
     "plan": ["plan.py", "--json", "{out}/plan.json"],
+    "render": ["render.py", "--json", "{out}/render.json"],
     "sizes": ["sizes.py", "--json", "{out}/sizes.json"],
     "update": ["update.py"],
     "registry": ["registry.py", "--json", "{out}/registry.json"],

@@ -26,6 +26,7 @@ from topcoat.process import run as execute
 from topcoat.recipes import apply_profile, load_profile, load_tree
 from topcoat_demo import distribution
 
+TREE = Path(__file__).parents[2] / "container-images"
 IMAGES = ("memcached", "keystone")
 STYLES = ("classic", "classic, one RUN", "recipe")
 TIMEOUT = 900.0
@@ -54,8 +55,8 @@ class Bench:
         self.work = work
         self.repositories = made.repositories.resolve()
         self.command = ["buildah", "--root", str(work / "root"), "--runroot", str(work / "run"), "--storage-driver", "overlay"]
-        self.profile: Profile = load_profile("demo", root=Path("container-images"), variables={"repositories": "file:///repositories"})
-        self.recipes = apply_profile(load_tree(Path("container-images")), self.profile)
+        self.profile: Profile = load_profile("demo", root=TREE, variables={"repositories": "file:///repositories"})
+        self.recipes = apply_profile(load_tree(TREE), self.profile)
         target = f"containers-storage:[overlay@{work / 'root'}+{work / 'run'}]localhost/base-image:latest"
         execute(["skopeo", "copy", "-q", f"oci:{made.real.directory}", target], timeout=TIMEOUT)
         folder = work / "repos"
