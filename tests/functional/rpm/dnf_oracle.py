@@ -76,7 +76,7 @@ def answer(request):
             selector.set(pkg=[exact(base, text, gated)])
             base._goal.install(select=selector)
         try:
-            base.resolve()
+            base.resolve(allow_erasing=bool(request.get("erasing")))
         finally:
             if request.get("debug"):
                 base._goal.write_debugdata(request["debug"])
