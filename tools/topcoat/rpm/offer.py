@@ -65,6 +65,12 @@ class Offer:
         """The repository of an id, None for an installed package."""
         return self._owner.get(number)
 
+    def hidden(self, name: str) -> list[tuple[Nevra, Repository]]:
+        """Packages of this name that are in a repository but may not be used; for errors only, it looks at every package."""
+        usable = set(self.ids)
+        numbers = (number for number in self._owner if number not in usable and self.pool.id2solvable(number).name == name)
+        return sorted(((self.nevra(number), self._owner[number]) for number in numbers), key=lambda entry: (entry[0], entry[1].id))
+
     def build_time(self, number: int) -> int:
         """Seconds since the epoch, 0 where the metadata does not say."""
         return self.pool.id2solvable(number).lookup_num(solv.SOLVABLE_BUILDTIME)

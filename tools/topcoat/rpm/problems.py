@@ -43,4 +43,10 @@ def _line(info: solv.Ruleinfo, offer: Offer) -> str:
             text = f"{package.name}: repository {owner.id}" if owner else f"{package.name}: installed"
             if text not in origins:
                 origins.append(text)
-    return f"{info.problemstr()} ({', '.join(origins)})" if origins else info.problemstr()
+    text = f"{info.problemstr()} ({', '.join(origins)})" if origins else info.problemstr()
+    if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
+        hidden = offer.hidden(str(info.dep).partition(" ")[0])
+        if hidden:
+            named = ", ".join(f"{nevra} of {repository.id}" for nevra, repository in hidden[:3])
+            text += f" [hidden by an include or exclude list, a module stream or the gating repository: {named}]"
+    return text
