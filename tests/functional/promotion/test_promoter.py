@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import unittest
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model.receipt import ImageResult, Receipt
@@ -13,6 +12,7 @@ from topcoat.registry import oci
 
 from tests.functional.promotion.base import NAMES, SetCase
 from tests.functional.registry.base import make_image
+from tests.functional.registry.faults import Fault
 
 
 class Whole(SetCase):
@@ -238,5 +238,21 @@ class Places(SetCase):
             self.assertEqual(first, self.shown(space, "floating"))
 
 
-if __name__ == "__main__":
-    unittest.main()
+class NoRightToDelete(SetCase):
+    OPTIONS = {"storage": {"delete": {"enabled": False}}}
+
+    def test_a_registry_that_deletes_nothing_is_no_obstacle(self) -> None:
+        sets = {tag: self.push_set("undeletable", tag) for tag in ("one", "two")}
+        for tag in ("one", "two"):
+            self.assertEqual("promoted", self.promoter("undeletable").promote(Request(tag, "floating")).state)
+        self.assertEqual(sets["two"], self.shown("undeletable", "floating"))
+        self.promoter("undeletable").rollback("floating")
+        self.assertEqual(sets["one"], self.shown("undeletable", "floating"))
+
+    def test_nor_is_a_login_without_that_right(self) -> None:
+        proxy = self.proxy(lambda request: Fault(status=403) if request.verb == "DELETE" else None)
+        sets = {tag: self.push_set("forbidden", tag) for tag in ("one", "two")}
+        client = self.proxied(proxy).client(proxy.host)
+        for tag in ("one", "two"):
+            Promoter([Target(self.place("forbidden", proxy.host), client)]).promote(Request(tag, "floating"))
+        self.assertEqual(sets["two"], self.shown("forbidden", "floating"))

@@ -107,7 +107,11 @@ def _listed(path: Path) -> list[ImageReference]:
     import yaml
 
     try:
-        return [ImageReference.parse(entry["reference"]) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["images"]]
+        found = []
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["images"]:
+            reference = ImageReference.parse(entry["reference"])
+            found.append(replace(reference, tag=entry["tag"]) if entry.get("tag") and not entry.get("external") else reference)
+        return found
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not a resolved list: {error}", next_step="make one with 'topcoat discover --output'") from error
 

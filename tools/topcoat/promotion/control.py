@@ -21,9 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from topcoat.errors import ContentError, InfrastructureError
+from topcoat.errors import InfrastructureError, TopcoatError
 from topcoat.promotion.sets import SetRecord
-from topcoat.registry import Manifest, NotFoundError, RefusedError, RegistryClient, digest_of
+from topcoat.registry import AccessError, Manifest, NotFoundError, RefusedError, RegistryClient, digest_of
 from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
 
 REPOSITORY = "topcoat-promotions"
@@ -189,16 +189,16 @@ class Lock:
         """Give the lock up; never raises, a lock that stays ends by its time."""
         try:
             self.control.client.delete_manifest(self.control.repository, self.digest)
-        except RefusedError:
+        except (RefusedError, AccessError):  # it deletes nothing, or not for us
             self._overwrite()
-        except (InfrastructureError, ContentError):
+        except TopcoatError:
             pass
 
     def _overwrite(self) -> None:
         """On a registry that deletes nothing a released lock is a manifest without owner."""
         try:
             self.control._store(self.tag, artifact_manifest(LOCK_TYPE, ()))
-        except (InfrastructureError, ContentError):
+        except TopcoatError:
             pass
 
     def __enter__(self) -> Lock:

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from topcoat.errors import ContentError, InfrastructureError, UsageError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository, check_tag
 from topcoat.registry import oci
@@ -221,7 +221,7 @@ class RegistryClient:
         removed = self.put_manifest(repository, tag, tombstone, oci.OCI_MANIFEST, read_back=False)
         try:
             self.delete_manifest(repository, removed)
-        except RefusedError:
+        except TopcoatError:
             self.put_manifest(repository, tag, before.body, before.media_type, read_back=False)
             raise
         return True

@@ -66,10 +66,8 @@ class DlrnApi:
 
     def votes(self, trunk: TrunkHash) -> tuple[Vote, ...]:
         """Every vote on a hash, oldest first."""
-        if trunk.aggregate:
-            rows = self._get("/api/agg_status", {"aggregate_hash": trunk.aggregate})
-        else:
-            rows = self._get("/api/repo_status", _names(trunk))
+        path, query = ("/api/agg_status", {"aggregate_hash": trunk.aggregate}) if trunk.aggregate else ("/api/repo_status", _names(trunk))
+        rows = self._get(path, query)
         found = [Vote(str(row["job_id"]), bool(row["success"]), float(row["timestamp"]), str(row.get("url") or "")) for row in rows]
         return tuple(sorted(found, key=lambda vote: (vote.time, vote.job)))
 
