@@ -155,3 +155,11 @@ class Lists(TreeTest):
 
     def test_lint_of_no_tree_is_a_problem_not_a_traceback(self) -> None:
         self.assertEqual(len(lint(self.root / "none", variables={}).found), 1)
+
+    def test_every_mistake_of_a_tcib_tree_is_listed(self) -> None:
+        tree = self.root / "foreign"
+        for name, content in (("a", "tcib_user: '{{ nothing }}'\n"), ("b", "tcib_actions: x\n"), ("c", "tcib_user: fine\n")):
+            (tree / name).mkdir(parents=True)
+            (tree / name / "x.yaml").write_text(content)
+        places = [(problem.where or "").removeprefix(f"{tree}/") for problem in lint(tree, variables={}).found]
+        self.assertEqual(places, ["a/x.yaml:1", "b/x.yaml:1"])

@@ -13,7 +13,7 @@ from topcoat.containerfile import fingerprints, render, render_tree
 from topcoat.errors import UsageError
 from topcoat.graph import ImageGraph
 from topcoat.model import Base, Package, Step
-from topcoat.recipes import apply_profile, load_recipes, load_tcib
+from topcoat.recipes import apply_profile, detect_format, load_recipes, load_tcib
 
 from tests.unit.recipes.tcibtrees import write_tree
 from tests.unit.recipes.trees import TreeTest, profile
@@ -274,10 +274,17 @@ class Tcib(TreeTest):
             self.one("\n".join(lines) + "\n")
 
     def test_format_is_detected(self) -> None:
-        self.write({"base/base.yaml": "tcib_user: x\n"}, base=False)
-        self.assertEqual(load_recipes(self.root, variables={})["base"].user, "x")
+        self.write({"tcib/base/base.yaml": "tcib_user: x\n", "tcib/base/os/os.yaml": "tcib_user: y\n"}, base=False)
+        for start in (self.root, self.root / "tcib", self.root / "tcib/base"):
+            with self.subTest(start):
+                self.assertEqual(detect_format(start), "tcib")
+                self.assertEqual({name: recipe.parent for name, recipe in load_recipes(start, variables={}).items()}, {"base": None, "os": "base"})
+        self.write({"native/base.yaml": "base:\n  from: profile\n", "empty/x": ""}, base=False)
+        self.assertEqual([detect_format(self.root / name) for name in ("native", "empty")], ["native", "native"])
+
+    def test_a_tree_without_images_is_an_error(self) -> None:
         with self.assertRaisesRegex(UsageError, "no tcib image"):
-            load_tcib(self.root / "base" / "..", variables={}) if (self.root / "base/base.yaml").unlink() is None else None
+            load_tcib(self.root, variables={})
 
     def test_a_profile_can_add_to_a_tcib_image(self) -> None:
         recipes = self.tree({"base/base.yaml": "tcib_actions:\n- run: own\n"})

@@ -12,7 +12,7 @@ from pathlib import Path
 from topcoat.errors import UsageError
 from topcoat.lists.template import ListTemplate, examine_template
 from topcoat.model.recipe import Recipe
-from topcoat.recipes import apply_profile, load_recipes
+from topcoat.recipes import apply_profile, detect_format
 from topcoat.recipes.lint import lint_recipes
 from topcoat.recipes.profiles import examine_profile
 from topcoat.recipes.reading import Problems, nearest
@@ -26,12 +26,10 @@ def lint(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str
     :returns: every problem found, in the order of files and lines; empty for a clean tree.
     """
     problems = Problems()
-    if recipe_format == "tcib" or (recipe_format == "auto" and not _is_native(root)):
-        try:
-            load_recipes(root, recipe_format=recipe_format, variables=variables)
-        except UsageError as error:
-            problems.take(error)
-        return problems
+    if root.is_dir() and (recipe_format == "tcib" or (recipe_format == "auto" and detect_format(root) == "tcib")):
+        from topcoat.recipes.tcib import examine_tcib  # late: only these trees need a template engine
+
+        return examine_tcib(root, variables=variables)[1]
     recipes, found = examine_tree(root)
     problems.found += found.found
     if not found.found:
@@ -40,10 +38,6 @@ def lint(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str
         _lint_profiles(root, recipes, problems)
         _lint_lists(root, recipes, problems, today or datetime.datetime.now(datetime.UTC).date())
     return problems
-
-
-def _is_native(root: Path) -> bool:
-    return not root.is_dir() or any((root / name).exists() for name in ("base.yaml", "users.yaml", "openstack", "infra"))
 
 
 def _yaml_files(folder: Path, problems: Problems) -> list[Path]:

@@ -14,7 +14,7 @@ from topcoat.recipes.profiles import apply_profile, load_profile
 from topcoat.recipes.selection import select
 from topcoat.recipes.tree import load_tree
 
-__all__ = ["apply_profile", "load_profile", "load_recipes", "load_tcib", "load_tree", "select"]
+__all__ = ["apply_profile", "detect_format", "load_profile", "load_recipes", "load_tcib", "load_tree", "select"]
 
 
 def load_tcib(root: Path, *, variables: Mapping[str, str]) -> dict[str, Recipe]:
@@ -22,6 +22,20 @@ def load_tcib(root: Path, *, variables: Mapping[str, str]) -> dict[str, Recipe]:
     from topcoat.recipes.tcib import load_tcib as load
 
     return load(root, variables=variables)
+
+
+def detect_format(root: Path) -> str:
+    """``native`` or ``tcib``, by what lies in the directory; what is neither counts as native, whose errors say what is missing.
+
+    :raises UsageError: it is no directory.
+    """
+    if not root.is_dir():
+        raise UsageError("is not a directory", where=str(root), next_step="give the recipe tree with --recipes")
+    base = root / "base.yaml"
+    if base.is_file() and b"\ntcib_" in b"\n" + base.read_bytes()[: 1 << 16]:
+        return "tcib"
+    native = base.exists() or any((root / name).exists() for name in ("users.yaml", "openstack", "infra"))
+    return "native" if native or not any(root.rglob("*.y*ml")) else "tcib"
 
 
 def load_recipes(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str]) -> dict[str, Recipe]:
@@ -32,10 +46,7 @@ def load_recipes(root: Path, *, recipe_format: str = "auto", variables: Mapping[
     :raises UsageError: the first problem, with file and line.
     """
     if recipe_format == "auto":
-        if not root.is_dir():
-            raise UsageError("is not a directory", where=str(root), next_step="give the recipe tree with --recipes")
-        native = any((root / name).exists() for name in ("base.yaml", "users.yaml", "openstack", "infra"))
-        recipe_format = "native" if native or not any(root.rglob("*.y*ml")) else "tcib"
+        recipe_format = detect_format(root)
     if recipe_format == "tcib":
         return load_tcib(root, variables=variables)
     return load_tree(root)
