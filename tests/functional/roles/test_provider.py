@@ -172,6 +172,8 @@ class Review(ProviderCase):
         zuul = inventories.depends_on()
         self.sources(zuul)
         before = self.job(zuul, "base/pre", "provider/pre")
+        self.assertTrue((self.work / "source" / "tools" / "topcoat").is_dir(), "the tool comes from the checkout of the roles")
+        self.assertFalse((self.work / "source" / ".git").exists())
         run = self.job(zuul, "provider/run")
         after = self.job(zuul, "provider/post", "base/post")
 
@@ -310,6 +312,8 @@ class Sabotage(ProviderCase):
             self.assertIn(word, run.output)
         self.assertEqual(run.zuul.get("retry"), retry)
         self.assertNotIn("artifacts", run.zuul, "nothing may be handed on")
+        if retry is False:
+            self.assertTrue(any(words[0] in warning for warning in run.zuul["warnings"]), "Zuul shows the cause on the change")  # type: ignore[union-attr]
         self.assertNoSecret(run)
 
     def test_a_project_without_a_package(self) -> None:
