@@ -31,8 +31,11 @@ for library in {libraries}; do
 done
 """
 
+_TRAP = """
+trap 'kill "$!" 2>/dev/null; exit 0' TERM INT QUIT HUP USR1 WINCH
+"""
+
 _STAY = """
-trap 'exit 0' TERM INT QUIT HUP USR1 WINCH
 while :; do
     sleep 3600 &
     wait $!
@@ -56,7 +59,7 @@ def command(path: str, package: str, libraries: Iterable[str] = (), *, stays: bo
     """A service command: prints its package and what it is made of, and stays up unless it is one that ends."""
     name = path.rpartition("/")[2]
     body = _STAND_IN.format(name=name, package=package, versions=VERSIONS, libraries=" ".join(libraries) or package)
-    return script(path, (body + (_SERVE if web else "") + (_STAY if stays else "")).strip("\n"))
+    return script(path, ((_TRAP if stays else "") + body + (_SERVE if web else "") + (_STAY if stays else "")).strip("\n"))
 
 
 def version_file(package: str, evr: str, subject: str = "") -> File:
