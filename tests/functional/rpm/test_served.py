@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 
 from topcoat.rpm import inventory
-from topcoat.rpm.repositories import RepositoryServer
+from topcoat.rpm.server import RepositoryServer
 from topcoat_demo.rpms import File, RpmSpec
 
 from tests.functional.rpm.support import SolverTestCase
