@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import textwrap
 import unittest
 from pathlib import Path
 
 from topcoat.inspection.contract import check
+from topcoat.lists import lint
 from topcoat.recipes import profiles
 from topcoat.recipes.reading import CONDITION_KEYS
 from topcoat.recipes.schema import RECIPE_KEYS
@@ -36,3 +40,20 @@ class Documentation(unittest.TestCase):
         module = inspect.getsource(inspect.getmodule(check))  # type: ignore[arg-type]
         codes = tuple(sorted({part.split('"')[1] for part in module.split("Problem(")[1:] if part.startswith('"')}))
         self.names("contract.rst", codes)
+
+    def test_the_five_lines_work_as_the_page_says(self) -> None:
+        page = (DOCUMENTS / "add-an-image.rst").read_text(encoding="utf-8")
+        block = page.split(".. code-block:: yaml\n\n")[1].split("\n\n")[0]
+        recipe = textwrap.dedent(block) + "\n"
+        self.assertEqual(len(recipe.strip().splitlines()), 5)
+        with tempfile.TemporaryDirectory() as folder:
+            tree = Path(folder) / "container-images"
+            shutil.copytree(DOCUMENTS.parents[2] / "container-images", tree)
+            with (tree / "openstack/cinder.yaml").open("a") as stream:
+                stream.write("\n" + recipe)
+            problems = [problem.what for problem in lint(tree, variables={}).found]
+            self.assertEqual(len(problems), 1)
+            self.assertIn("'cinder-manage-worker' is not in the list", problems[0])
+            listed = (tree / "lists/deploy.yaml").read_text().replace("\nexternal:", "  - image: cinder-manage-worker\n\nexternal:")
+            (tree / "lists/deploy.yaml").write_text(listed)
+            self.assertEqual([str(problem) for problem in lint(tree, variables={}).found], [])
