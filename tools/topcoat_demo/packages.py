@@ -37,7 +37,7 @@ trap 'kill "$!" 2>/dev/null; exit 0' TERM INT QUIT HUP USR1 WINCH
 
 _STAY = """
 while :; do
-    sleep 3600 &
+    sleep 10 &
     wait $!
 done
 """
