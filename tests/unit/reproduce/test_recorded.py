@@ -30,6 +30,14 @@ class Commits(unittest.TestCase):
         early = commit_body(TREE, PARENTS, ZUUL, 999, "Merge 'x'")
         self.assertEqual(early, search(object_hash(early), TREE, PARENTS, ZUUL, range(990, 1010), "Merge 'x'"))
 
+    def test_a_commit_that_the_merger_of_zuul_14_made(self):
+        tree, parents = (
+            "982f60fbdd39f76a126e182c171b54934ab1d2d4",
+            ("1288529b5381c61155d059b2020d62012a903978", "59cfe0600911ab6b7296f0c119e4c3d60d2483ae"),
+        )
+        body = search("9abd8794389d9a7e68e8cdb998617f92b343ca4c", tree, parents, ZUUL, range(1795000000, 1795002000), "Merge 'refs/changes/05/205/1'")
+        self.assertIn(b"author Zuul <zuul@ci.example.org> 1795000900 +0000", body)
+
     def test_identities(self):
         self.assertEqual(ZUUL, Identity.parse("Zuul <zuul@ci.example.org>"))
         for text in ("Zuul", "zuul@ci", "Zuul <zuul"):
