@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import unittest
+from xml.etree import ElementTree
 
 from topcoat.errors import UsageError
 from topcoat.inspection import measure
+from topcoat.inspection.chart import svg
 from topcoat.inspection.sizes import allowed_growth, human
 
 IMAGES = {"base": [("b", 100)], "nova": [("b", 100), ("n", 30)], "redis": [("b", 100), ("r", 10), ("r", 10)]}
@@ -46,3 +48,14 @@ class Sizes(unittest.TestCase):
 
     def test_units(self) -> None:
         self.assertEqual([human(size) for size in (0, 999, 1500, -2_500_000, 3 * 10**9)], ["0 B", "999 B", "1.5 kB", "-2.5 MB", "3.00 GB"])
+
+    def test_the_chart_is_well_formed_and_safe(self) -> None:
+        names = {**IMAGES, "<script>&": [("b", 100)]}
+        report = measure(names, references={"nova": [("x", 500)], "base": [("x", 90)]})
+        tree = ElementTree.fromstring(svg(report))
+        self.assertEqual(tree.tag, "{http://www.w3.org/2000/svg}svg")
+        groups = tree.findall("{http://www.w3.org/2000/svg}g")
+        self.assertEqual(len(groups), 4)
+        self.assertIn("nova: 130 B, of it 30 B alone (-370 B)", [group[0].text for group in groups])
+        self.assertNotIn("<script>", svg(report))
+        ElementTree.fromstring(svg(measure({})))

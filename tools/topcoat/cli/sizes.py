@@ -5,6 +5,8 @@ This module must never pull an image.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
@@ -16,6 +18,7 @@ from topcoat.cli._context import Settings, emit, format_option
 @click.option("--reference-tag", help="Tag to compare with, instead of the profile's reference tag.")
 @click.option("--max-growth", metavar="LIMIT", help="Growth against the reference that fails the command: 5% or 10MB.")
 @click.option("--deep", is_flag=True, help="Read the layers too, and count the bytes that later layers hide.")
+@click.option("--chart", type=click.Path(path_type=Path), help="Also write a bar chart to this SVG file.")
 @format_option
 @click.pass_obj
 def command(
@@ -25,6 +28,7 @@ def command(
     reference_tag: str | None,
     max_growth: str | None,
     deep: bool,
+    chart: Path | None,
     output_format: str,
 ) -> None:
     """Measure images: references, or regular expressions for recipe names (none: every recipe). Exit 1 when one grew too much."""
@@ -49,6 +53,10 @@ def command(
     }
     hidden = {target.name: remote.tree(target.reference, image).hidden_bytes for target, image in zip(wanted, found, strict=True)} if deep else None
     report = measure(layers, references=references, hidden=hidden, limit=max_growth)
+    if chart is not None:
+        from topcoat.inspection.chart import svg
+
+        chart.write_text(svg(report), encoding="utf-8")
     emit(report.to_data(), output_format, report.to_text())
     if report.problems:
         click.get_current_context().exit(1)
