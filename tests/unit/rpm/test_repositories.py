@@ -20,7 +20,8 @@ import createrepo_c as cr
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Repository
 from topcoat.rpm import repositories
-from topcoat.rpm.repositories import RepositoryServer, freeze
+from topcoat.rpm.repositories import freeze
+from topcoat.rpm.server import RepositoryServer
 from topcoat.rpm.transport import Transport
 from topcoat_demo.rpms import RpmSpec, make_repository
 
@@ -174,6 +175,36 @@ class Frozen(RepositoryTestCase):
             child.stdout.close()
             snapshot = self.freeze(self.local())
             self.assertEqual(len(snapshot.packages("current")), 2)
+
+
+class View(RepositoryTestCase):
+    """Several jobs, one view: what a freeze before named is what is used."""
+
+    def test_kept_state_is_used(self) -> None:
+        view = dict(self.freeze(self.local()).view)
+        make_repository(self.repo, [ALPHA.bump(version="2.0")])
+        again = self.freeze(self.local(), view=view)
+        self.assertEqual(dict(again.view), view)
+        self.assertEqual([package.nevra.version for package in again.packages("current")], ["1.0", "1.0"])
+
+    def test_state_that_was_not_kept(self) -> None:
+        view = dict(self.freeze(self.local()).view)
+        self.work = self.folder / "elsewhere"
+        self.assertEqual(dict(self.freeze(self.local(), view=view).view), view, "it still is that state")
+        self.work = self.folder / "a third place"
+        make_repository(self.repo, [ALPHA.bump(version="2.0")])
+        self.refused(ContentError, self.local(), "no longer in the state", view=view)
+
+    def test_kept_state_is_damaged_and_the_repository_moved_on(self) -> None:
+        """Never another state than the one that was asked for."""
+        snapshot = self.freeze(self.local())
+        snapshot.repositories[0].metadata("primary").unlink()
+        next((self.repo / "repodata").glob("*-primary.xml.gz")).unlink()
+        make_repository(self.repo, [ALPHA.bump(version="2.0")])
+        self.refused(ContentError, self.local(), "no longer in the state", view=dict(snapshot.view))
+
+    def test_repository_that_the_view_does_not_name(self) -> None:
+        self.assertEqual(len(self.freeze(self.local(), view={"other": "0" * 64}).packages("current")), 2)
 
 
 class Refused(RepositoryTestCase):

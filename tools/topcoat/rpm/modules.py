@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import solv
 import yaml
@@ -19,10 +19,8 @@ import yaml
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Nevra
 from topcoat.rpm import compression
+from topcoat.rpm.catalogue import Catalogue
 from topcoat.rpm.repositories import FrozenRepository, Snapshot
-
-if TYPE_CHECKING:
-    from topcoat.rpm.selection import Catalogue
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -21,10 +21,9 @@ from topcoat.errors import ContentError, InfrastructureError, TopcoatError, Usag
 from topcoat.model import Nevra, Repository
 from topcoat.rpm import repomd, solvfile
 from topcoat.rpm.evr import Order
-from topcoat.rpm.server import RepositoryServer
 from topcoat.rpm.transport import Checksum, FetchError, Transport, join, local_path, matches
 
-__all__ = ["FrozenRepository", "RepositoryPackage", "RepositoryServer", "Snapshot", "freeze"]
+__all__ = ["FrozenRepository", "RepositoryPackage", "Snapshot", "freeze"]
 
 REPOMD = "repodata/repomd.xml"
 _REPOMD_LIMIT = 16 << 20
@@ -203,20 +202,26 @@ def freeze(
 def _freeze_one(repository: Repository, work: Path, transport: Transport, wanted: str | None = None) -> FrozenRepository:
     text = _kept_repomd(repository, work, wanted) or _read_repomd(repository, transport)
     if wanted is not None and hashlib.sha256(text).hexdigest() != wanted:
-        raise ContentError(
-            f"repository {repository.id} ({repository.baseurl}) is no longer in the state that was frozen for this run",
-            next_step="freeze again, and start the jobs that used the old view again",
-        )
+        raise _moved_on(repository)
     for attempt in (1, 2):
         try:
             return _fetch_metadata(repository, text, work, transport)
         except FetchError as error:
             # A repository that is published anew while we read it names files that are gone or different: look whether that is what happened.
             again = _read_repomd(repository, transport)
+            if wanted is not None and again != text:
+                raise _moved_on(repository) from error
             if again == text or attempt == 2:
                 raise _metadata_error(repository, error, changed=again != text) from error
             text = again
     raise AssertionError("the second attempt returns or raises")
+
+
+def _moved_on(repository: Repository) -> ContentError:
+    return ContentError(
+        f"repository {repository.id} ({repository.baseurl}) is no longer in the state that was frozen for this run",
+        next_step="freeze again, and start the jobs that used the old view again",
+    )
 
 
 def _kept_repomd(repository: Repository, work: Path, wanted: str | None) -> bytes | None:

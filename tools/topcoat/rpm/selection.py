@@ -8,23 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Protocol
 
 import solv
 
-from topcoat.model import Nevra, Repository
+from topcoat.model import Nevra
 from topcoat.rpm import modules as module_streams
+from topcoat.rpm.catalogue import Catalogue
 from topcoat.rpm.repositories import Snapshot
-
-
-class Catalogue(Protocol):
-    """What is known about a package by its id."""
-
-    def nevra(self, number: int) -> Nevra:
-        """The package."""
-
-    def repository(self, number: int) -> Repository:
-        """Its repository."""
 
 
 def considered(usable: Sequence[solv.XSolvable], catalogue: Catalogue, snapshot: Snapshot, *, modules: Sequence[str] = ()) -> list[solv.XSolvable]:

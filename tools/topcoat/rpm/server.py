@@ -9,13 +9,10 @@ import http.server
 import shutil
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from topcoat.errors import TopcoatError, UsageError
-
-if TYPE_CHECKING:
-    from topcoat.rpm.repositories import Snapshot
+from topcoat.rpm.repositories import Snapshot
 
 
 class RepositoryServer:
