@@ -10,7 +10,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from topcoat.errors import ContentError, InfrastructureError, UsageError
+from topcoat.errors import ContentError, UsageError
 from topcoat.report import receipt_to_dict
 from topcoat.reproduce.recorded import Identity
 from topcoat.reproduce.run import Options, reproduce
@@ -107,7 +107,7 @@ class FromRecording(Case):
         self.world.files[f"/api/tenant/example/build/{build}"] = json.dumps({"uuid": build, "log_url": f"{self.world.base}/logs/"}).encode()
         for word in (f"{self.world.base}/logs/zuul-info/inventory.yaml", f"{self.world.base}/t/example/build/{build}"):
             self.assertEqual(commit, self.reproduce(word).checkouts[0].commit)
-        with self.assertRaisesRegex(InfrastructureError, "404"):
+        with self.assertRaisesRegex(UsageError, "nothing at"):
             self.reproduce(f"{self.world.base}/t/example/build/{'d' * 32}")
 
     def test_a_recording_that_leads_out_of_the_folder_is_refused(self):

@@ -104,16 +104,17 @@ class Recording:
 def fetch(url: str, *, missing_is_none: bool = False) -> str | None:
     """Text at a URL.
 
-    :raises InfrastructureError: the server does not answer, or not with 200 (a 404 is None where that is asked for).
+    :raises UsageError: the server has nothing there (None where that is asked for).
+    :raises InfrastructureError: the server does not answer, or not with 200.
     """
     try:
         with httpx.Client(follow_redirects=True, timeout=60) as client, client.stream("GET", url) as answer:
             if answer.status_code == 404 and missing_is_none:
                 return None
+            if answer.status_code in (404, 410):
+                raise UsageError(f"there is nothing at {url}", next_step="check the address; logs of old builds expire")
             if answer.status_code != 200:
-                raise InfrastructureError(
-                    f"{url} answered {answer.status_code}", retriable=False, next_step="open it in a browser; old builds expire"
-                )
+                raise InfrastructureError(f"{url} answered {answer.status_code}", retriable=False, next_step="open it in a browser")
             content = bytearray()
             for piece in answer.iter_bytes():
                 content += piece
