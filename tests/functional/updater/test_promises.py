@@ -127,7 +127,9 @@ class Ends(WorldCase):
             with self.assertRaises(ContentError):
                 updater.update(wrong, base.image, request=request, **arguments)
             first = updater.update(line, base.image, request=request, **arguments)
-            os.killpg(transactions._workers[0][1]._child.pid, signal.SIGKILL)
+            child = transactions._workers[0][1]._child
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
             second = updater.update(line, base.image, request=request, **arguments)
         self.assertEqual(first.layer.digest, second.layer.digest)
 

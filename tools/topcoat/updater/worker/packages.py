@@ -140,7 +140,10 @@ def _package(base: dnf.Base, wanted: dict):  # type: ignore[no-untyped-def]
 
 
 def _resolved(base: dnf.Base) -> tuple[list, list]:
-    """(packages to install with "replaces an installed one", packages to erase), sorted."""
+    """(packages to install with "replaces an installed one", packages to erase).
+
+    In dnf's own order: rpm breaks ties by it, so that a build from the host has the same package database as one in a container, byte for byte.
+    """
     installs, erases = [], []
     for item in base.transaction:
         if item.action in _INSTALLS:
@@ -151,7 +154,7 @@ def _resolved(base: dnf.Base) -> tuple[list, list]:
             installs.append((item.pkg, True))
         elif item.action in (dnf.transaction.PKG_REINSTALLED,):
             erases.append(item.pkg)
-    return sorted(installs, key=lambda entry: _name(entry[0])), sorted(erases, key=_name)
+    return installs, erases
 
 
 def _name(package) -> str:  # type: ignore[no-untyped-def]
