@@ -32,7 +32,8 @@ from topcoat.process import run
 from topcoat.publisher import Publisher, SourceBlob
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
-from topcoat.rpm.repositories import RepositoryServer, freeze
+from topcoat.rpm.repositories import freeze
+from topcoat.rpm.server import RepositoryServer
 from topcoat.rpm.solver import UpdateSolver
 from topcoat.updater import Options, Transactions, Updater
 from topcoat_demo.rpms import File, RpmSpec, directory, make_repository, script

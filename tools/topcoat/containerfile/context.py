@@ -9,16 +9,10 @@ import os
 import shutil
 import stat
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
+from topcoat.containerfile.rendered import ContextFile, Rendered
 from topcoat.errors import UsageError
 from topcoat.model.recipe import CopyFile
-
-if TYPE_CHECKING:
-    from topcoat.containerfile.render import Rendered
-
-ContextFile = tuple[str, Path, int | None]
-"""(path in the context, absolute source, mode)."""
 
 _MTIME = 315532800
 

@@ -6,11 +6,11 @@ This module must never depend on anything but its arguments: the same recipe giv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.containerfile import accounts, quoting
-from topcoat.containerfile.context import ContextFile, context_files
+from topcoat.containerfile.context import context_files
+from topcoat.containerfile.rendered import ContextFile, Rendered
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
 from topcoat.recipes.schema import PARENT_LINE
@@ -27,14 +27,6 @@ CLEANUP = (
     'for d in /var/lib/rpm /usr/lib/sysimage/rpm; do rm -f "$d"/.rpm.lock;'
     ' [ -s "$d/rpmdb.sqlite-wal" ] || rm -f "$d"/rpmdb.sqlite-wal "$d"/rpmdb.sqlite-shm; done',
 )
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A Containerfile and what its COPY instructions need: (path in the context, absolute source, mode or None for the source's own)."""
-
-    containerfile: str
-    files: tuple[ContextFile, ...]
 
 
 def render(recipe: Recipe, *, parent_reference: str, profile: Profile, labels: Mapping[str, str]) -> Rendered:

@@ -11,19 +11,39 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
-from topcoat.engine.events import Event
+from topcoat.engine.events import Event, Listener
+from topcoat.engine.retry import RetryPolicy
 from topcoat.engine.schedule import Graph
-from topcoat.engine.task import InternalError, Stage, StopFlag, Task, TaskResult
+from topcoat.engine.task import Flag, InternalError, Stage, StopFlag, Task, TaskResult
 from topcoat.errors import InfrastructureError, TopcoatError
-
-if TYPE_CHECKING:
-    from topcoat.engine.runner import Engine
+from topcoat.process import Processes
 
 _logger = logging.getLogger(__name__)
+
+
+class Settings(Protocol):
+    """What a run asks of the engine that it belongs to; see ``Engine`` for the meaning of each."""
+
+    pools: dict[str, int]
+    retry: RetryPolicy
+    listeners: tuple[Listener, ...]
+    keep_going: bool
+    clock: Callable[[], float]
+    processes: Processes | None
+    log_of: Callable[[str], Path | None] | None
+    describe: Callable[[TaskResult], Mapping[str, object]] | None
+    heartbeat: float
+    grace: float
+    cancel_flag: Flag
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is to end."""
 
 
 @dataclass
@@ -96,7 +116,7 @@ class _Context:
 class Run:
     """The deciding thread's view of one run."""
 
-    def __init__(self, engine: Engine, graph: Graph) -> None:
+    def __init__(self, engine: Settings, graph: Graph) -> None:
         self._engine = engine
         self.graph = graph
         self.states = {task.id: _State(task) for task in graph.tasks.values()}

@@ -23,7 +23,7 @@ from topcoat.model import PlannedImage, Recipe
 from topcoat.process import Processes
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
-from topcoat.rpm.repositories import RepositoryServer
+from topcoat.rpm.server import RepositoryServer
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import StoredImage
 from topcoat.updater import Options, Transactions, Updater
