@@ -193,7 +193,8 @@ class Files(WorldCase):
 
 class Scriptlets(WorldCase):
     def test_they_run_inside_with_devices_and_leave_nothing_else(self) -> None:
-        body = "set -e; test -c /dev/null; echo lost > /dev/null; read x < /proc/self/stat; echo $1 > /var/lib/ran; echo said-hello; touch /tmp/junk /run/junk"
+        body = "set -e; test -c /dev/null; echo lost > /dev/null; read x < /proc/self/stat; touch /tmp/junk /run/junk; "
+        body += "echo $1 > /var/lib/ran; echo said-hello"
         base = self.world.base("scriptlets/run", [LIB])
         with self.world.updated(base, self.world.repository("current", [LIB2.bump(post=body)])) as (built, root):
             self.assertEqual((root / "var/lib/ran").read_text(), "2\n")
