@@ -25,7 +25,9 @@ from topcoat.rpm.repositories import Snapshot
 _INSTALL_ONLY = ("kernel", "kernel-PAE", "installonlypkg(kernel)", "installonlypkg(kernel-module)", "installonlypkg(vm)", "multiversion(kernel)")
 
 # Packages in one image: the size of the one map that libsolv's bindings make once and never grow.
-_MOST_INSTALLED = 16384
+_MOST_INSTALLED = 6000
+# Public keys are in the database as packages, too, and not in the inventory's list.
+_ROOM_FOR_KEYS = 100
 
 _ARCHES = ("x86_64", "x86_64_v2", "x86_64_v3", "aarch64", "ppc64le", "s390x", "riscv64", "armv7hl", "i686")
 
@@ -62,7 +64,7 @@ class UpdateSolver:
         self._filelists = solvfile.Filelists(self._pool)
         self._offer = Offer(snapshot, self._pool, self._filelists, modules=tuple(modules))
         # Without this the second, larger inventory writes past libsolv's map and the process dies: see reserve_considered.
-        solvfile.reserve_considered(self._pool, _MOST_INSTALLED)
+        solvfile.reserve_considered(self._pool, _MOST_INSTALLED + _ROOM_FOR_KEYS)
         self._snapshot = snapshot
         self._arch = arch
         self._many = many
