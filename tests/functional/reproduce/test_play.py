@@ -123,6 +123,11 @@ class Playbooks(JobCase):
             self.reproduce(self.recording("playbooks/fail.yaml"), until="run")
         self.assertEqual(["pre", "fail", "post False"], [line.rsplit(" hello", 1)[0] for line in self.trace])
 
+    def test_the_receipt_of_an_earlier_run_is_no_result(self):
+        self.reproduce(self.recording(receipt=fixtures.green()), until="run", variables={"receipt_text": self.receipt_text})
+        with self.assertRaisesRegex(ContentError, "no such package"):
+            self.reproduce(self.recording("playbooks/fail.yaml", receipt=fixtures.green()), until="run")
+
     def test_nothing_is_written_elsewhere(self):
         before = {path for path in (Path.home(), Path("/etc")) for path in path.iterdir()}
         self.reproduce(self.recording(), until="run", variables={"receipt_text": self.receipt_text})

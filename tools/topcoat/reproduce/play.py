@@ -170,6 +170,13 @@ class Player:
         self.say(f"{playbook.phase}: {playbook.path.parent.name}/{playbook.path.name}")
         run([*argv, str(playbook.path)], timeout=timeout, log=log, env=environment, cwd=executor, failure=ContentError, processes=self.processes)
 
+    def forget(self) -> None:
+        """Remove what an earlier reproduction in the same folder left, so that it cannot pass for the result of this one."""
+        self.places.results.unlink(missing_ok=True)
+        for name in ("plan.json", "receipt.json"):
+            (self.places.topcoat / name).unlink(missing_ok=True)
+        shutil.rmtree(self.places.logs, ignore_errors=True)
+
     def returned(self) -> dict[str, dict[str, object]]:
         """What the job has returned so far."""
         if not self.places.results.is_file():

@@ -123,7 +123,7 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Op
     extra = dict(options.variables)
     if options.artifacts is not None:
         player.zuul = {**player.zuul, "artifacts": list(options.artifacts)}
-    player.places.results.unlink(missing_ok=True)
+    player.forget()
     player.prepare()
     registry = _registry_playbooks(job) if options.registry and options.until == "run" and "buildset_registry" not in extra else ()
     timeout = float(str(inputs.zuul.get("timeout") or 10800))
