@@ -201,6 +201,26 @@ class Writing(ProxyCase):
         self.assertEqual(next(iter(blobs.values())), self.client().blob("faults/nomount-b", next(iter(blobs))))
         self.assertGreaterEqual(self.spoiler.count("DELETE", "/uploads/"), 1)  # nothing half-begun is left behind
 
+    def test_a_registry_that_knows_neither_mount_nor_delete_nor_pages_and_says_404(self) -> None:
+        # as zuul-registry 1.3 answers calls that it has not
+        def poor(request: Request) -> Fault | None:
+            unknown = request.verb == "DELETE" or "mount=" in request.target or "?n=" in request.target
+            return Fault(status=404, body=b"<html>not found</html>") if unknown else None
+
+        publisher = self.through(poor)
+        image, blobs = make_image(random_bytes("poor", 50_000))
+        for name in ("a", "b"):
+            digest = publisher.publish(f"{self.spoiler.host}/faults/poor-{name}", image, blobs, ["t"]).digest
+        client = self.proxied(self.spoiler).client(self.spoiler.host)
+        self.assertEqual(("t",), client.tags("faults/poor-b"))
+        self.assertEqual((), client.tags("faults/never"))
+        with self.assertRaises(RefusedError):
+            client.delete_manifest("faults/poor-b", digest)
+        with self.assertRaises(RefusedError):
+            client.delete_tag("faults/poor-b", "t")
+        self.assertEqual(digest, self.client().head("faults/poor-b", "t"))
+        self.assertFalse(client.delete_manifest("faults/poor-b", digest_of(b"never there")))
+
     def test_two_pushers_of_one_layer_send_it_once(self) -> None:
         publisher = self.through(None)
         base = random_bytes("base", 300_000)

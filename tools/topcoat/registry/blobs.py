@@ -109,7 +109,12 @@ class Blobs:
 
         def work(deadline: Deadline) -> Response:
             path = f"/v2/{check_repository(repository)}/blobs/uploads/"
-            return self._transport.request("POST", f"{path}?{query}" if query else path, deadline, scopes=scopes, ok=(201, 202))
+            if query:
+                answer = self._transport.request("POST", f"{path}?{query}", deadline, scopes=scopes, ok=(201, 202, 400, 404, 405))
+                if answer.status < 400:
+                    return answer
+                # some registries answer a mount they cannot do with an error, though the specification wants an upload begun instead
+            return self._transport.request("POST", path, deadline, scopes=scopes, ok=(202,))
 
         answer = self._transport.operation(f"upload {repository}", work)
         if answer.status == 201:

@@ -184,7 +184,10 @@ class RegistryClient:
         return digest, self._transport.operation(f"put manifest {repository} {target}", work)
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
-        """Delete a manifest, and with it every tag that names it; False when it was gone already."""
+        """Delete a manifest, and with it every tag that names it; False when it was gone already.
+
+        :raises RefusedError: the registry deletes nothing.
+        """
         check_digest(digest)
 
         def work(deadline: Deadline) -> bool:
@@ -192,6 +195,8 @@ class RegistryClient:
             return self._transport.request("DELETE", path, deadline, scopes=delete(repository), ok=(200, 202, 404)).status != 404
 
         gone = self._transport.operation(f"delete {repository} {digest}", work)
+        if not gone and self.head(repository, digest):  # some answer 404 because they have no such call
+            raise RefusedError(f"{self.host} does not delete manifests", next_step="clean this registry with its own tools")
         with self._lock:
             self._manifests.pop((repository, digest), None)
         return gone
@@ -250,10 +255,14 @@ class RegistryClient:
 
     def tags(self, repository: str) -> tuple[str, ...]:
         """Every tag of a repository, all pages, sorted; empty for a repository that does not exist."""
-        try:
-            return tuple(sorted(self._pages(f"/v2/{check_repository(repository)}/tags/list?n=1000", "tags", pull(repository))))
-        except NotFoundError:
-            return ()
+        path = f"/v2/{check_repository(repository)}/tags/list"
+        for query in ("?n=1000", ""):  # a registry without pages may know no such parameter and answer 404
+            try:
+                found = self._pages(f"{path}{query}", "tags", pull(repository))
+                return tuple(sorted(tag for tag in found if ":" not in tag))  # some list digests as tags too
+            except NotFoundError:
+                continue
+        return ()
 
     def catalog(self) -> tuple[str, ...]:
         """Every repository, all pages, sorted.
