@@ -210,8 +210,7 @@ class Zuul:
     def enqueue_ref(self, pipeline: str, project: str, ref: str, newrev: str) -> None:
         """Put a branch into a pipeline, as the timer would; needs the operator's token."""
         order = {"trigger": "gerrit", "pipeline": pipeline, "ref": ref, "oldrev": "0" * 40, "newrev": newrev}
-        name = project.replace("/", "%2F")
-        answer = self._http.post(f"/project/{name}/enqueue", json=order, headers={"Authorization": f"Bearer {self._token()}"})
+        answer = self._http.post(f"/project/{project}/enqueue", json=order, headers={"Authorization": f"Bearer {self._token()}"})
         if answer.status_code != 200:
             raise InfrastructureError(f"Zuul refused to enqueue {project}: {answer.status_code} {answer.text[:300]}", retriable=False)
 
