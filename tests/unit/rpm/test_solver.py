@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -15,6 +19,17 @@ from topcoat.rpm.inventory import InstalledPackage, Inventory
 from topcoat.rpm.repositories import freeze
 from topcoat.rpm.solver import UpdateSolver
 from topcoat_demo.rpms import RpmSpec, make_repository
+
+
+def _has_checking_malloc() -> bool:
+    try:
+        ctypes.CDLL("libc_malloc_debug.so.0")
+    except OSError:
+        return False
+    return True
+
+
+CHECKING_MALLOC = _has_checking_malloc()
 
 
 def image(count: int, *, first: int = 0) -> Inventory:
@@ -36,15 +51,28 @@ class Solver(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="topcoat-solver-")
         self.addCleanup(folder.cleanup)
         path = make_repository(Path(folder.name, "repo"), [RpmSpec("p0", "2.0", "1"), RpmSpec("p9", "2.0", "1", requires=("absent",))])
-        snapshot = freeze([Repository("current", path.as_uri())], Path(folder.name, "work"))
+        self.snapshot = snapshot = freeze([Repository("current", path.as_uri())], Path(folder.name, "work"))
         self.addCleanup(snapshot.close)
         self.solver = UpdateSolver(snapshot, arch="x86_64")
 
     def answer(self, found: Inventory) -> list[str]:
         return [str(change) for change in self.solver.changes(found)]
 
+    @unittest.skipUnless(CHECKING_MALLOC, "this machine's C library has no libc_malloc_debug.so.0")
+    def test_memory_is_not_overrun(self) -> None:
+        """The next test under a memory allocator that checks: without room in libsolv's map it ends with a segmentation fault."""
+        environment = {**os.environ, "LD_PRELOAD": "libc_malloc_debug.so.0", "MALLOC_CHECK_": "3"}
+        command = [sys.executable, "-m", "unittest", f"{__name__}.Solver.test_inventories_that_grow"]
+        result = subprocess.run(command, cwd=Path(__file__).parents[3], env=environment, capture_output=True, text=True, timeout=120)
+        self.assertEqual(result.returncode, 0, result.stderr[-500:])
+
     def test_inventories_that_grow(self) -> None:
         """libsolv's map of considered packages does not grow by itself: a larger image after a smaller one wrote past its end."""
+        self.grow(self.solver)
+        self.grow(UpdateSolver(self.snapshot, arch="x86_64", many=0))
+
+    def grow(self, solver: UpdateSolver) -> None:
+        self.solver = solver
         for count in (1, 3, 8, 2, 8, 1):
             self.assertEqual(self.answer(image(count)), ["p0 1.0-1 -> 2.0-1"], count)
         for count in (1000, 5000, 6000):
