@@ -108,7 +108,7 @@ def plain(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: 
         (repos / "bench.repo").write_text(server.repo_file())
         fill(server.repo_file(), work / "cache", release="9")
         buildah = Buildah(work / "buildah", authfile=tree.authfile, certificates=tree.certificates)
-        command = buildah._command
+        command = buildah.command
 
         def one(name: str) -> None:
             image = tree.images[name]

@@ -6,6 +6,8 @@ This module must never touch a container storage or a mount outside its own fold
 from __future__ import annotations
 
 import contextlib
+import gzip
+import hashlib
 import os
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from topcoat.layers import BuiltImage, LayerStore, write_layer
+from topcoat.layers import BuiltImage, Layer, LayerStore
 from topcoat.model import PlannedImage, Reason, Repository
 from topcoat.publisher import Publisher, SourceBlob
 from topcoat.registry.oci import Descriptor, Image, append_layer
@@ -101,8 +103,15 @@ class World:
         return root
 
     def publish_root(self, root: Path, name: str, *, config: dict[str, object] | None = None, packages: Inventory | None = None) -> Base:
-        """Publish a root, as it is, as an image of one layer."""
-        layer = write_layer(root, [], self.path("layer.tar.gz"), epoch=EPOCH, drop=lambda path, mode, size: False)
+        """Publish a root, as it is, as an image of one layer: by tar, because our own writer would tidy the package database."""
+        archive = self.path("layer.tar")
+        subprocess.run(
+            ["tar", "-C", root, "--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--format=posix", "-cf", archive, "."], check=True
+        )
+        diff_id = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
+        packed = archive.with_suffix(".tar.gz")
+        packed.write_bytes(gzip.compress(archive.read_bytes(), 1, mtime=0))
+        layer = Layer(packed, f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}", diff_id, packed.stat().st_size, 1)
         empty = Image({"architecture": "amd64", "os": "linux", "config": config or {}, "rootfs": {"type": "layers", "diff_ids": []}}, ())
         descriptor = Descriptor(layer.media_type, layer.digest, layer.size)
         image = append_layer(empty, descriptor, layer.diff_id, created_by="test", created=CREATED)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.layers import mounts
-from topcoat.model import ImageReference
 from topcoat.process import Processes, run
 
 # What buildah says when the fault is not the Containerfile's.
@@ -66,7 +65,8 @@ class Buildah:
             path.mkdir(parents=True, exist_ok=True)
 
     @property
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        """buildah with the options that name our storage."""
         # metacopy would leave files without content in the layers that we read.
         options = ["--storage-driver", "overlay", "--storage-opt", "overlay.mountopt=nodev"]
         return ["buildah", "--root", os.fspath(self._root), "--runroot", os.fspath(self._runroot), *options]
@@ -76,19 +76,6 @@ class Buildah:
         words = [] if not self._authfile else ["--authfile", os.fspath(self._authfile)]
         words += [] if not self._certificates else ["--cert-dir", os.fspath(self._certificates)]
         return words + (["--tls-verify=false"] if self._plain_http else [])
-
-    def pull(self, reference: ImageReference, *, timeout: float, log: Path | None = None) -> None:
-        """Have an image in the storage; by digest, so what is there already is right.
-
-        :raises InfrastructureError: it cannot be had.
-        """
-        run(
-            [*self._command, "pull", "--quiet", "--policy", "missing", *self._access, f"docker://{reference}"],
-            timeout=timeout,
-            log=log,
-            failure=InfrastructureError,
-            processes=self._processes,
-        )
 
     def build(
         self,
@@ -106,7 +93,7 @@ class Buildah:
         :raises ContentError: a step failed. :raises InfrastructureError: registry, disk, timeout.
         """
         identity = context / ".image-id"
-        command = [*self._command, "build", "--isolation", "chroot", "--layers=false", "--pull=false", "--format", "docker", "--identity-label=false"]
+        command = [*self.command, "build", "--isolation", "chroot", "--layers=false", "--pull=false", "--format", "docker", "--identity-label=false"]
         command += ["--iidfile", os.fspath(identity), "--file", os.fspath(context / "Containerfile"), "--force-rm", *self._access]
         for volume in volumes:
             command += ["--volume", volume]
@@ -126,7 +113,7 @@ class Buildah:
         listed = self._root / "overlay-containers" / "containers.json"
         left = json.loads(listed.read_text()) if listed.exists() else []
         if left:
-            run([*self._command, "rm", "--all"], timeout=_CLEAN_SECONDS, check=False, processes=self._processes)
+            run([*self.command, "rm", "--all"], timeout=_CLEAN_SECONDS, check=False, processes=self._processes)
         for folder in (self._root, self._runroot):
             mounts.unmount_all(mounts.mounts_below(os.fspath(folder)))
         return len(left)
