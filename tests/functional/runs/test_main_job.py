@@ -272,3 +272,16 @@ class OneViewTest(SiteTest):
         self.succeed("freeze", "--output", str(view))
         make_repository(self.site.current, packages(keystone="9.0"))
         self.fail_with(1, "no longer in the state that was frozen", "plan", "--view", str(view), work="another")
+
+
+class HotfixTest(SiteTest):
+    def test_rpm_files_on_given_images(self):
+        self.publish()
+        folder = self.site.repository_of([spec for spec in packages(keystone="1.0.1") if "keystone" in spec.name], "fix")
+        (rpm,) = sorted(folder.glob("*.rpm"))
+        self.succeed("hotfix", "^keystone$", "--rpm", str(rpm), "--tag", "fixed")
+        inventory = self.succeed("inventory", f"{self.site.server.host}/site/keystone:fixed")
+        self.assertIn("python3-keystone-1.0.1-1.el9.noarch", inventory.output)
+        self.assertEqual(self.tags("nova-api"), {"trunk1", "current-passed-ci"})
+        self.fail_with(1, "in no image", "hotfix", "^base$", "--rpm", str(rpm), "--tag", "nowhere")
+        self.fail_with(2, "is no binary RPM file", "hotfix", "^base$", "--rpm", str(self.site.tree), "--tag", "nowhere")

@@ -10,41 +10,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.gating.createrepo import CreateRepo
 from topcoat.gating.dlrn import Dlrn
+from topcoat.gating.files import collect
+from topcoat.gating.repository import MANIFEST, GatedPackage, GatingRepository, load
 from topcoat.gating.rpmbuild import RpmBuild
 from topcoat.gating.source import SourceTree
-from topcoat.model import Nevra
 
-MANIFEST = "gating.json"
-
-
-@dataclass(frozen=True)
-class GatedPackage:
-    """One binary package of the gating repository and where it comes from."""
-
-    nevra: str
-    file: str
-    project: str
-    commit: str
-    change_url: str | None = None
-
-
-@dataclass(frozen=True)
-class GatingRepository:
-    """A finished gating repository."""
-
-    directory: Path
-    packages: tuple[GatedPackage, ...]
-
-    @property
-    def nevras(self) -> tuple[Nevra, ...]:
-        """The packages, by name."""
-        return tuple(Nevra.parse(package.nevra) for package in self.packages)
+__all__ = ["MANIFEST", "GatedPackage", "GatingRepository", "SourceTree", "build", "collect", "load"]
 
 
 def build(
@@ -98,6 +75,8 @@ def build(
                 if clash:
                     raise ContentError(f"{nevra} was built by both {clash.project} and {tree.project}", next_step="leave one of them out")
                 shutil.copyfile(file, staging / file.name)
+                # the metadata names the file's time: it must be the commit's, not the day's
+                os.utime(staging / file.name, (tree.committed, tree.committed))
                 packages.append(GatedPackage(str(nevra), file.name, tree.project, tree.commit, (changes or {}).get(tree.project)))
                 say(f"  {nevra}")
         CreateRepo().make(staging)
@@ -111,20 +90,3 @@ def build(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return GatingRepository(output, tuple(packages))
-
-
-def load(directory: Path) -> GatingRepository:
-    """Read a repository's ``gating.json``; a repository made elsewhere has none, then the packages are unknown (empty) and the repodata speaks.
-
-    :raises UsageError: the folder is missing or has no repodata: a gating repository that is not there must stop the run.
-    """
-    if not (directory / "repodata" / "repomd.xml").is_file():
-        raise UsageError(
-            f"the gating repository {directory} has no repodata/repomd.xml",
-            next_step="build it with 'topcoat gating', or leave --gating-repo out if nothing is under test",
-        )
-    manifest = directory / MANIFEST
-    if not manifest.is_file():
-        return GatingRepository(directory, ())
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    return GatingRepository(directory, tuple(GatedPackage(**package) for package in content["packages"]))

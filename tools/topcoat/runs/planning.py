@@ -12,7 +12,6 @@ from pathlib import Path
 from topcoat import planner
 from topcoat.containerfile import Fingerprint, fingerprints
 from topcoat.errors import UsageError
-from topcoat.graph import ImageGraph
 from topcoat.model import Plan, Profile, Recipe, Repository
 from topcoat.registry import Registries
 from topcoat.rpm import repositories as repos
@@ -49,7 +48,6 @@ class Decision:
 
     request: Request
     plan: Plan
-    graph: ImageGraph
     fingerprints: Mapping[str, Fingerprint]
     references: Mapping[str, ReferenceImage | None]
     snapshot: Snapshot
@@ -88,7 +86,6 @@ def decide(request: Request, *, registries: Registries, work: Path) -> Decision:
     recipes = {name: recipe for name, recipe in request.recipes.items() if name in wanted}
     if not recipes:
         raise UsageError("no image is selected", next_step="'topcoat list' shows what can be")
-    graph = ImageGraph(recipes)
     prints = fingerprints(request.recipes, request.profile)
     snapshot = repos.freeze(repo_set(request.profile, request.gating_repository), work / "repositories", view=request.view)
     solver = UpdateSolver(snapshot, arch=request.profile.arch)
@@ -106,7 +103,7 @@ def decide(request: Request, *, registries: Registries, work: Path) -> Decision:
         view=snapshot.view,
         full_rebuild=request.full,
     )
-    return Decision(request, plan, graph, prints, found, snapshot, solver)
+    return Decision(request, plan, prints, found, snapshot, solver)
 
 
 def artifacts_from(documents: Iterable[object]) -> tuple[Mapping[str, object], ...]:

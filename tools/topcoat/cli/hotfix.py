@@ -1,0 +1,72 @@
+"""``topcoat hotfix``: given RPM files, or local source trees, on given images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+
+
+@click.command()
+@click.argument("patterns", nargs=-1, required=True, metavar="REGEX...")
+@click.option("--rpm", "rpms", multiple=True, metavar="FILE", help="RPM file to put on the images; may be repeated.")
+@click.option("--source", "sources", multiple=True, metavar="DIR", help="Source tree with a spec file: it is built first; may be repeated.")
+@click.option("--tag", required=True, help="Tag of the results.")
+@click.option("--reference-tag", metavar="TAG", help="Tag of the images to start from, instead of the profile's.")
+@dry_run_option
+@format_option
+@click.pass_obj
+def command(
+    settings: Settings,
+    patterns: tuple[str, ...],
+    rpms: tuple[str, ...],
+    sources: tuple[str, ...],
+    tag: str,
+    reference_tag: str | None,
+    dry_run: bool,
+    output_format: str,
+) -> None:
+    """Put RPM files (or local source trees, built first) on published images: one layer on each, at exactly these versions, proven and pushed."""
+    from topcoat import gating
+    from topcoat.errors import UsageError
+    from topcoat.planner import plan_to_dict
+    from topcoat.recipes import select
+    from topcoat.report import console, document
+    from topcoat.report.plans import table
+    from topcoat.runs.main_job import Job, run
+    from topcoat.runs.maker import Access
+    from topcoat.runs.planning import Request, decide
+
+    if bool(rpms) == bool(sources):
+        raise UsageError("name either RPM files or source trees", next_step="use --rpm or --source")
+    output = settings.work_dir / "hotfix"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if rpms:
+        repository = gating.collect([Path(rpm) for rpm in rpms], output)
+    else:
+        repository = gating.build(
+            [Path(source) for source in sources], output, work=settings.work_dir / "gating", say=lambda line: click.echo(line, err=True)
+        )
+    request = Request(
+        profile=settings.profile,
+        recipes=settings.recipes,
+        names=select(settings.recipes, patterns, with_parents=False),
+        reference_tag=reference_tag or settings.profile.reference_tag,
+        gating_repository=str(repository.directory),
+    )
+    if dry_run:
+        plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
+        emit(plan_to_dict(plan), output_format, table(plan))
+        return
+    job = Job(tag=tag, receipt=settings.work_dir / "receipt.json", logs=settings.work_dir / "logs")
+    access = Access(settings.authfile, settings.ca_file, settings.plain_http)
+    receipt = run(
+        request, job, registries=settings.registries, access=access, work=settings.work_dir, progress_mode=settings.progress, stream=sys.stderr
+    )
+    if output_format == "text":
+        console.show(receipt)
+    else:
+        emit(document.receipt_to_dict(receipt), output_format, "")

@@ -1,0 +1,56 @@
+"""A finished gating repository, and what it says about itself.
+
+This module must never take a missing repository for an empty one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from topcoat.errors import UsageError
+from topcoat.model import Nevra
+
+MANIFEST = "gating.json"
+
+
+@dataclass(frozen=True)
+class GatedPackage:
+    """One binary package of the gating repository and where it comes from."""
+
+    nevra: str
+    file: str
+    project: str
+    commit: str
+    change_url: str | None = None
+
+
+@dataclass(frozen=True)
+class GatingRepository:
+    """A finished gating repository."""
+
+    directory: Path
+    packages: tuple[GatedPackage, ...]
+
+    @property
+    def nevras(self) -> tuple[Nevra, ...]:
+        """The packages, by name."""
+        return tuple(Nevra.parse(package.nevra) for package in self.packages)
+
+
+def load(directory: Path) -> GatingRepository:
+    """Read a repository's ``gating.json``; a repository made elsewhere has none, then the packages are unknown (empty) and the repodata speaks.
+
+    :raises UsageError: the folder is missing or has no repodata: a gating repository that is not there must stop the run.
+    """
+    if not (directory / "repodata" / "repomd.xml").is_file():
+        raise UsageError(
+            f"the gating repository {directory} has no repodata/repomd.xml",
+            next_step="build it with 'topcoat gating', or leave --gating-repo out if nothing is under test",
+        )
+    manifest = directory / MANIFEST
+    if not manifest.is_file():
+        return GatingRepository(directory, ())
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    return GatingRepository(directory, tuple(GatedPackage(**package) for package in content["packages"]))
