@@ -5,6 +5,7 @@ This module must never hold logic: arguments and wiring only.
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -93,7 +94,8 @@ def real(directory: Path, recipes: Path, images: tuple[str, ...]) -> None:
 
 
 def main() -> int:
-    """Run; errors become one line."""
+    """Run; errors become one line. Being told to end unwinds, so that registries and containers end too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         cli(standalone_mode=False)
     except TopcoatError as error:
