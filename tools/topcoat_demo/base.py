@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -155,7 +156,13 @@ def _convert(deb: Deb, archive: Path, folder: Path, requires: tuple[str, ...], r
     partial = folder.with_name(f"{folder.name}.{os.getpid()}")
     spec = convert.specification(deb, archive, requires, rules)
     write_rpm(spec.bump(release=spec.release + release_suffix), partial)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:
+        # another process was faster; its folder is complete, because it was renamed too
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(partial)
 
 
 def versions(cache: Path) -> dict[str, str]:
