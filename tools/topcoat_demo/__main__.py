@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import click
-from topcoat.errors import TopcoatError
 
+from topcoat.errors import TopcoatError
 from topcoat_demo import distribution as distributions
 from topcoat_demo import environment as environments
 from topcoat_demo.registry import RegistryServer

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.model import Digest
-
 from topcoat_demo import base, images, packages, sources, trunk
 from topcoat_demo.catalog import Catalog
 from topcoat_demo.images import Layout

@@ -20,7 +20,6 @@ from topcoat.errors import InfrastructureError
 from topcoat.layers import database
 from topcoat.model import Digest
 from topcoat.process import run
-
 from topcoat_demo.rpms import EPOCH
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.process import run
-
 from topcoat_demo import software
 from topcoat_demo.distribution import default_cache
 from topcoat_demo.environment import Environment, prepare

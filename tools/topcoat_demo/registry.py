@@ -28,6 +28,7 @@ from pathlib import Path
 
 import trustme
 import yaml
+
 from topcoat.errors import InfrastructureError
 from topcoat.model import Digest
 from topcoat.process import run

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
-
 from topcoat_demo.catalog import Catalog, Commit
 from topcoat_demo.packages import VERSIONS, Trunk
 from topcoat_demo.rpms import EPOCH, File, RpmSpec

@@ -18,9 +18,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.process import run
-
 from topcoat_demo import environment as environments
 from topcoat_demo import sources
 from topcoat_demo.environment import Environment

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import createrepo_c as cr
 import yaml
+
 from topcoat_demo import distribution as distributions
 from topcoat_demo.environment import prepare
 from topcoat_demo.registry import RegistryServer, push_layout

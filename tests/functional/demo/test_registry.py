@@ -9,9 +9,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from topcoat_demo.registry import RegistryServer, push_layout
-
 from tests.functional.demo.layouts import small_layout
+from topcoat_demo.registry import RegistryServer, push_layout
 
 
 @unittest.skipUnless(shutil.which("docker-registry") and shutil.which("skopeo"), "needs docker-registry and skopeo (tools/setup-node test)")

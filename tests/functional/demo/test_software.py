@@ -6,6 +6,7 @@ import unittest
 from pathlib import Path
 
 import createrepo_c as cr
+
 from topcoat_demo import distribution as distributions
 from topcoat_demo import software
 

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
+
 from topcoat_demo.catalog import Catalog
 from topcoat_demo.packages import VERSIONS, Trunk, infra
 from topcoat_demo.services import SERVICES

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import createrepo_c as cr
 import rpm_rs
+
 from topcoat_demo.rpms import File, RpmSpec, Trigger, build_rpm, config, directory, ghost, make_repository, script, symlink, write_rpm
 
 NOVA = RpmSpec(
