@@ -42,7 +42,9 @@ class Collecting(SetCase):
 
         done = self.collect(dry_run=False)
         self.assertEqual(set(would.untagged), set(done.untagged))
-        self.assertEqual(sorted(would.deleted), sorted(done.deleted))
+        self.assertEqual((sorted(would.condemned), []), (sorted(done.condemned), done.deleted))
+        later = Collector(self.client(), self.space).collect(self.paths, OLD, dry_run=False, now=time.time() + 7200)
+        self.assertEqual(sorted(done.condemned), sorted(later.deleted))
         client = self.client()
         for name, path in zip(self.names, self.paths, strict=True):
             self.assertEqual({"hash-2", "hash-3", "open-1", "floating"}, {tag for tag in client.tags(path) if not tag.startswith("sha256-")})
@@ -75,7 +77,7 @@ class Collecting(SetCase):
             Publisher(self.registries()).retag(self.server.host, f"{self.space}/{name}", digest, f"{self.space}/{name}", "closed-1")
         done = self.collect(dry_run=False)
         self.assertEqual({f"{path}:closed-1" for path in self.paths}, set(done.untagged))
-        self.assertEqual([], done.deleted)
+        self.assertEqual([], done.condemned)
         self.assertEqual(digests, self.shown(self.space, "open-1"))
 
     def test_the_manifest_below_an_update_layer_stays(self) -> None:
@@ -91,7 +93,7 @@ class Collecting(SetCase):
         publisher.publish(name, above, {digest_of(layer): layer}, ["open-1"])
         done = self.collect(dry_run=False)
         self.assertEqual([f"{self.space}/base:closed-1"], done.untagged)
-        self.assertEqual([], done.deleted)
+        self.assertEqual([], done.condemned)
         self.assertEqual(below, self.client().head(f"{self.space}/base", below))
 
     def test_500_tags_while_someone_pushes(self) -> None:

@@ -58,6 +58,10 @@ def command(
     result = collector.collect(names, rules, dry_run=not delete)
     word = "removed" if delete else "would remove"
     lines = [f"{word} {entry}" for entry in (*result.untagged, *result.deleted)]
+    if result.condemned:
+        lines.append(
+            f"{len(result.condemned)} manifests {'have' if delete else 'would have'} no tag any more; a collection an hour later deletes them"
+        )
     lines.append(
         f"{word} {len(result.untagged)} tags and {len(result.deleted)} manifests of {result.tags} tags in {result.repositories} repositories; "
         f"{result.kept} tags kept{f', all {result.checked} checked' if delete else ''}, {result.seconds:.1f} s"

@@ -4,6 +4,9 @@ This module must never delete a manifest that it has not just seen to be unneede
 
 How old a tag is cannot be asked of a registry, and the date inside an image is that of its making, not of the tag: a review's tag on an unchanged
 image would look months old. So the collection writes down, in the registry, when it first saw each tag; a tag that appears while it works is new.
+
+A registry deletes a manifest together with every tag on it, also one that was pushed a moment before. So a collection only takes tags off, and
+writes down which manifests nothing names now; a later one, when the time of grace is over and still nothing names them, deletes them.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest, di
 UPDATE_BASE = "io.topcoat.update-base"
 _SEEN_TAG = "topcoat-gc.seen"
 _SEEN = "io.topcoat.gc-seen"
+_CONDEMNED = "io.topcoat.gc-condemned"
 _SEEN_TYPE = "application/vnd.topcoat.gc-seen.v1+json"
 
 
@@ -37,8 +41,10 @@ class Collected:
     kept: int = 0
     untagged: list[str] = field(default_factory=list)
     """``repository:tag``."""
+    condemned: list[str] = field(default_factory=list)
+    """``repository@digest`` that have no tag any more; a later collection deletes them."""
     deleted: list[str] = field(default_factory=list)
-    """``repository@digest``."""
+    """``repository@digest`` that an earlier collection condemned."""
     spared: list[str] = field(default_factory=list)
     """``repository@digest`` that were to go, but somebody gave them a tag meanwhile."""
     checked: int = 0
@@ -76,22 +82,28 @@ class Collector:
         begin = time.monotonic()
         result = Collected(dry_run=dry_run)
         recorded = self._recorded()
-        seen = self._first_seen()
+        seen, condemned = self._first_seen(), self._condemned()
         states = self._each(repositories, lambda name: self._read(name, rules, recorded))
         states = [state for state in states if state.tags]
         first_seen = {tag: seen.get(tag, moment) for state in states for tag in state.tags if not subject_of(tag)}
         plans = [decide(state, rules, recorded=recorded.get(state.name, frozenset()), first_seen=first_seen, now=moment) for state in states]
         result.repositories, result.tags = len(states), sum(len(state.tags) for state in states)
         result.kept = sum(len(plan.kept) for plan in plans)
+        result.condemned = [f"{plan.name}@{digest}" for plan in plans for digest in plan.delete]
+        alive = {f"{plan.name}@{digest}" for plan in plans for digest in plan.kept_digests}
+        due = sorted(entry for entry, when in condemned.items() if moment - when >= rules.grace and entry not in alive)
         if dry_run:
             result.untagged = [f"{plan.name}:{tag}" for plan in plans for tag in plan.untag]
-            result.deleted = [f"{plan.name}@{digest}" for plan in plans for digest in plan.delete]
+            result.deleted = due
         else:
-            for done in self._each(list(zip(states, plans, strict=True)), lambda pair: self._remove(*pair)):
-                result.untagged += done[0]
-                result.deleted += done[1]
-                result.spared += done[2]
-            self._remember({tag: when for tag, when in first_seen.items() if any(tag in plan.kept for plan in plans)})
+            for done in self._each(list(zip(states, plans, strict=True)), lambda pair: self._untag(*pair)):
+                result.untagged += done
+            ready = set(due)
+            for entry, gone in zip(due, self._each(due, lambda entry: self._delete(*entry.split("@", 1))), strict=True):
+                (result.deleted if gone else result.spared).append(entry)
+            waiting = {entry: when for entry, when in condemned.items() if entry not in ready}
+            waiting |= dict.fromkeys(result.condemned, moment)
+            self._remember({tag: when for tag, when in first_seen.items() if any(tag in plan.kept for plan in plans)}, waiting)
             result.checked = self._check(states, plans)
         result.seconds = time.monotonic() - begin
         return result
@@ -146,53 +158,40 @@ class Collector:
         except (NotFoundError, KeyError, ValueError, AttributeError, TypeError):
             return {}
 
-    def _remember(self, seen: dict[str, float]) -> None:
+    def _condemned(self) -> dict[str, float]:
+        try:
+            manifest = self._client.manifest(self._control.repository, _SEEN_TAG)
+            return {str(entry): float(when) for entry, when in json.loads(manifest.document["annotations"][_CONDEMNED]).items()}
+        except (NotFoundError, KeyError, ValueError, AttributeError, TypeError):
+            return {}
+
+    def _remember(self, seen: dict[str, float], condemned: dict[str, float]) -> None:
         text = json.dumps({tag: round(when) for tag, when in sorted(seen.items())}, separators=(",", ":"))
+        notes = {_SEEN: text, _CONDEMNED: json.dumps({entry: round(when) for entry, when in sorted(condemned.items())}, separators=(",", ":"))}
         if not self._client.has_blob(self._control.repository, digest_of(EMPTY_BLOB)):
             self._client.put_blob(self._control.repository, digest_of(EMPTY_BLOB), EMPTY_BLOB)
-        self._client.put_manifest(self._control.repository, _SEEN_TAG, artifact_manifest(_SEEN_TYPE, (), annotations={_SEEN: text}), OCI_MANIFEST)
+        self._client.put_manifest(self._control.repository, _SEEN_TAG, artifact_manifest(_SEEN_TYPE, (), annotations=notes), OCI_MANIFEST)
 
     # ---- removing -----------------------------------------------------------------------------------------------------------------------------
 
-    def _remove(self, state: RepositoryState, plan: RepositoryPlan) -> tuple[list[str], list[str], list[str]]:
-        """Delete manifests that nothing names but tags that go, with those tags; take the other tags off one by one.
-
-        Right before each deletion the list of tags is read again: a manifest that got a tag meanwhile stays.
-        """
-        untagged: list[str] = []
-        deleted: list[str] = []
-        spared: list[str] = []
-        names = {digest: {tag for tag in plan.untag if state.tags[tag] == digest} for digest in plan.delete}
-        fresh: dict[str, set[Digest]] = {}
-        for digest in plan.delete:
-            before = self._look_again(state, fresh)
-            backup = self._backup(plan.name, digest)
-            if backup is None:
-                continue
-            if any(digest in needed for needed in fresh.values()):
-                spared.append(f"{plan.name}@{digest}")
-                continue
-            self._client.delete_manifest(plan.name, digest)
-            deleted.append(f"{plan.name}@{digest}")
-            after = set(self._client.tags(plan.name))
-            untagged += [f"{plan.name}:{tag}" for tag in sorted(names[digest] - after)]
-            for tag in sorted(before - after - names[digest]):  # given in the moment between the look and the deletion
-                self._say(f"{plan.name}:{tag} was pushed onto {digest} in the moment of its deletion; putting it back")
-                self._client.put_manifest(plan.name, tag, backup.body, backup.media_type)
-        gone = set(untagged)
+    def _untag(self, state: RepositoryState, plan: RepositoryPlan) -> list[str]:
+        """Take the tags off, one by one: each removal names one tag only, so a tag that is pushed meanwhile cannot go with it."""
+        untagged = []
         for tag in plan.untag:
             # a tag that moved since it was read is someone's new tag
-            if f"{plan.name}:{tag}" not in gone and self._client.head(plan.name, tag) == state.tags[tag] and self._client.delete_tag(plan.name, tag):
+            if self._client.head(plan.name, tag) == state.tags[tag] and self._client.delete_tag(plan.name, tag):
                 untagged.append(f"{plan.name}:{tag}")
-        return untagged, deleted, spared
+        return untagged
 
-    def _look_again(self, state: RepositoryState, fresh: dict[str, set[Digest]]) -> set[str]:
-        """Every tag there is now; ``fresh`` gets, for each that came since the repository was read, the manifests it needs."""
-        now = set(self._client.tags(state.name))
-        for tag in now - set(state.tags) - set(fresh):
-            digest = self._client.head(state.name, tag)
-            fresh[tag] = {digest, *self._needs(state.name, digest)} if digest else set()
-        return now
+    def _delete(self, name: str, digest: Digest) -> bool:
+        """Delete a manifest that lost its tags in an earlier collection, when still nothing names it; False when something does."""
+        for tag in self._client.tags(name):
+            shown = self._client.head(name, tag)
+            if shown and digest in (shown, *self._needs(name, shown)):
+                return False
+        if self._backup(name, digest) is not None:
+            self._client.delete_manifest(name, digest)
+        return True
 
     def _backup(self, name: str, digest: Digest) -> Manifest | None:
         try:

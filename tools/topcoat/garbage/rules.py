@@ -24,6 +24,8 @@ class KeepRules:
     """Tags that match one of these as a whole."""
     younger_than: float = 14 * 86400.0
     """Tags that the registry shows for less than this."""
+    grace: float = 3600.0
+    """Between the removal of its last tag and the deletion of a manifest."""
     newest: int = 2
     """So many of the newest unprotected tags are kept in each repository, however old."""
 
