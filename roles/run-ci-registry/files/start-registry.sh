@@ -10,4 +10,5 @@ if [ -s "$pid_file" ] && kill -0 "$(cat "$pid_file")" 2>/dev/null; then
     exit 0
 fi
 umask 077
+# shellcheck disable=SC2016  # the inner shell expands them
 setsid --fork sh -c 'echo $$ >"$0"; exec "$@"' "$pid_file" "$@" </dev/null >>"$log_file" 2>&1
