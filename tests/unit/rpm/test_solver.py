@@ -84,8 +84,8 @@ class Solver(unittest.TestCase):
 
     def test_too_large(self) -> None:
         with self.assertRaises(ContentError) as caught:
-            self.solver.resolve_install(["p0"], image(6001))
-        self.assertIn("6001", str(caught.exception))
+            self.solver.resolve_install(["p0"], image(16385))
+        self.assertIn("16385", str(caught.exception))
 
     def test_damaged_inventory(self) -> None:
         good = image(3)

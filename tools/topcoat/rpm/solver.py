@@ -25,7 +25,7 @@ from topcoat.rpm.repositories import Snapshot
 _INSTALL_ONLY = ("kernel", "kernel-PAE", "installonlypkg(kernel)", "installonlypkg(kernel-module)", "installonlypkg(vm)", "multiversion(kernel)")
 
 # Packages in one image: the size of the one map that libsolv's bindings make once and never grow.
-_MOST_INSTALLED = 6000
+_MOST_INSTALLED = 16384
 # Public keys are in the database as packages, too, and not in the inventory's list.
 _ROOM_FOR_KEYS = 100
 
