@@ -10,13 +10,12 @@ import unittest
 from collections.abc import Mapping
 from pathlib import Path
 
-from topcoat.cli._context import Settings
-from topcoat.containerfile import fingerprints, image_labels
-
 from tests.functional.roles import inventories
 from tests.functional.roles.harness import RoleCase, Run
 from tests.functional.runs.site import Site, packages
 from tests.functional.updater.world import need
+from topcoat.cli._context import Settings
+from topcoat.containerfile import fingerprints, image_labels
 
 TAG = inventories.BUILDSET
 NOVA, OSLO = "openstack/nova", "openstack/oslo.config"

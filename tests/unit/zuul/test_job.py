@@ -6,10 +6,10 @@ import json
 import unittest
 
 import yaml
-from topcoat.errors import UsageError
-from topcoat.zuul import load_variables, newest_images, parse_artifacts, parse_job, projects_under_test
 
 from tests.functional.roles import inventories
+from topcoat.errors import UsageError
+from topcoat.zuul import load_variables, newest_images, parse_artifacts, parse_job, projects_under_test
 
 
 def image(repository: str = "ns/nova-api", tag: str = "current", number: int = 1, **more: object) -> dict[str, object]:

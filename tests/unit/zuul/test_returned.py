@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageResult, Receipt
 from topcoat.zuul import join_receipts, merge_returned, parse_artifacts, returned_artifacts, returned_findings

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
 from topcoat.zuul import merge_returned
 
 
