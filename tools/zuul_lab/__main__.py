@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import click
-from topcoat.errors import TopcoatError
 
+from topcoat.errors import TopcoatError
 from zuul_lab import lab as whole
 from zuul_lab import sandbox, services
 from zuul_lab.places import Places, places_from

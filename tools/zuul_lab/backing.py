@@ -13,7 +13,6 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
-
 from zuul_lab import places as at
 from zuul_lab.places import Places
 from zuul_lab.services import Service, port_answers, start, wait_until

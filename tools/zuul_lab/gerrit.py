@@ -17,7 +17,6 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError, UsageError
 from topcoat.process import run
-
 from zuul_lab import places as at
 from zuul_lab.places import Places
 from zuul_lab.services import Service, start

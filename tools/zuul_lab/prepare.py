@@ -16,7 +16,6 @@ from pathlib import Path
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
 from topcoat_demo.distribution import shared
-
 from zuul_lab import gerrit
 from zuul_lab.backing import postgresql_bin
 from zuul_lab.places import Places

@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
-
 from zuul_lab import places as at
 from zuul_lab.places import Places
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError, UsageError
 from topcoat.process import run
-
 from zuul_lab import holder
 from zuul_lab.places import GATEWAY, LAB_HOSTS, NODE_HOSTS, Places
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError
-
 from zuul_lab.places import Places
 
 

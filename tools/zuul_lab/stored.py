@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
-
 from zuul_lab.images import REGISTRY
 from zuul_lab.places import Places
 from zuul_lab.services import Service, port_answers, start, wait_until

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError
-
 from zuul_lab import images, stored, world
 from zuul_lab.lab import Lab
 from zuul_lab.review import Change

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from topcoat.process import run
 from topcoat_demo.distribution import shared
-
 from zuul_lab import images
 from zuul_lab.places import Places
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
-from topcoat.errors import InfrastructureError
 
+from topcoat.errors import InfrastructureError
 from zuul_lab import places as at
 from zuul_lab.places import Places
 from zuul_lab.services import Service, start

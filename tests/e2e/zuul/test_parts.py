@@ -13,6 +13,7 @@ import unittest
 from pathlib import Path
 
 import yaml
+
 from topcoat.errors import UsageError
 from zuul_lab import gerrit, sandbox, services, zuul
 from zuul_lab.places import REPOSITORY, Places, places_from
