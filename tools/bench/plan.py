@@ -20,6 +20,7 @@ from pathlib import Path
 
 import createrepo_c as cr
 import solv
+
 from topcoat import planner
 from topcoat.model import Base, Nevra, Profile, Recipe, Repository
 from topcoat.planner import Reference

@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench_tree import Tree, published_tree
+
 from topcoat.builder.buildah import Buildah
 from topcoat.builder.metadata_cache import fill
 from topcoat.layers import LayerStore

@@ -10,6 +10,7 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
+from tests.functional.updater.world import WorldCase, mounts_below, need, rpm
 from topcoat.builder import Buildah, Builder, DirectBuilder, refusal
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, LayerStore
@@ -21,8 +22,6 @@ from topcoat.updater import Options, Transactions
 from topcoat_demo import distribution
 from topcoat_demo.registry import push_layout
 from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, script
-
-from tests.functional.updater.world import WorldCase, mounts_below, need, rpm
 
 LIB = RpmSpec(
     "python3-lib", "1.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "one\n"), File("/usr/share/doc/lib/README", "r", doc=True))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
+from tests.functional.promotion.base import SetCase
+from tests.functional.registry.base import make_image, random_bytes
 from topcoat.garbage import Collector, KeepRules
 from topcoat.promotion import Request
 from topcoat.publisher import Publisher
 from topcoat.registry import append_layer, digest_of, with_labels
 from topcoat.registry.oci import OCI_LAYER_GZIP, Descriptor, referrers_tag
-
-from tests.functional.promotion.base import SetCase
-from tests.functional.registry.base import make_image, random_bytes
 
 OLD = KeepRules(tags=frozenset({"open-1"}), younger_than=0, newest=0)
 LATER = 10.0

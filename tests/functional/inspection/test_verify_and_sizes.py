@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 from click.testing import CliRunner
-from topcoat.cli import main, root
-from topcoat.registry import image_manifest
-from topcoat.registry.oci import OCI_MANIFEST, digest_of
 
 from tests.functional.registry.base import RegistryCase, make_image
 from tests.unit.inspection.layers import GROUP, PASSWD, file, folder, layer, link
+from topcoat.cli import main, root
+from topcoat.registry import image_manifest
+from topcoat.registry.oci import OCI_MANIFEST, digest_of
 
 RECIPES = {
     "base.yaml": "base:\n  from: profile\n  internal: true\n  users: [kolla]\n",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from tests.functional.registry.base import ProxyCase, make_image, random_bytes
 from topcoat.promotion import Place, Promoter, Target
 from topcoat.publisher import Publisher
-
-from tests.functional.registry.base import ProxyCase, make_image, random_bytes
 
 NAMES = ("base", "nova-api", "nova-compute")
 

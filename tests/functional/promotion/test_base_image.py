@@ -7,14 +7,13 @@ import io
 import tarfile
 import unittest
 
+from tests.functional.registry.base import RegistryCase
 from topcoat.errors import UsageError
 from topcoat.model import ImageReference
 from topcoat.promotion import base_image
 from topcoat.publisher import Publisher
 from topcoat.registry import Descriptor, Image, digest_of
 from topcoat.registry.oci import OCI_LAYER_GZIP
-
-from tests.functional.registry.base import RegistryCase
 
 GOOD = ("./bin/sh", "./var/lib/rpm/rpmdb.sqlite", "./usr/bin/dnf")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from tests.functional.promotion.base import SetCase
+from tests.functional.registry.base import make_image, random_bytes
 from topcoat.errors import ContentError
 from topcoat.lists import ListedImage, ResolvedList
 from topcoat.promotion import Request
 from topcoat.promotion.discover import Rule, discover, fill_labels, newest_version
 from topcoat.publisher import Publisher
-
-from tests.functional.promotion.base import SetCase
-from tests.functional.registry.base import make_image, random_bytes
 
 HASH = "1" * 40 + "_22222222"
 OTHER = "3" * 40 + "_44444444"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 
+from tests.functional.promotion.base import SetCase
+from tests.functional.registry.base import QUICK
+from tests.functional.registry.faults import Fault
 from topcoat.errors import TopcoatError
 from topcoat.promotion import Control, HalfMovedError, Promoter, Request, Target
 from topcoat.registry import Credentials, RegistryClient
 from topcoat.registry.client import tls_context
-
-from tests.functional.promotion.base import SetCase
-from tests.functional.registry.base import QUICK
-from tests.functional.registry.faults import Fault
 
 ONCE = replace(QUICK, attempts=1)
 

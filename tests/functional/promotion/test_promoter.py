@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 
+from tests.functional.promotion.base import NAMES, SetCase
+from tests.functional.registry.base import make_image
+from tests.functional.registry.faults import Fault
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model.receipt import ImageResult, Receipt
 from topcoat.promotion import Control, Promoter, Request, Target
 from topcoat.publisher import Publisher
 from topcoat.registry import oci
-
-from tests.functional.promotion.base import NAMES, SetCase
-from tests.functional.registry.base import make_image
-from tests.functional.registry.faults import Fault
 
 
 class Whole(SetCase):

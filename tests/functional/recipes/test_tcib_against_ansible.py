@@ -8,11 +8,11 @@ import unittest
 from pathlib import Path
 
 import yaml
+
+from tests.unit.recipes.tcibtrees import write_tree
 from topcoat.recipes.tcibfile import Variables
 from topcoat.recipes.templating import Templates
 from topcoat.recipes.yamltree import parse_file
-
-from tests.unit.recipes.tcibtrees import write_tree
 
 SHAPES = {
     "modules": {

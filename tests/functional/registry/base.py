@@ -9,12 +9,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from tests.functional.registry.faults import FaultProxy, Rule
 from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, Descriptor, Image, Limits, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import OCI_LAYER_GZIP
 from topcoat_demo.registry import RegistryServer
-
-from tests.functional.registry.faults import FaultProxy, Rule
 
 QUICK = Limits(first_wait=0.01, longest_wait=0.05, operation_seconds=20, blob_seconds=20, read_timeout=5)
 

@@ -6,6 +6,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from tests.functional.registry.base import QUICK, RegistryCase, make_image, random_bytes
 from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import ImageReference
 from topcoat.publisher import Publisher, SourceBlob
@@ -22,8 +23,6 @@ from topcoat.registry import (
     oci,
 )
 from topcoat_demo.registry import RegistryServer
-
-from tests.functional.registry.base import QUICK, RegistryCase, make_image, random_bytes
 
 
 class Client(RegistryCase):

@@ -8,13 +8,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from tests.functional.registry.base import QUICK, ProxyCase, RegistryCase, make_image, random_bytes
+from tests.functional.registry.faults import Fault, Request
 from topcoat.errors import InfrastructureError
 from topcoat.publisher import Publisher
 from topcoat.registry import BrokenConnectionError, DeadlineError, DigestMismatchError, RefusedError, digest_of
 from topcoat_demo.registry import RegistryServer
-
-from tests.functional.registry.base import QUICK, ProxyCase, RegistryCase, make_image, random_bytes
-from tests.functional.registry.faults import Fault, Request
 
 
 def first(count: int, fault: Fault, verb: str = "", part: str = ""):

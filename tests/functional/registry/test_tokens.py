@@ -19,11 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from tests.functional.registry.base import QUICK, make_image, random_bytes
 from topcoat.publisher import Publisher
 from topcoat.registry import AccessError, Credentials, Login, RegistryClient
 from topcoat_demo.registry import RegistryServer, free_port
-
-from tests.functional.registry.base import QUICK, make_image, random_bytes
 
 _LEEWAY = 60  # seconds that the registry grants after a token's end
 

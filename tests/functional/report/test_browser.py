@@ -11,9 +11,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from topcoat.report import page
-
 from tests.unit.report import fixtures
+from topcoat.report import page
 
 CHROMIUM = shutil.which("chromium")
 QUIET = [

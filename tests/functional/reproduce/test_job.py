@@ -9,13 +9,12 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from topcoat.report import receipt_from_dict
-from topcoat.reproduce.recorded import Identity
-from topcoat.reproduce.run import Options, reproduce
-
 from tests.functional.reproduce.test_play import ANSIBLE
 from tests.functional.reproduce.world import HOST, IDENTITY, World
 from tests.functional.runs.site import Site
+from topcoat.report import receipt_from_dict
+from topcoat.reproduce.recorded import Identity
+from topcoat.reproduce.run import Options, reproduce
 
 ROOT = Path(__file__).parents[3]
 TOOLS = ("docker-registry", "buildah", "dnf", "createrepo_c", "rpmbuild", "rpmdb2solv", "htpasswd", "openssl")

@@ -14,14 +14,14 @@ import unittest
 from pathlib import Path
 
 from click.testing import CliRunner
-from topcoat.errors import ContentError
-from topcoat.report import receipt_to_dict
-from topcoat.reproduce.node import Node
-from topcoat.reproduce.run import free_port
 
 from tests.functional.reproduce.test_sources import NOVA, OSLO, Case
 from tests.functional.reproduce.world import HOST
 from tests.unit.report import fixtures
+from topcoat.errors import ContentError
+from topcoat.report import receipt_to_dict
+from topcoat.reproduce.node import Node
+from topcoat.reproduce.run import free_port
 
 ANSIBLE = (Path(sys.executable).parent / "ansible-playbook").is_file() or shutil.which("ansible-playbook")
 JOBS = "openstack/jobs"

@@ -10,13 +10,12 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from tests.functional.reproduce.world import HOST, IDENTITY, World, git
+from tests.unit.report import fixtures
 from topcoat.errors import ContentError, UsageError
 from topcoat.report import receipt_to_dict
 from topcoat.reproduce.recorded import Identity
 from topcoat.reproduce.run import Options, reproduce
-
-from tests.functional.reproduce.world import HOST, IDENTITY, World, git
-from tests.unit.report import fixtures
 
 OSLO, NOVA = "openstack/oslo.config", "openstack/nova"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.functional.rpm.support import ARCH, SolverTestCase, _lists
 from topcoat.errors import ContentError
 from topcoat.model import Nevra, Recipe, Repository
 from topcoat.recipes import apply_profile, load_profile, load_tree
@@ -11,8 +12,6 @@ from topcoat.rpm import inventory
 from topcoat.rpm.solver import UpdateSolver
 from topcoat_demo import distribution
 from topcoat_demo.rpms import RpmSpec
-
-from tests.functional.rpm.support import ARCH, SolverTestCase, _lists
 
 RECIPES = Path(__file__).parents[3] / "container-images"
 UNDER_TEST = ("python3-oslo-config", "python3-oslo-utils")

@@ -7,9 +7,8 @@ import random
 import subprocess
 import unittest
 
-from topcoat.rpm.evr import Order
-
 from tests.functional.rpm.support import PYTHON, missing_tool
+from topcoat.rpm.evr import Order
 
 PAIRS = 4000
 # Pieces that tell the rules apart: leading zeros, letters beside digits, separators, tilde and caret, long numbers.

@@ -13,12 +13,12 @@ import unittest
 from pathlib import Path
 
 import zstandard
+
+from tests.functional.rpm.support import Bench, missing_tool
 from topcoat.errors import ContentError
 from topcoat.rpm import inventory
 from topcoat.rpm.inventory import Inventory, changes_between
 from topcoat_demo.rpms import File, RpmSpec
-
-from tests.functional.rpm.support import Bench, missing_tool
 
 PACKAGES = [
     RpmSpec("alpha", "1.0", epoch=3, source="alpha-src", files=(File("/usr/share/alpha", "x" * 500),)),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from topcoat_demo.rpms import RpmSpec
-
 from tests.functional.rpm.support import SolverTestCase, texts
+from topcoat_demo.rpms import RpmSpec
 
 
 def document(name: str, stream: str, version: int, *specs: RpmSpec, requires: str = "platform: [el9]") -> str:

@@ -8,11 +8,10 @@ import subprocess
 import unittest
 from pathlib import Path
 
+from tests.functional.rpm.support import SolverTestCase
 from topcoat.rpm import inventory
 from topcoat.rpm.server import RepositoryServer
 from topcoat_demo.rpms import File, RpmSpec
-
-from tests.functional.rpm.support import SolverTestCase
 
 APP = RpmSpec("app", "2.0", requires=("lib >= 1.5", "/usr/share/data/file"), files=(File("/usr/share/app/readme", "x"),))
 LIB = RpmSpec("lib", "1.5", epoch=1)

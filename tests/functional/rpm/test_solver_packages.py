@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from tests.functional.rpm.support import SolverTestCase, texts
 from topcoat.errors import ContentError
 from topcoat_demo.rpms import File, RpmSpec
-
-from tests.functional.rpm.support import SolverTestCase, texts
 
 NOVA = RpmSpec("nova", "28.0.0", "1.el9", epoch=1)
 OSLO = RpmSpec("oslo", "9.0", "1.el9")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
+
+from tests.functional.rpm.support import Bench, SolverTestCase, _lists
 from topcoat.errors import ContentError
 from topcoat.rpm import evr, inventory
 from topcoat_demo.rpms import RpmSpec
-
-from tests.functional.rpm.support import Bench, SolverTestCase, _lists
 
 # The same examples each time, so that a change is not blamed for what it did not do; set the variable to look for new ones.
 FIXED = "TOPCOAT_EXPLORE" not in os.environ

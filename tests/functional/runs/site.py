@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.functional.updater.world import World, busybox
 from topcoat_demo.filesystem import filesystem
 from topcoat_demo.rpms import RpmSpec, make_repository, script
-
-from tests.functional.updater.world import World, busybox
 
 RECIPES = """\
 base:

@@ -11,13 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from topcoat.errors import ContentError, InfrastructureError, UsageError
-from topcoat.promotion import Criteria, Request, TooOld, candidates
-from topcoat.trunk import DlrnApi, TrunkHash
-
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.faults import Fault, FaultProxy
 from tests.functional.trunk.dlrn_server import DlrnServer
+from topcoat.errors import ContentError, InfrastructureError, UsageError
+from topcoat.promotion import Criteria, Request, TooOld, candidates
+from topcoat.trunk import DlrnApi, TrunkHash
 
 COMMITS = [(f"{number:040x}", f"{number + 4096:040x}") for number in range(1, 31)]
 

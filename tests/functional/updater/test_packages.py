@@ -6,11 +6,10 @@ import sqlite3
 import subprocess
 import unittest
 
+from tests.functional.updater.world import WorldCase, members, rpm
 from topcoat.errors import ContentError
 from topcoat.model import Repository
 from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, ghost, make_repository, script, symlink
-
-from tests.functional.updater.world import WorldCase, members, rpm
 
 LIB = RpmSpec("python3-lib", "1.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "one\n"), File("/usr/lib/lib/b.py", "same\n")))
 LIB2 = LIB.bump(version="2.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "two\n"), File("/usr/lib/lib/b.py", "same\n")))

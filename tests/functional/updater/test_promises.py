@@ -11,13 +11,12 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
+from tests.functional.updater.world import WorldCase, mounts_below, without_change
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import LayerStore
 from topcoat.model import Nevra, PackageChange
 from topcoat.updater import Options, Transactions, Updater
 from topcoat_demo.rpms import File, RpmSpec, Trigger, directory, script
-
-from tests.functional.updater.world import WorldCase, mounts_below, without_change
 
 LIB = RpmSpec("python3-lib", "1.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "one\n")))
 LIB2 = LIB.bump(version="2.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "two\n")))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from click.testing import CliRunner
+
 from topcoat.cli import root
 from topcoat.cli._reference import reference
 

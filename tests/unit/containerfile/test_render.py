@@ -11,13 +11,13 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.containerfile import accounts, fingerprint, fingerprints, quoting, render, write_context
 from topcoat.errors import ContentError
 from topcoat.model import Base, Package, Step
 from topcoat.model.recipe import User
 from topcoat.recipes import apply_profile, load_tree
-
-from tests.unit.recipes.trees import TreeTest, profile
 
 NOVA = """\
 nova:

@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 import yaml
+
 from topcoat.distgit import Options, container_yaml, image_labels, order_of, write_image
 from topcoat.model import Base, Profile, Recipe
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import jsonschema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from topcoat.engine import Engine, InternalError, RetryPolicy, Stage, Task
 from topcoat.engine.events import KINDS, Event, schema
 from topcoat.errors import ContentError, InfrastructureError

@@ -7,6 +7,7 @@ import unittest
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from topcoat.garbage import KeepRules, RepositoryState, decide
 
 DIGESTS = ["sha256:" + letter * 64 for letter in "0123456789abcdef"]

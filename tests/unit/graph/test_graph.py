@@ -8,6 +8,7 @@ import unittest
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from topcoat.errors import UsageError
 from topcoat.graph import ImageGraph
 from topcoat.model import Recipe

@@ -5,11 +5,10 @@ from __future__ import annotations
 import unittest
 from dataclasses import replace
 
+from tests.unit.inspection.layers import GROUP, PASSWD, file, folder, link, listing
 from topcoat.inspection import check, merge
 from topcoat.model import Recipe
 from topcoat.model.recipe import User
-
-from tests.unit.inspection.layers import GROUP, PASSWD, file, folder, link, listing
 
 KOLLA = User("kolla", 42400, 42400)
 NOVA = User("nova", 42436, 42436, "/var/lib/nova", groups=("kolla",))

@@ -6,10 +6,9 @@ import io
 import tarfile
 import unittest
 
+from tests.unit.inspection.layers import GROUP, file, folder, layer, link, listing
 from topcoat.errors import ContentError
 from topcoat.inspection.files import merge, read_layer
-
-from tests.unit.inspection.layers import GROUP, file, folder, layer, link, listing
 
 
 class Files(unittest.TestCase):

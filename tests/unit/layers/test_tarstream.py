@@ -6,6 +6,7 @@ import unittest
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from topcoat.layers.tarstream import Reader, TarError
 
 NAMES = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), min_size=1, max_size=300).filter(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import datetime
 
+from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.errors import UsageError
 from topcoat.lists import lint, load_template, resolve
 from topcoat.recipes import load_tree
-
-from tests.unit.recipes.trees import TreeTest, profile
 
 LIST = """\
 variables:

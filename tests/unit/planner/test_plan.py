@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from topcoat import planner
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Action, Base, Nevra, PackageChange, PlannedImage, Profile, Reason, Recipe

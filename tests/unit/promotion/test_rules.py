@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from topcoat.errors import ContentError, UsageError
 from topcoat.promotion import Criteria, ImageSet, SetRecord, TooOld, judge, load_criteria
 from topcoat.trunk import Vote

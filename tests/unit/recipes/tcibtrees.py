@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+
 from topcoat.graph import ImageGraph
 from topcoat.recipes import load_tree
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
+
 from topcoat.cli import root
 
 TREE = Path(__file__).parents[3] / "container-images"

@@ -10,6 +10,7 @@ from unittest import TestCase, mock
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from topcoat.errors import UsageError
 from topcoat.lists import lint
 from topcoat.recipes import load_profile, load_tree

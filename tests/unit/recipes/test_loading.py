@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.errors import UsageError
 from topcoat.model.recipe import Condition, Package
 from topcoat.recipes import apply_profile, load_tree, select
-
-from tests.unit.recipes.trees import TreeTest, profile
 
 EVERY_KEY = """\
 nova:

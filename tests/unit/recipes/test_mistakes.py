@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 
+from tests.unit.recipes.trees import BASE, TreeTest
 from topcoat.errors import UsageError
 from topcoat.recipes import load_recipes, load_tree
 from topcoat.recipes.reading import Problems
 from topcoat.recipes.tree import examine_tree
-
-from tests.unit.recipes.trees import BASE, TreeTest
 
 NOVA = "openstack/nova.yaml"
 

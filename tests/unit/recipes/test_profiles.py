@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.errors import UsageError
 from topcoat.recipes import apply_profile, load_profile, load_tree
-
-from tests.unit.recipes.trees import TreeTest, profile
 
 GOOD = """\
 variables: {host: localhost:5000, repositories: null, digest: ""}

@@ -9,14 +9,14 @@ from unittest import mock
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.unit.recipes.tcibtrees import write_tree
+from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.containerfile import fingerprints, render, render_tree
 from topcoat.errors import UsageError
 from topcoat.graph import ImageGraph
 from topcoat.model import Base, Package, Step
 from topcoat.recipes import apply_profile, detect_format, load_recipes, load_tcib
-
-from tests.unit.recipes.tcibtrees import write_tree
-from tests.unit.recipes.trees import TreeTest, profile
 
 EVERY_KEY = """\
 tcib_user: me

@@ -7,6 +7,7 @@ import unittest
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from topcoat.errors import ContentError
 from topcoat.registry import Descriptor, Image, Manifest, append_layer, digest_of, image_manifest, oci, with_labels
 

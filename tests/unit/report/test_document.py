@@ -9,11 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import jsonschema
+
+from tests.unit.report import fixtures
 from topcoat.errors import UsageError
 from topcoat.model import ImageResult, Receipt
 from topcoat.report import document, load, receipt_from_dict, receipt_to_dict, save
-
-from tests.unit.report import fixtures
 
 
 class Document(unittest.TestCase):

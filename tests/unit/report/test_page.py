@@ -8,9 +8,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from topcoat.report import drawing, page
-
 from tests.unit.report import fixtures
+from topcoat.report import drawing, page
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 

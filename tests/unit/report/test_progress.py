@@ -7,6 +7,7 @@ import json
 import unittest
 
 from rich.console import Console
+
 from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.report import progress

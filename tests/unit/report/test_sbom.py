@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import unittest
 
+from tests.unit.report.fixtures import digest
 from topcoat.model import ImageReference, Nevra
 from topcoat.report import sbom
-
-from tests.unit.report.fixtures import digest
 
 SUBJECT = sbom.Subject(ImageReference("registry.example.org:5000", "openstack/nova-api", "current", digest("nova")), 1795313880.0, "centos")
 MATERIALS = [

@@ -8,9 +8,9 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from rich.console import Console
-from topcoat.report import console, facts, junit
 
 from tests.unit.report import fixtures
+from topcoat.report import console, facts, junit
 
 
 def screen(receipt, width=100):

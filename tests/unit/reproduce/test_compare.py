@@ -5,9 +5,8 @@ from __future__ import annotations
 import unittest
 from dataclasses import replace
 
-from topcoat.reproduce.compare import compare
-
 from tests.unit.report import fixtures
+from topcoat.reproduce.compare import compare
 
 
 def changed(receipt, name, **fields):

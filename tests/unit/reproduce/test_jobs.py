@@ -7,6 +7,7 @@ import unittest
 from pathlib import Path
 
 import yaml
+
 from topcoat.errors import UsageError
 from topcoat.reproduce import jobs
 

@@ -9,11 +9,11 @@ import unittest
 from pathlib import Path
 
 import yaml
+
+from tests.unit.report import fixtures
 from topcoat.report import receipt_to_dict
 from topcoat.reproduce.run import Options, from_recording, git_url
 from topcoat.reproduce.what import open_recording
-
-from tests.unit.report import fixtures
 
 HOST = "review.example.org"
 NAME = f"{HOST}/openstack/nova"

@@ -6,6 +6,7 @@ import unittest
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from topcoat.model import Nevra
 from topcoat.rpm.difference import difference, pair
 

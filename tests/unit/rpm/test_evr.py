@@ -6,6 +6,7 @@ import unittest
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from topcoat.model import Nevra
 from topcoat.rpm import evr
 

@@ -17,6 +17,8 @@ import urllib.request
 from pathlib import Path
 
 import createrepo_c as cr
+
+from tests.unit.rpm.web import Web, cut_off
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Repository
 from topcoat.rpm import repositories
@@ -24,8 +26,6 @@ from topcoat.rpm.repositories import freeze
 from topcoat.rpm.server import RepositoryServer
 from topcoat.rpm.transport import Transport
 from topcoat_demo.rpms import RpmSpec, make_repository
-
-from tests.unit.rpm.web import Web, cut_off
 
 ALPHA = RpmSpec("alpha", "1.0", epoch=2, source="alpha-src")
 BETA = RpmSpec("beta", "1.0", arch="x86_64")

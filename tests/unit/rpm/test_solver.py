@@ -12,6 +12,7 @@ import unittest
 from pathlib import Path
 
 import solv
+
 from topcoat.errors import ContentError
 from topcoat.model import Nevra, Repository
 from topcoat.rpm import inventory, solvfile

@@ -45,9 +45,7 @@ class _Source:
             chunk = self._waiting or self._chunk()
             if not chunk:
                 if self._engine is not None and not self._engine.eof and not self._padding:
-                    raise InfrastructureError(
-                        "a layer ends in the middle", next_step="run again; the connection or the blob is broken"
-                    )
+                    raise InfrastructureError("a layer ends in the middle", next_step="run again; the connection or the blob is broken")
                 return b""
             self._waiting = b""
             plain = self._inflate(chunk) if self._engine is not None else chunk
