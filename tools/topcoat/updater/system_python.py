@@ -24,6 +24,7 @@ from topcoat.process import Processes, run
 CANDIDATES = (Path("/usr/bin/python3"), Path("/usr/libexec/platform-python"))
 WORKER = Path(__file__).with_name("worker")
 _START_SECONDS = 60.0
+_READER_SECONDS = 2.0
 # Mounts, processes, network: all that a transaction starts ends with its worker, however that ends.
 _NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
 
@@ -57,6 +58,7 @@ class Worker:
         self._python = python
         self._processes = processes
         self._child: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
         self._buffer = b""
         self._last: deque[str] = deque(maxlen=20)
 
@@ -123,6 +125,9 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         code = child.wait()
+        if self._reader is not None:
+            # its last words are the reason that people need; a grandchild that holds the pipe must not hold us
+            self._reader.join(_READER_SECONDS)
         child.stdout.close()  # type: ignore[union-attr]
         if self._processes:
             self._processes.discard(child.pid)
@@ -154,7 +159,8 @@ class Worker:
         self._child = child
         if self._processes:
             self._processes.add(child.pid)
-        threading.Thread(target=self._drain, args=(child,), daemon=True).start()
+        self._reader = threading.Thread(target=self._drain, args=(child,), daemon=True)
+        self._reader.start()
         try:
             hello = json.loads(self._line(child, time.monotonic() + _START_SECONDS))
         except (EOFError, TimeoutError, ValueError):
