@@ -65,14 +65,25 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
         return self._wire.guarded(self._wire.socket.recv_into, buffer)
 
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._wire.reader_closed()
+
 
 class _Wire:
-    """What ``http.client`` takes for a socket."""
+    """What ``http.client`` takes for a socket.
+
+    As with a real one, ``close`` takes effect when the last file made of it is closed: after an answer that ends the connection ``http.client``
+    closes the socket at once, and reads the body afterwards.
+    """
 
     def __init__(self, sock: socket.socket, read_timeout: float) -> None:
         self.socket = sock
         self._read_timeout = read_timeout
         self.deadline: Deadline | None = None
+        self._readers = 0
+        self._closing = False
 
     def guarded(self, call, data):  # type: ignore[no-untyped-def]
         """One system call within the read timeout and the deadline; which of the two ran out decides the error."""
@@ -89,10 +100,19 @@ class _Wire:
         self.guarded(self.socket.sendall, data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
+        self._readers += 1
         return io.BufferedReader(_Reader(self), 64 * 1024)
 
+    def reader_closed(self) -> None:
+        """A file made of this is closed."""
+        self._readers -= 1
+        if self._closing and not self._readers:
+            self.socket.close()
+
     def close(self) -> None:
-        self.socket.close()
+        self._closing = True
+        if not self._readers:
+            self.socket.close()
 
 
 class Connection(http.client.HTTPConnection):
