@@ -103,11 +103,14 @@ class World:
         return root
 
     def publish_root(self, root: Path, name: str, *, config: dict[str, object] | None = None, packages: Inventory | None = None) -> Base:
-        """Publish a root, as it is, as an image of one layer: by tar, because our own writer would tidy the package database."""
+        """Publish a root, as it is, as an image of one layer: by tar, because our own writer would tidy the package database.
+
+        No time of the day enters: the same root is the same base image in every world.
+        """
         archive = self.path("layer.tar")
-        subprocess.run(
-            ["tar", "-C", root, "--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--format=posix", "-cf", archive, "."], check=True
-        )
+        times = ["--clamp-mtime", "--mtime=@1735689600", "--format=posix", "--pax-option=delete=atime,delete=ctime"]
+        words = ["tar", "-C", root, "--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*", *times, "-cf", archive, "."]
+        subprocess.run(words, check=True)
         diff_id = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
         packed = archive.with_suffix(".tar.gz")
         packed.write_bytes(gzip.compress(archive.read_bytes(), 1, mtime=0))
