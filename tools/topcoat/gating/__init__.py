@@ -6,18 +6,15 @@ never pass for the published one of the same version.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.gating.createrepo import CreateRepo
 from topcoat.gating.dlrn import Dlrn
 from topcoat.gating.files import collect
-from topcoat.gating.repository import MANIFEST, GatedPackage, GatingRepository, load
+from topcoat.gating.repository import MANIFEST, GatedPackage, GatingRepository, load, publish
 from topcoat.gating.rpmbuild import RpmBuild
 from topcoat.gating.source import SourceTree
 
@@ -79,14 +76,6 @@ def build(
                 os.utime(staging / file.name, (tree.committed, tree.committed))
                 packages.append(GatedPackage(str(nevra), file.name, tree.project, tree.commit, (changes or {}).get(tree.project)))
                 say(f"  {nevra}")
-        CreateRepo().make(staging)
-        packages.sort(key=lambda package: package.nevra)
-        (staging / MANIFEST).write_text(json.dumps({"packages": [asdict(package) for package in packages]}, indent=2) + "\n", encoding="utf-8")
-        old = output.with_name(f".{output.name}.{os.getpid()}.old")
-        if output.exists():
-            output.rename(old)
-        staging.rename(output)
-        shutil.rmtree(old, ignore_errors=True)
+        return publish(staging, output, packages)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return GatingRepository(output, tuple(packages))

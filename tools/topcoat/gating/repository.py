@@ -6,10 +6,14 @@ This module must never take a missing repository for an empty one.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from topcoat.errors import UsageError
+from topcoat.gating.createrepo import CreateRepo
 from topcoat.model import Nevra
 
 MANIFEST = "gating.json"
@@ -54,3 +58,17 @@ def load(directory: Path) -> GatingRepository:
         return GatingRepository(directory, ())
     content = json.loads(manifest.read_text(encoding="utf-8"))
     return GatingRepository(directory, tuple(GatedPackage(**package) for package in content["packages"]))
+
+
+def publish(staging: Path, output: Path, packages: Iterable[GatedPackage]) -> GatingRepository:
+    """Turn a folder of RPMs into the repository ``output``, which is replaced as a whole: a failure before the swap leaves the old one."""
+    ordered = tuple(sorted(packages, key=lambda package: package.nevra))
+    CreateRepo().make(staging)
+    document = {"packages": [asdict(package) for package in ordered]}
+    (staging / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    old = output.with_name(f".{output.name}.{os.getpid()}.old")
+    if output.exists():
+        output.rename(old)
+    staging.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
+    return GatingRepository(output, ordered)
