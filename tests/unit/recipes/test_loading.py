@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.errors import UsageError
 from topcoat.model.recipe import Condition, Package
-from topcoat.recipes import apply_profile, load_tree, select
+from topcoat.recipes import Selection, apply_profile, load_tree
 
 EVERY_KEY = """\
 nova:
@@ -87,8 +87,7 @@ class Selecting(TreeTest):
         self.recipes = load_tree(self.root)
 
     def names(self, *patterns: str, **options: object) -> tuple[str, ...]:
-        values: dict[str, object] = {"families": (), "classes": (), "exclude": (), "with_parents": True, **options}
-        return select(self.recipes, patterns, **values)  # type: ignore[arg-type]
+        return Selection(patterns, **options).of(self.recipes)  # type: ignore[arg-type]
 
     def test_parents_come_first_and_with_their_children(self) -> None:
         self.assertEqual(self.names("api"), ("base", "nova-base", "nova-api"))

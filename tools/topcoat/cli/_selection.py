@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from topcoat.cli._context import Settings
 from topcoat.errors import UsageError
 
+if TYPE_CHECKING:
+    from topcoat.recipes import Selection
+    from topcoat.runs.planning import Request
+
 
 def selection_options(function: Callable) -> Callable:
-    """PATTERN... and --family, --class, --exclude, --skip-parents."""
+    """PATTERN... and --family, --class, --exclude, --skip-parents; the command gets them as one ``selection``."""
     decorators = (
         click.argument("patterns", nargs=-1, metavar="[REGEX]..."),
         click.option("--family", "families", multiple=True, help="Only images of this family; may be repeated."),
@@ -25,25 +31,37 @@ def selection_options(function: Callable) -> Callable:
         click.option("--exclude", multiple=True, metavar="REGEX", help="Leave these images out; may be repeated."),
         click.option("--skip-parents", is_flag=True, help="Do not add the parents of what is selected."),
     )
-    return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), function)
+
+    @functools.wraps(function)
+    def packed(
+        *positional: object,
+        patterns: tuple[str, ...],
+        families: tuple[str, ...],
+        classes: tuple[str, ...],
+        exclude: tuple[str, ...],
+        skip_parents: bool,
+        **others: object,
+    ) -> object:
+        from topcoat.recipes import Selection
+
+        return function(*positional, selection=Selection(patterns, families, classes, exclude, not skip_parents), **others)
+
+    return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), packed)
 
 
-def selected(
-    settings: Settings,
-    patterns: Sequence[str],
-    families: Sequence[str],
-    classes: Sequence[str],
-    exclude: Sequence[str],
-    skip_parents: bool,
-) -> tuple[str, ...]:
-    """The names that the selection options mean, parents first; UsageError when they mean none."""
-    from topcoat.recipes import select
+@dataclass(frozen=True)
+class Sources:
+    """What a run is made from, as the options give it."""
 
-    return select(settings.recipes, patterns, families=families, classes=classes, exclude=exclude, with_parents=not skip_parents)
+    gating_repo: str | None
+    reference_tag: str | None
+    artifacts: str | None
+    view: str | None
+    full: bool
 
 
 def source_options(function: Callable) -> Callable:
-    """--gating-repo, --reference-tag, --artifacts, --view, --full."""
+    """--gating-repo, --reference-tag, --artifacts, --view, --full; the command gets them as one ``sources``."""
     decorators = (
         click.option("--gating-repo", metavar="DIR|URL", help="Repository of the RPMs under test."),
         click.option("--reference-tag", metavar="TAG", help="Tag of the reference images, instead of the profile's."),
@@ -51,28 +69,34 @@ def source_options(function: Callable) -> Callable:
         click.option("--view", metavar="FILE", help="View that 'topcoat freeze' wrote: repositories are used in exactly these states."),
         click.option("--full", is_flag=True, help="Build every selected image, whatever is published."),
     )
-    return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), function)
+
+    @functools.wraps(function)
+    def packed(
+        *positional: object, gating_repo: str | None, reference_tag: str | None, artifacts: str | None, view: str | None, full: bool, **others: object
+    ) -> object:
+        return function(*positional, sources=Sources(gating_repo, reference_tag, artifacts, view, full), **others)
+
+    return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), packed)
 
 
-def request_of(settings: Settings, options: dict):  # type: ignore[no-untyped-def]
-    """Turn the options above into the request of a run (``topcoat.runs.planning.Request``)."""
+def request_of(settings: Settings, selection: Selection, sources: Sources) -> Request:
+    """Turn the options above into the request of a run."""
     from topcoat.runs.planning import Request, artifacts_from
 
-    names = selected(settings, options["patterns"], options["families"], options["classes"], options["exclude"], options["skip_parents"])
-    artifacts = _json(options["artifacts"], "pass zuul.artifacts as a JSON file") if options["artifacts"] else []
-    view = _json(options["view"], "make it with 'topcoat freeze --output'") if options["view"] else None
+    artifacts = _json(sources.artifacts, "pass zuul.artifacts as a JSON file") if sources.artifacts else []
+    view = _json(sources.view, "make it with 'topcoat freeze --output'") if sources.view else None
     if view is not None and not isinstance(view, dict):
-        raise UsageError(f"{options['view']} holds no view", next_step="make it with 'topcoat freeze --output'")
+        raise UsageError(f"{sources.view} holds no view", next_step="make it with 'topcoat freeze --output'")
     if not isinstance(artifacts, list):
-        raise UsageError(f"{options['artifacts']} holds no list", next_step="pass zuul.artifacts, a list of mappings")
+        raise UsageError(f"{sources.artifacts} holds no list", next_step="pass zuul.artifacts, a list of mappings")
     return Request(
         profile=settings.profile,
         recipes=settings.recipes,
-        names=names,
-        reference_tag=options["reference_tag"] or settings.profile.reference_tag,
-        gating_repository=options["gating_repo"],
+        names=selection.of(settings.recipes),
+        reference_tag=sources.reference_tag or settings.profile.reference_tag,
+        gating_repository=sources.gating_repo,
         artifacts=artifacts_from(artifacts),
-        full=options["full"],
+        full=sources.full,
         view=view,
     )
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
-from topcoat.cli._selection import request_of, selection_options, source_options
+from topcoat.cli._selection import Sources, request_of, selection_options, source_options
+
+if TYPE_CHECKING:
+    from topcoat.recipes import Selection
 
 
 @click.command()
@@ -33,6 +37,8 @@ from topcoat.cli._selection import request_of, selection_options, source_options
 @click.pass_obj
 def command(
     settings: Settings,
+    selection: Selection,
+    sources: Sources,
     tag: str,
     floating_tags: tuple[str, ...],
     plan_file: str | None,
@@ -48,7 +54,6 @@ def command(
     zuul_items: str | None,
     dry_run: bool,
     output_format: str,
-    **selection: object,
 ) -> None:
     """Build, update or re-tag every selected image as the plan says, push it under a unique tag, prove it, and write a receipt."""
     from topcoat.model import Action
@@ -60,7 +65,7 @@ def command(
     from topcoat.runs.planning import decide
     from topcoat.runs.shards import parse_shard
 
-    request = request_of(settings, selection)
+    request = request_of(settings, selection, sources)
     if dry_run:
         plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
         emit(plan_to_dict(plan), output_format, table(plan))

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
-from topcoat.cli._selection import selected, selection_options
+from topcoat.cli._selection import selection_options
 from topcoat.errors import UsageError
+
+if TYPE_CHECKING:
+    from topcoat.recipes import Selection
 
 
 @click.command()
@@ -35,11 +39,7 @@ from topcoat.errors import UsageError
 @click.pass_obj
 def command(
     settings: Settings,
-    patterns: tuple[str, ...],
-    families: tuple[str, ...],
-    classes: tuple[str, ...],
-    exclude: tuple[str, ...],
-    skip_parents: bool,
+    selection: Selection,
     output: str,
     layout: str,
     branch: str,
@@ -55,7 +55,7 @@ def command(
 
     if layout == "branches" and "{image}" not in branch:
         raise UsageError("--branch must hold {image}", next_step="write e.g. rdo-{image}")
-    names = selected(settings, patterns, families, classes, exclude, skip_parents)
+    names = selection.of(settings.recipes)
     pairs = tuple(_pair(label) for label in labels)
     options = Options(tag or settings.profile.reference_tag, component, not without_required_labels, pairs)
     source = source_commit(settings.recipes_dir)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from topcoat.cli._context import Settings, emit
-from topcoat.cli._selection import selected, selection_options
+from topcoat.cli._selection import selection_options
 from topcoat.errors import UsageError
+
+if TYPE_CHECKING:
+    from topcoat.recipes import Selection
 
 
 @click.command()
@@ -24,20 +28,16 @@ from topcoat.errors import UsageError
 @click.pass_obj
 def command(
     settings: Settings,
-    patterns: tuple[str, ...],
-    families: tuple[str, ...],
-    classes: tuple[str, ...],
-    exclude: tuple[str, ...],
-    skip_parents: bool,
+    selection: Selection,
     output_format: str,
     status: Path | None,
 ) -> None:
     """Print the tree of images, parents first."""
     from topcoat.graph import ImageGraph
 
-    if skip_parents:
+    if not selection.with_parents:
         raise UsageError("a graph needs its parents", next_step="leave --skip-parents out")
-    names = selected(settings, patterns, families, classes, exclude, skip_parents)
+    names = selection.of(settings.recipes)
     graph = ImageGraph({name: settings.recipes[name] for name in names})
     if output_format == "dot":
         click.echo(graph.to_dot(_status(status) if status else None))

@@ -33,7 +33,7 @@ def command(
     from topcoat import gating
     from topcoat.errors import UsageError
     from topcoat.planner import plan_to_dict
-    from topcoat.recipes import select
+    from topcoat.recipes import Selection
     from topcoat.report import console, document
     from topcoat.report.plans import table
     from topcoat.runs.main_job import Job, run
@@ -53,7 +53,7 @@ def command(
     request = Request(
         profile=settings.profile,
         recipes=settings.recipes,
-        names=select(settings.recipes, patterns, with_parents=False),
+        names=Selection(patterns, with_parents=False).of(settings.recipes),
         reference_tag=reference_tag or settings.profile.reference_tag,
         gating_repository=str(repository.directory),
     )

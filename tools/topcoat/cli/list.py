@@ -5,11 +5,16 @@ This module must never print an image that does not exist for the profile.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
-from topcoat.cli._selection import selected, selection_options
+from topcoat.cli._selection import selection_options
 from topcoat.errors import UsageError
+
+if TYPE_CHECKING:
+    from topcoat.recipes import Selection
 
 
 @click.command("list")
@@ -23,11 +28,7 @@ from topcoat.errors import UsageError
 @click.pass_obj
 def command(
     settings: Settings,
-    patterns: tuple[str, ...],
-    families: tuple[str, ...],
-    classes: tuple[str, ...],
-    exclude: tuple[str, ...],
-    skip_parents: bool,
+    selection: Selection,
     template: str | None,
     references: bool,
     tag: str | None,
@@ -37,11 +38,11 @@ def command(
 ) -> None:
     """List images: those that a build would make, or with --template those that a deployment needs."""
     if template is not None:
-        _resolved(settings, template, tag, values, environment, output_format, bool(patterns or families or classes or exclude or skip_parents))
+        _resolved(settings, template, tag, values, environment, output_format, not selection.is_everything)
         return
     if values or environment:
         raise UsageError("--value and --environment need --template", next_step="add --template deploy")
-    names = selected(settings, patterns, families, classes, exclude, skip_parents)
+    names = selection.of(settings.recipes)
     profile = settings.profile
     lines = []
     data = []

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 import click
 
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
-from topcoat.cli._selection import selected, selection_options
+from topcoat.cli._selection import selection_options
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
     from topcoat.promotion import Criteria, Outcome, Place
+    from topcoat.recipes import Selection
     from topcoat.registry import Manifest
     from topcoat.trunk import DlrnApi, DlrnPromotion
 
@@ -49,11 +50,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(
     settings: Settings,
-    patterns: tuple[str, ...],
-    families: tuple[str, ...],
-    classes: tuple[str, ...],
-    exclude: tuple[str, ...],
-    skip_parents: bool,
+    selection: Selection,
     source: str | None,
     name: str | None,
     receipt_file: str | None,
@@ -74,7 +71,7 @@ def command(
 
     signal.signal(signal.SIGTERM, _interrupt)
     name = name or settings.profile.reference_tag
-    images = selected(settings, patterns, families, classes, exclude, skip_parents)
+    images = selection.of(settings.recipes)
     places = [_own_place(settings, images), *(_other_place(settings, images, text) for text in also)]
     targets = [Target(place, settings.registries.client(place.host)) for place in places]
     promoter = Promoter(targets, say=lambda line: click.echo(line, err=True))

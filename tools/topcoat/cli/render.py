@@ -6,11 +6,15 @@ This module must never write outside the directory it is given.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
-from topcoat.cli._selection import selected, selection_options
+from topcoat.cli._selection import selection_options
+
+if TYPE_CHECKING:
+    from topcoat.recipes import Selection
 
 
 @click.command()
@@ -21,11 +25,7 @@ from topcoat.cli._selection import selected, selection_options
 @click.pass_obj
 def command(
     settings: Settings,
-    patterns: tuple[str, ...],
-    families: tuple[str, ...],
-    classes: tuple[str, ...],
-    exclude: tuple[str, ...],
-    skip_parents: bool,
+    selection: Selection,
     output: Path | None,
     tag: str,
     output_format: str,
@@ -33,7 +33,7 @@ def command(
     """Write the Containerfiles of the selected images; each can be built with plain buildah."""
     from topcoat.containerfile import fingerprints, render_tree, write_context
 
-    names = selected(settings, patterns, families, classes, exclude, skip_parents)
+    names = selection.of(settings.recipes)
     rendered = render_tree(settings.recipes, names, profile=settings.profile, tag=tag)
     prints = fingerprints(settings.recipes, settings.profile)
     if output is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from topcoat.model.image import ImageReference
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
-from topcoat.recipes import select
+from topcoat.recipes import Selection
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def targets(words: Sequence[str], *, recipes: Mapping[str, Recipe], profile: Pro
             earlier = reference.with_tag(before) if before else None
             found.append(Target(name if name in recipes else last, reference, recipes.get(name), earlier))
     patterns = [word for word in words if "/" not in word]
-    for name in select(recipes, patterns, with_parents=False) if patterns or not words else ():
+    for name in Selection(tuple(patterns), with_parents=False).of(recipes) if patterns or not words else ():
         reference = ImageReference(profile.registry, profile.repository_of(name), tag)
         host = profile.reference_registry or profile.registry
         earlier = ImageReference(host, profile.reference_repository_of(name), before or profile.reference_tag)

@@ -11,10 +11,10 @@ from pathlib import Path
 from topcoat.errors import UsageError
 from topcoat.model.recipe import Recipe
 from topcoat.recipes.profiles import apply_profile, load_profile
-from topcoat.recipes.selection import select
+from topcoat.recipes.selection import Selection
 from topcoat.recipes.tree import load_tree
 
-__all__ = ["apply_profile", "detect_format", "load_profile", "load_recipes", "load_tcib", "load_tree", "select"]
+__all__ = ["Selection", "apply_profile", "detect_format", "load_profile", "load_recipes", "load_tcib", "load_tree"]
 
 
 def load_tcib(root: Path, *, variables: Mapping[str, str]) -> dict[str, Recipe]:
