@@ -5,6 +5,7 @@ This module must never decide; and never take the server's word for a promotion 
 
 from __future__ import annotations
 
+import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ class DlrnApi:
         self._httpx = httpx
         self.url = url.rstrip("/")
         self._first_wait = first_wait
-        self._client = httpx.Client(base_url=self.url, auth=login, timeout=_SECONDS, verify=str(ca_file) if ca_file else True)
+        trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
+        self._client = httpx.Client(base_url=self.url, auth=login, timeout=_SECONDS, verify=trusted)
 
     def __repr__(self) -> str:
         return f"DlrnApi({self.url!r})"

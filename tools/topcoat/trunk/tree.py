@@ -5,6 +5,8 @@ This module must never guess a hash: what cannot be read is an error.
 
 from __future__ import annotations
 
+import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +15,8 @@ from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.trunk.hashes import TrunkHash, from_commit_yaml, from_repo_file
 
 _SECONDS = 30.0
+_ATTEMPTS = 3
+_FIRST_WAIT = 0.25
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,16 @@ def _reader(location: str, ca_file: Path | None):  # type: ignore[no-untyped-def
         return lambda name: _read_file(path / name)
     import httpx  # late: a quarter of a second that no other command shall pay
 
+    trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
+
     def fetch(name: str) -> str | None:
         url = f"{location}/{name}"
         last: Exception | None = None
-        for _ in range(3):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(_FIRST_WAIT * 2 ** (attempt - 1))
             try:
-                answer = httpx.get(url, timeout=_SECONDS, follow_redirects=True, verify=str(ca_file) if ca_file else True)
+                answer = httpx.get(url, timeout=_SECONDS, follow_redirects=True, verify=trusted)
             except httpx.HTTPError as error:
                 last = error
                 continue
