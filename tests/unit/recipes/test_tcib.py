@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.recipes.tcibtrees import write_tree
 from tests.unit.recipes.trees import TreeTest, profile
-from topcoat.containerfile import fingerprints, render, render_tree
+from topcoat.containerfile import fingerprints, render, render_tree, write_context
 from topcoat.errors import UsageError
 from topcoat.graph import ImageGraph
 from topcoat.model import Base, Package, Step
@@ -46,6 +46,7 @@ tcib_args: {A: b}
 EXPECTED = """\
 ARG A="b"
 FROM base:1
+ARG A
 LABEL maintainer="me \\"x\\""
 LABEL tcib_managed=true
 ENV LANG="en_US.UTF-8"
@@ -73,7 +74,17 @@ USER me
 """
 
 
-TEMPLATES = ["{{ tcib_user }}", "{{ tcib_x | join(' ') }}", "{% for i in tcib_x %}{{ i }}{% endfor %}", "{{", "{{ 1/0 }}", "{{ x.y.z }}"]
+TEMPLATES = [
+    "{{ tcib_user }}",
+    "{{ lookup('file', 'x\\0y' ) }}",
+    "{{ lookup('fileglob', '/*') }}",
+    "{{ tcib_x is version('1') }}",
+    "{{ tcib_x | join(' ') }}",
+    "{% for i in tcib_x %}{{ i }}{% endfor %}",
+    "{{",
+    "{{ 1/0 }}",
+    "{{ x.y.z }}",
+]
 WORDS = st.sampled_from(["x", "", "a\nb", *TEMPLATES])
 SCALARS = st.one_of(WORDS, st.integers(), st.booleans(), st.none(), st.text(max_size=8))
 NAMES = st.one_of(WORDS, st.sampled_from(["run", "copy"]))
@@ -98,7 +109,7 @@ class Tcib(TreeTest):
 
     def test_our_labels_stand_after_from_and_a_base_of_its_own_is_kept(self) -> None:
         recipes = self.tree({"base/x.yaml": "tcib_from: $IMAGE\ntcib_args: {IMAGE: quay.io/x}\n", "base/a/a.yaml": "tcib_cmd: x\n"})
-        self.assertEqual(self.text(recipes["base"], l="v"), 'ARG IMAGE="quay.io/x"\nFROM $IMAGE\nLABEL l="v"\n')
+        self.assertEqual(self.text(recipes["base"], l="v"), 'ARG IMAGE="quay.io/x"\nFROM $IMAGE\nLABEL l="v"\nARG IMAGE\n')
         self.assertEqual(self.text(recipes["a"], l="v"), 'FROM base:1\nLABEL l="v"\nCMD ["x"]\n')
 
     def test_parents_are_the_nearest_directories_with_yaml(self) -> None:
@@ -167,6 +178,10 @@ class Tcib(TreeTest):
             ("tcib_x: 1.10", "{{ tcib_x }}", "1.1"),
             ("tcib_x: yes", "{{ tcib_x }}", "True"),
             ("a: &a [x]\ntcib_x: *a", "{{ tcib_x | join }}", "x"),
+            ("tcib_x: 1", "x{{ tcib_release is version('8', '==') | ternary('', '.10.5') }}", "x.10.5"),
+            ("tcib_x: 1", "{{ tcib_python_version | default('3.9' if tcib_release is version('9', '==') else '3.6') }}", "3.9"),
+            ("tcib_x: 9.10.el9", "{{ tcib_x is version('9.9', '>=') }} {{ tcib_x is version_compare('9.10', 'lt') }}", "True False"),
+            ("tcib_x: [a, b]", "{{ tcib_x is contains('a') }} {{ ['c'] is subset(tcib_x) }} {{ [] is falsy }}", "True False True"),
         )
         for variables, template, expected in cases:
             with self.subTest(template):
@@ -185,13 +200,22 @@ class Tcib(TreeTest):
         text = self.one(content, tcib_distro="rhel", tcib_user="b", tcib_new="n", tcib_rhel_modules="redis:5,virt:8.3", registry="ignored")
         self.assertEqual(text, "FROM base:1\nRUN echo rhel n 8.3\nUSER b\n")
 
+    def test_an_argument_reaches_the_stage_behind_from(self) -> None:
+        text = self.one("tcib_args: {A: b}\ntcib_builder: x:1\ntcib_from: y:$A\ntcib_runs: [echo $A]\n")
+        self.assertEqual(text, 'ARG A="b"\nFROM x:1 as builder\nFROM y:$A\nARG A\nRUN echo $A\n')
+
     def test_a_key_that_is_never_used_may_hold_what_we_cannot_render(self) -> None:
         self.assertEqual(self.one("tcib_path: \"{{ lookup('env', 'HOME') }}/x\"\ntcib_cmd: x\n"), 'FROM base:1\nCMD ["x"]\n')
 
     def test_mistakes_name_file_and_line(self) -> None:
         cases = (
-            ("tcib_actions:\n- run: a\n- run: cat {{ lookup('file', '/etc/passwd') }}\n", 3, "'lookup' is undefined"),
-            ("tcib_user: \"{{ query('env', 'HOME') }}\"\n", 1, "'query' is undefined"),
+            ("tcib_actions:\n- run: a\n- run: cat {{ lookup('file', '/etc/passwd') }}\n", 3, "a file outside the tree"),
+            ("tcib_user: \"{{ query('env', 'HOME') }}\"\n", 1, "only 'fileglob' and 'file'"),
+            ("tcib_user: \"{{ lookup('file', 'a', errors='ignore') }}\"\n", 1, "option that is not available: errors"),
+            ("tcib_user: \"{{ lookup('pipe', 'id') }}\"\n", 1, "looks up 'pipe'"),
+            ("tcib_user: \"{{ '9' is version('9', 'near') }}\"\n", 1, "compares versions by 'near'"),
+            ("tcib_user: \"{{ '9' is version('') }}\"\n", 1, "not both versions"),
+            ("tcib_user: \"{{ '9' is version('x', '<') }}\"\n", 1, "cannot be rendered"),
             ("tcib_user: '{{ nothing }}'\n", 1, "'nothing' is undefined"),
             ("tcib_user: '{{ tcib_packages.common }}'\n", 1, "'tcib_packages' is undefined"),
             ("tcib_user: '{{ tcib_user }}'\n", 1, "refers to itself"),
@@ -242,16 +266,45 @@ class Tcib(TreeTest):
 
     def test_gathered_files_are_part_of_the_context_and_of_the_fingerprint(self) -> None:
         files = {
-            "base/base.yaml": "tcib_gather_files: [a.sh, /usr/share/x/container-images/extra/b.sh]\ntcib_copies: [a.sh /a, b.sh /b]\n",
+            "base/base.yaml": "tcib_gather_files: [a.sh, /usr/share/x/container-images/extra/b.sh]\ntcib_copies: [a.sh /a]\n",
             "base/a.sh": "a",
         }
         self.write({"../extra/b.sh": "b"}, base=False)
         recipes = self.tree(files)
         rendered = render(recipes["base"], parent_reference="x", profile=profile(), labels={})
-        self.assertEqual([inside for inside, _, _ in rendered.files], ["a.sh", "b.sh"])
+        self.assertEqual([inside for inside, _, _ in rendered.files], ["a.sh", "usr/share/x/container-images/extra/b.sh"])
         before = fingerprints(recipes, profile())["base"]
         (self.root / "base/a.sh").write_text("changed")
         self.assertNotEqual(fingerprints(recipes, profile())["base"].parts["files"], before.parts["files"])
+
+    def test_a_lookup_of_files_stays_in_the_tree(self) -> None:
+        there = "/usr/share/else/container-images/kolla/base"
+        files = {
+            "tcib/base/base.yaml": (
+                f"tcib_gather_files: \"{{{{ lookup('fileglob', '{there}/*.sh', wantlist=True) }}}}\"\n"
+                f"tcib_copies: ['{there}/one.sh /one']\n"
+                "tcib_labels: {text: \"{{ lookup('file', 'note.txt') }}\", list: \"{{ query('fileglob', '*.txt') | join }}\"}\n"
+            ),
+            "tcib/base/note.txt": "hello\n",
+            "kolla/base/one.sh": "1",
+            "kolla/base/two.sh": "2",
+            "kolla/base/.hidden.sh": "3",
+            "kolla/base/other": "4",
+        }
+        recipe = self.tree(files)["base"]
+        rendered = render(recipe, parent_reference="x", profile=profile(), labels={})
+        self.assertEqual([inside for inside, _, _ in rendered.files], [f"{there[1:]}/one.sh", f"{there[1:]}/two.sh"])
+        self.assertIn('LABEL text="hello"\nLABEL list="note.txt"\n', rendered.containerfile)
+        out = self.root.parent / "out"
+        write_context(rendered, out)
+        self.assertEqual((out / there[1:] / "one.sh").read_text(), "1")
+
+    def test_a_lookup_does_not_follow_a_link_out_of_the_tree(self) -> None:
+        (self.root.parent / "secret").write_text("secret")
+        self.write({"tcib/base/base.yaml": "tcib_user: \"{{ lookup('file', 'link') }}\"\n"}, base=False)
+        (self.root / "tcib/base/link").symlink_to(self.root.parent / "secret")
+        with self.assertRaisesRegex(UsageError, "outside the tree"):
+            load_tcib(self.root, variables={})
 
     def test_two_directories_of_one_name_are_an_error(self) -> None:
         with self.assertRaisesRegex(UsageError, "defined twice"):

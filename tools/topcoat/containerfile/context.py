@@ -70,7 +70,7 @@ def write_context(rendered: Rendered, directory: Path) -> None:
         shutil.copyfile(source, target)
         target.chmod(mode)
         os.utime(target, (_MTIME, _MTIME))
-    top = directory / "files"
-    for folder in sorted((path for path in top.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True) if top.is_dir() else ():
-        folder.chmod(0o755)
-        os.utime(folder, (_MTIME, _MTIME))
+    made = {folder for inside, _, _ in rendered.files for folder in PurePosixPath(inside).parents if folder.name}
+    for folder in sorted(made, reverse=True):
+        (directory / folder).chmod(0o755)
+        os.utime(directory / folder, (_MTIME, _MTIME))

@@ -156,9 +156,5 @@ def _foreign(recipe: Recipe, parent_reference: str, profile: Profile, labels: Ma
         if lines[number] == PARENT_LINE:
             lines[number] = f"FROM {parent_reference}"
     lines[starts[-1] + 1 : starts[-1] + 1] = added
-    files = [
-        (f"{copy.source.name}{inside.removeprefix(f'files{copy.target}')}", source, mode)
-        for copy in recipe.copies
-        for inside, source, mode in context_files(copy)
-    ]
+    files = [(inside.removeprefix("files/"), source, mode) for copy in recipe.copies for inside, source, mode in context_files(copy)]
     return Rendered("\n".join(lines), tuple(dict.fromkeys(files)))

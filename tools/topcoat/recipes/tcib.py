@@ -1,6 +1,6 @@
 """Loads a tree of tcib directories unchanged: each directory that holds YAML is an image, its parent the nearest such directory above.
 
-This module must never run a lookup, read outside the tree, or write.
+This module must never read outside the tree, or write.
 
 Variables of one image are the values of all its YAML files in sorted order, later wins; nothing is inherited from a parent's variables.
 """
@@ -8,12 +8,13 @@ Variables of one image are the values of all its YAML files in sorted order, lat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from topcoat.errors import UsageError
 from topcoat.model.recipe import CopyFile, Recipe
 from topcoat.recipes.reading import IMAGE_NAME, Problems
 from topcoat.recipes.tcibfile import Variables, containerfile
+from topcoat.recipes.tcibfiles import TreeFiles
 from topcoat.recipes.templating import Templates
 from topcoat.recipes.yamltree import Node, parse_file
 
@@ -58,9 +59,10 @@ def examine_tcib(root: Path, *, variables: Mapping[str, str]) -> tuple[dict[str,
     parents = _parents(folders, top)
     recipes = {}
     for name in sorted(folders):
-        given = Variables(name, values[name], variables, templates, str(folders[name]))
+        files = TreeFiles(folders[name], top)
+        given = Variables(name, values[name], variables, templates, str(folders[name]), files.lookup)
         try:
-            recipes[name] = _recipe(given, folders[name], top, parents[name], below_user=_below_user(name, parents, values))
+            recipes[name] = _recipe(given, files, parents[name], below_user=_below_user(name, parents, values))
         except UsageError as error:
             problems.take(error)
     return recipes, problems
@@ -109,9 +111,9 @@ def _merge(folder: Path, files: list[Path], problems: Problems) -> dict[str, Nod
     return merged
 
 
-def _recipe(variables: Variables, folder: Path, top: Path, parent: str | None, *, below_user: bool) -> Recipe:
+def _recipe(variables: Variables, files: TreeFiles, parent: str | None, *, below_user: bool) -> Recipe:
     text, facts = containerfile(variables, below_user=below_user)
-    lineage = folder.relative_to(top.parent).parts
+    lineage = files.folder.relative_to(files.top.parent).parts
     return Recipe(
         name=variables.image,
         family=_family(variables.image, lineage),
@@ -121,7 +123,7 @@ def _recipe(variables: Variables, folder: Path, top: Path, parent: str | None, *
         command=facts.command,
         user=facts.user,
         stop_signal=facts.stop_signal,
-        copies=tuple(_gathered(variables, folder, top)),
+        copies=tuple(_gathered(variables, files)),
         containerfile=text,
         where=variables.first_place,
     )
@@ -158,15 +160,13 @@ def _family(name: str, lineage: tuple[str, ...]) -> str:
     return name
 
 
-def _gathered(variables: Variables, folder: Path, top: Path) -> list[CopyFile]:
-    """The files of ``tcib_gather_files``: they must lie in the tree, whatever path the author's machine had."""
+def _gathered(variables: Variables, files: TreeFiles) -> list[CopyFile]:
+    """The files of ``tcib_gather_files``. In the build context each has the path that was written, as tcib puts it there."""
     found = []
-    home = top.resolve().parent
     for text, where in variables.texts("tcib_gather_files"):
-        _, marker, inside = text.partition("container-images/")
-        candidates = [folder / text, top / text, *([top.parent / inside, top / inside.removeprefix("tcib/")] if marker else [])]
-        source = next((path for path in candidates if path.exists() and path.resolve().is_relative_to(home)), None)
+        source = files.find(text)
         if source is None:
             raise UsageError(f"tcib_gather_files names a file outside the tree: {text!r}", where=where, next_step="copy the file into the tree")
-        found.append(CopyFile(source.absolute(), f"/{source.name}"))
+        written = PurePosixPath("/", text)
+        found.append(CopyFile(source.absolute(), f"/{written.name}" if ".." in written.parts else str(written)))
     return found

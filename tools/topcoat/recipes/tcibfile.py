@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from topcoat.errors import UsageError
 from topcoat.recipes.reading import nearest
@@ -53,9 +54,18 @@ _MISSING = object()
 class Variables:
     """Values of one image, rendered when they are asked for, as Ansible does: settings win over files, files over defaults."""
 
-    def __init__(self, name: str, own: Mapping[str, Node], settings: Mapping[str, str], templates: Templates, where: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        own: Mapping[str, Node],
+        settings: Mapping[str, str],
+        templates: Templates,
+        where: str,
+        lookup: Callable[..., object],
+    ) -> None:
         self.image = name
         self.where = where
+        self._functions = {"lookup": lookup, "query": partial(lookup, wantlist=True), "q": partial(lookup, wantlist=True)}
         self._own = own
         self._templates = templates
         self._done: dict[str, object] = {}
@@ -109,7 +119,7 @@ class Variables:
             try:
                 return self._templates.render(node.value, self._value_or_reason)
             except TemplateError as error:
-                step = "define it in the image's YAML, or give --set; lookups and files are not available"
+                step = "define it in the image's YAML, or give --set; what templates may do is in the documentation of tcib trees"
                 raise UsageError(str(error), where=node.where, image=self.image, next_step=step) from error
         return node.value
 
@@ -119,6 +129,8 @@ class Variables:
             value = self.get(name)
         except UsageError as error:
             return self._templates.missing(error.what)
+        if value is _MISSING:
+            value = self._functions.get(name, _MISSING)
         return self._templates.missing(f"{name!r} is undefined") if value is _MISSING else value
 
     def error(self, key: str, what: str, step: str) -> UsageError:
@@ -176,6 +188,9 @@ class Facts:
 def containerfile(variables: Variables, *, below_user: bool) -> tuple[str, Facts]:
     """The Containerfile of one image.
 
+    Arguments stand before FROM, so that ``tcib_from`` can use them, and are named again after it: they would end there (Dockerfile
+    reference, "Understand how ARG and FROM interact").
+
     Order: ARG, FROM, LABEL, ENV, (USER root,) ONBUILD, VOLUME, WORKDIR, ADD, EXPOSE, COPY, SHELL, runs, actions, HEALTHCHECK, STOPSIGNAL,
     ENTRYPOINT, CMD, USER.
 
@@ -183,12 +198,14 @@ def containerfile(variables: Variables, *, below_user: bool) -> tuple[str, Facts
     :raises UsageError: with file and line.
     """
     lines: list[str] = []
+    arguments = variables.pairs("tcib_args", _NAME)
+    lines += [f"ARG {name}={_json(value)}" for name, value in arguments]
     builder = variables.text("tcib_builder")
     if builder:
         lines.append(f"FROM {builder} as builder")
-    lines += [f"ARG {name}={_json(value)}" for name, value in variables.pairs("tcib_args", _NAME)]
     own_from = variables.text("tcib_from")
     lines.append(f"FROM {own_from}" if own_from else PARENT_LINE)
+    lines += [f"ARG {name}" for name, _ in arguments]
     lines += [f"LABEL {name}={_json(value)}" for name, value in variables.pairs("tcib_labels", _LABEL)]
     lines += [f"ENV {name}={_json(value)}" for name, value in variables.pairs("tcib_envs", _NAME)]
     if below_user:

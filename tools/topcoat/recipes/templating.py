@@ -6,6 +6,8 @@ This module must never load a template by name, never reach Python's internals, 
 from __future__ import annotations
 
 import json
+import operator
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -133,12 +135,47 @@ _ANSIBLE_FILTERS: dict[str, Callable[..., object]] = {
 }
 
 
+_VERSION_PART = re.compile(r"\d+|[a-z]+")
+_COMPARISONS: dict[str, Callable[[object, object], object]] = {
+    **dict.fromkeys(("==", "=", "eq"), operator.eq),
+    **dict.fromkeys(("!=", "<>", "ne"), operator.ne),
+    **dict.fromkeys(("<", "lt"), operator.lt),
+    **dict.fromkeys(("<=", "le"), operator.le),
+    **dict.fromkeys((">", "gt"), operator.gt),
+    **dict.fromkeys((">=", "ge"), operator.ge),
+}
+
+
+def _version(value: object, other: object, comparison: str = "eq") -> bool:
+    """Ansible's ``version`` test as it is without options: numbers and words of a version, compared one by one."""
+    if comparison not in _COMPARISONS:
+        raise TemplateError(f"compares versions by {comparison!r}; known: {', '.join(_COMPARISONS)}")
+    parts = [[int(part) if part.isdigit() else part for part in _VERSION_PART.findall(str(one))] for one in (value, other)]
+    if not all(parts):
+        raise TemplateError(f"compares {value!r} with {other!r}, which are not both versions")
+    return bool(_COMPARISONS[comparison](*parts))
+
+
+_ANSIBLE_TESTS: dict[str, Callable[..., bool]] = {
+    "version": _version,
+    "version_compare": _version,
+    "contains": lambda whole, part: part in whole,
+    "subset": lambda part, whole: all(value in whole for value in part),
+    "superset": lambda whole, part: all(value in whole for value in part),
+    "any": lambda values: any(values),
+    "all": lambda values: all(values),
+    "truthy": bool,
+    "falsy": lambda value: not value,
+}
+
+
 class Templates:
     """Compiles each distinct text once; one object serves a whole tree."""
 
     def __init__(self) -> None:
         environment = _Environment(undefined=_Missing, trim_blocks=True, keep_trailing_newline=True, autoescape=False, loader=None)
         environment.filters = {name: environment.filters[name] for name in _FILTERS if name in environment.filters} | _ANSIBLE_FILTERS
+        environment.tests |= _ANSIBLE_TESTS
         environment.globals = {"range": _range, "true": True, "false": False, "none": None}
         self._environment = environment
         self._compiled: dict[str, tuple[frozenset[str], Callable[[dict[str, object]], object]]] = {}
