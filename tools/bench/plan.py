@@ -103,7 +103,7 @@ def make_inventory(numbers: list[int], requirements: dict[int, list[str]]) -> by
         nevra = Nevra(name, 0, "1.0", "1.el9", "noarch")
         packages.append(InstalledPackage(nevra, f"{name}-1.0-1.el9.src.rpm", 1000, BUILD_TIME))
     repo.internalize()
-    return inventory.assemble(tuple(sorted(packages)), solvfile.to_bytes(repo), b"", "/var/lib/rpm/rpmdb.sqlite").to_bytes()
+    return inventory.assemble(tuple(sorted(packages)), solvfile.to_bytes(repo), "/var/lib/rpm/rpmdb.sqlite").to_bytes()
 
 
 def closure(roots: list[int], requirements: dict[int, list[str]]) -> list[int]:

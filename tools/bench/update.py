@@ -2,8 +2,9 @@
 
 This program must never write outside its work folder, and never compare runs of different machines.
 
-Both ways get the same published images, the same frozen repositories, the same registry and one thread a core; each round starts with empty
-stores (nothing pulled) and pushes to repositories of its own. Ours also solves, checks the promise, and attaches an inventory.
+Both ways get the same published images, the same frozen repositories, the same registry, and make one image a core at a time; each round starts
+with empty stores (nothing pulled) and pushes to repositories of its own. Ours runs on the product's engine with its slots for pushes; it also
+solves, checks the promise, and attaches an inventory.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from bench_tree import Tree, published_tree
+from bench_tree import Published, Tree, published_tree
 
 from topcoat.builder.buildah import Buildah
 from topcoat.builder.metadata_cache import fill
-from topcoat.layers import LayerStore
+from topcoat.engine import Context, Engine, Stage, Task
+from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import PlannedImage, Reason, Repository
 from topcoat.process import run
 from topcoat.publisher import Publisher, SourceBlob
@@ -35,7 +37,8 @@ from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import freeze
 from topcoat.rpm.server import RepositoryServer
-from topcoat.rpm.solver import UpdateSolver
+from topcoat.rpm.solver import UpdateRequest, UpdateSolver
+from topcoat.runs.execute import PUSH_SLOTS, REGISTRY_SLOTS
 from topcoat.updater import Options, Transactions, Updater
 from topcoat_demo.rpms import File, RpmSpec, directory, make_repository, script
 
@@ -63,8 +66,11 @@ def ours(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: s
     snapshot = freeze(repositories, work / "frozen")
     solver = UpdateSolver(snapshot, arch="x86_64")
     lines = []
+    with ThreadPoolExecutor(REGISTRY_SLOTS) as pool:
+        files = pool.map(lambda image: publisher.inventory(f"{tree.host}/{image.repository}", image.digest), tree.images.values())
+        inventories = dict(zip(tree.images, map(Inventory.from_files, map(dict, files)), strict=True))
     for name, image in tree.images.items():
-        inventory = Inventory.from_files(publisher.inventory(f"{tree.host}/{image.repository}", image.digest) or {})
+        inventory = inventories[name]
         line = PlannedImage(name, Reason.RPM_UPGRADE, "", None, "", image.digest, solver.changes(inventory), image.digest)
         if line.changes:
             lines.append((line, image, solver.request(inventory)))
@@ -72,9 +78,8 @@ def ours(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: s
     with LayerStore(work / "store") as store, Transactions(snapshot, work / "dnf", options=Options(release="9"), workers=threads) as transactions:
         updater = Updater(store, transactions)
 
-        def one(entry) -> None:  # type: ignore[no-untyped-def]
-            line, image, request = entry
-            built = updater.update(
+        def make(line: PlannedImage, image: Published, request: UpdateRequest) -> BuiltImage:
+            return updater.update(
                 line,
                 image.image,
                 base_digest=image.digest,
@@ -83,16 +88,32 @@ def ours(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: s
                 request=request,
                 log=work / f"{line.name}.log",
             )
+
+        def publish(context: Context, line: PlannedImage, image: Published) -> None:
+            built = context.stage_result("make")
+            assert isinstance(built, BuiltImage) and built.layer and built.inventory
             begun = time.monotonic()
-            blobs = {layer.digest: SourceBlob(tree.host, image.repository) for layer in image.image.layers} | {built.layer.digest: built.layer.path}
+            blobs: dict = {layer.digest: SourceBlob(tree.host, image.repository) for layer in image.image.layers}
+            blobs[built.layer.digest] = built.layer.path
             published = publisher.publish(f"{tree.host}/{prefix}/{line.name}", built.image, blobs, [TAG])
             publisher.attach_inventory(f"{tree.host}/{prefix}/{line.name}", published.digest, built.inventory.to_files())
             stages["push"] += time.monotonic() - begun
             for name, begin, end in built.stages:
                 stages[name] += end - begin
 
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(one, lines))
+        def task(line: PlannedImage, image: Published, request: UpdateRequest) -> Task:
+            return Task(
+                line.name,
+                frozenset(),
+                (
+                    Stage("make", "work", lambda _: make(line, image, request)),
+                    Stage("publish", "push", lambda context: publish(context, line, image)),
+                ),
+            )
+
+        results = Engine({"work": threads, "push": PUSH_SLOTS}).run([task(*entry) for entry in lines])
+        failed = [f"{name}: {result.error}" for name, result in results.items() if result.status != "done"]
+        assert not failed, failed
     seconds = time.monotonic() - start
     registries.close()
     return {"seconds": seconds, "images": len(lines), "stages": {name: round(value, 2) for name, value in stages.items()}}

@@ -78,7 +78,7 @@ class Promise(WorldCase):
         for _ in range(2):
             with LayerStore(self.world.path("clean")) as store:
                 built = self.world.update(base, current, store=store)
-                results.append((built.layer.digest, built.layer.diff_id, built.image.config, built.inventory.key, built.inventory.rpmdb_gz))
+                results.append((built.layer.digest, built.layer.diff_id, built.image.config, built.inventory.key, built.inventory.solv_gz))
                 time.sleep(1.1)  # file times have seconds
         self.assertEqual(results[0], results[1])
 

@@ -44,7 +44,7 @@ def image(count: int, *, first: int = 0) -> Inventory:
         solvable.add_provides(pool.rel2id(solvable.nameid, pool.str2id("1.0-1"), solv.REL_EQ))
         packages.append(InstalledPackage(Nevra(f"p{number}", 0, "1.0", "1", "noarch"), "", 0))
     repo.internalize()
-    return inventory.assemble(tuple(sorted(packages)), solvfile.to_bytes(repo), b"", "/var/lib/rpm/rpmdb.sqlite")
+    return inventory.assemble(tuple(sorted(packages)), solvfile.to_bytes(repo), "/var/lib/rpm/rpmdb.sqlite")
 
 
 class Solver(unittest.TestCase):
@@ -90,7 +90,7 @@ class Solver(unittest.TestCase):
 
     def test_damaged_inventory(self) -> None:
         good = image(3)
-        damaged = inventory.assemble(good.packages, b"this is no solv file", b"", good.rpmdb_path)
+        damaged = inventory.assemble(good.packages, b"this is no solv file", good.rpmdb_path)
         with self.assertRaises(ContentError) as caught:
             self.solver.changes(damaged)
         self.assertIn("damaged", str(caught.exception))

@@ -33,12 +33,17 @@ Source = Path | bytes | SourceBlob
 class Published:
     """What a push did. Sizes are compressed bytes; ``bytes_mounted`` went over no wire."""
 
-    digest: Digest
+    manifest: Manifest
     bytes_pushed: int = 0
     bytes_mounted: int = 0
     layers: tuple[LayerSize, ...] = ()
     unchanged: bool = False
     """The registry held exactly this manifest already."""
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the manifest."""
+        return self.manifest.digest
 
 
 @dataclass
@@ -69,13 +74,14 @@ class Publisher:
         target = ImageReference.parse(repository)
         client = self._registries.client(target.host)
         body, config = image_manifest(image)
-        digest = digest_of(body)
+        manifest = Manifest(digest_of(body), OCI_MANIFEST, body)
+        digest = manifest.digest
         tally = _Tally()
         new: set[Digest] = set()
         unchanged = client.head(target.repository, digest) == digest
         if not unchanged:
             sources: dict[Digest, Source] = {**blobs, digest_of(config): config}
-            for descriptor in Manifest(digest, OCI_MANIFEST, body).blobs:
+            for descriptor in manifest.blobs:
                 if self._ensure(client, target.repository, descriptor, sources.get(descriptor.digest), tally):
                     new.add(descriptor.digest)
         else:
@@ -88,16 +94,18 @@ class Publisher:
                     continue
                 client.put_manifest(target.repository, tag, body, OCI_MANIFEST, read_back=number == 0 and not unchanged)
         layers = tuple(LayerSize(layer.digest, layer.size, layer.digest in new) for layer in image.layers)
-        return Published(digest, tally.pushed, tally.mounted, layers, unchanged)
+        return Published(manifest, tally.pushed, tally.mounted, layers, unchanged)
 
-    def move_tag(self, repository: str, digest: Digest, tag: str) -> bool:
+    def move_tag(self, repository: str, digest: Digest, tag: str, *, look: bool = True) -> bool:
         """Point a tag at a manifest of the same repository; False when it did already.
 
         One manifest request where the manifest is known to this run, no layer traffic.
+
+        :param look: ask first where the tag points; needless for a tag of this run alone on an image that this run made.
         """
         target = ImageReference.parse(repository)
         client = self._registries.client(target.host)
-        if client.head(target.repository, tag) == digest:
+        if look and client.head(target.repository, tag) == digest:
             return False
         manifest = client.manifest(target.repository, digest)
         client.put_manifest(target.repository, tag, manifest.body, manifest.media_type, read_back=False)
@@ -123,7 +131,7 @@ class Publisher:
         if target.tag and writer.head(target.repository, target.tag) != manifest.digest:
             writer.put_manifest(target.repository, target.tag, manifest.body, manifest.media_type, read_back=False)
             unchanged = False
-        return Published(manifest.digest, tally.pushed, tally.mounted, (), unchanged)
+        return Published(manifest, tally.pushed, tally.mounted, (), unchanged)
 
     def _transfer(
         self, reader: RegistryClient, source: str, manifest: Manifest, writer: RegistryClient, target: str, tally: _Tally, *, artifacts: bool
@@ -185,18 +193,11 @@ class Publisher:
                     self._ledger.add(host, digest, repository)
                     return False
                 client.blobs.cancel(location)
-            if client.has_blob(repository, digest):
-                self._ledger.add(host, digest, repository)
-                return False
-            if source is None or source == SourceBlob(host, repository):
-                raise ContentError(
-                    f"{host}/{repository}: layer {digest} is neither in the registry nor given",
-                    next_step="rebuild the image this layer belongs to",
-                )
-            self._send(client, repository, descriptor, source)
-            tally.pushed += descriptor.size
+            sent = self._send(client, repository, descriptor, source)
+            if sent:
+                tally.pushed += descriptor.size
             self._ledger.add(host, digest, repository)
-            return True
+            return sent
 
     def _mount(self, client: RegistryClient, repository: str, descriptor: Descriptor, tally: _Tally) -> bool:
         """Mount from a repository that is known to hold the blob; True when it is in place."""
@@ -213,10 +214,17 @@ class Publisher:
             self._ledger.forget(client.host, descriptor.digest, holder)
         return False
 
-    def _send(self, client: RegistryClient, repository: str, descriptor: Descriptor, source: Source) -> None:
-        if not isinstance(source, SourceBlob):
-            client.put_blob(repository, descriptor.digest, source)
-            return
+    def _send(self, client: RegistryClient, repository: str, descriptor: Descriptor, source: Source | None) -> bool:
+        """Send a blob that cannot be mounted; False when the repository held it."""
+        if isinstance(source, Path | bytes):
+            return client.blobs.put_missing(repository, descriptor.digest, source)
+        if client.has_blob(repository, descriptor.digest):
+            return False
+        if source is None or source == SourceBlob(client.host, repository):
+            raise ContentError(
+                f"{client.host}/{repository}: layer {descriptor.digest} is neither in the registry nor given",
+                next_step="rebuild the image this layer belongs to",
+            )
         # by way of a file: a retry must be able to start again, and a stream would hold a connection that the other side may need
         with tempfile.NamedTemporaryFile(prefix="topcoat-blob-", dir=self._scratch) as spool:
             with self._registries.client(source.host).stream_blob(source.repository, descriptor.digest, descriptor.size) as chunks:
@@ -224,3 +232,4 @@ class Publisher:
                     spool.write(chunk)
             spool.flush()
             client.put_blob(repository, descriptor.digest, Path(spool.name))
+        return True

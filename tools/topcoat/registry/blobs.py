@@ -19,6 +19,9 @@ from topcoat.registry.errors import BrokenConnectionError, DigestMismatchError, 
 from topcoat.registry.exchange import Reply, Upload
 from topcoat.registry.transport import Response, Transport
 
+SMALL_BYTES = 256 << 10
+"""Up to here a blob is sent without a question whether it is there: the question costs as much as the answer saves."""
+
 
 class Blobs:
     """The blob half of a registry client."""
@@ -155,6 +158,14 @@ class Blobs:
 
         self._transport.operation(f"upload {repository} {digest}", work, seconds=self._transport.limits.for_blob(size))
         self._transport.traffic.add(blob_bytes_sent=size)
+
+    def put_missing(self, repository: str, digest: Digest, source: bytes | Path) -> bool:
+        """Send a blob unless it is there already; False when it was. A small one is sent without asking."""
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if size > SMALL_BYTES and self.exists(repository, digest):
+            return False
+        self.put(repository, digest, source)
+        return True
 
     def _send(self, repository: str, digest: Digest, source: bytes | Path, size: int, where: str, deadline: Deadline) -> None:
         """One try: a single PUT, or chunks and an empty PUT (distribution-spec 1.1, "POST then PUT" and "Pushing a blob in chunks")."""

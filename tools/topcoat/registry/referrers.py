@@ -36,6 +36,8 @@ class Referrers:
         self._transport = transport
         self._has_api: bool | None = None
         self._lock = threading.Lock()
+        self._with_empty: dict[str, None] = {}
+        """Repositories known to hold the empty configuration that every artifact names, oldest first."""
         self._subjects: dict[tuple[str, Digest], threading.Lock] = {}
 
     def find(self, repository: str, digest: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
@@ -73,16 +75,25 @@ class Referrers:
     def attach(self, repository: str, subject: Descriptor, artifact_type: str, files: dict[str, bytes]) -> Digest:
         """See ``RegistryClient.attach``."""
         layers = []
-        empty = oci.digest_of(oci.EMPTY_BLOB)
-        for digest, data in {empty: oci.EMPTY_BLOB, **{oci.digest_of(data): data for data in files.values()}}.items():
-            if not self._client.has_blob(repository, digest):
-                self._client.put_blob(repository, digest, data)
+        self._put_empty(repository)
         for name, data in sorted(files.items()):
-            layers.append(Descriptor(_FILE_TYPE, oci.digest_of(data), len(data), ((TITLE, name),)))
+            digest = oci.digest_of(data)
+            self._client.blobs.put_missing(repository, digest, data)
+            layers.append(Descriptor(_FILE_TYPE, digest, len(data), ((TITLE, name),)))
         body = oci.artifact_manifest(artifact_type, layers, subject=subject)
         entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), artifact_type=artifact_type)
         self.put(repository, subject.digest, oci.Manifest(entry.digest, oci.OCI_MANIFEST, body), entry)
         return entry.digest
+
+    def _put_empty(self, repository: str) -> None:
+        """The empty configuration; with one request where a repository of ours holds it already and the registry mounts."""
+        if repository in self._with_empty:
+            return
+        empty = oci.digest_of(oci.EMPTY_BLOB)
+        location = self._client.blobs.start(repository, empty, next(iter(self._with_empty), ""))
+        if location is not None:
+            self._client.blobs.put(repository, empty, oci.EMPTY_BLOB, location=location)
+        self._with_empty[repository] = None
 
     def put(self, repository: str, subject: Digest, manifest: oci.Manifest, entry: Descriptor) -> None:
         """See ``RegistryClient.put_attached``."""

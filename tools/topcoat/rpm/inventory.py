@@ -1,4 +1,4 @@
-"""The inventory of an image: its packages, their libsolv form for the solver, and the rpm database itself.
+"""The inventory of an image: its packages, and their libsolv form for the solver.
 
 This module must never change the root or the layers it reads: a database is opened on a private copy only.
 """
@@ -26,7 +26,6 @@ from topcoat.rpm.difference import pair
 SCHEMA = "https://topcoat.dev/schemas/inventory/1"
 FILE_PACKAGES = "packages.json"
 FILE_SOLV = "installed.solv.gz"
-FILE_RPMDB = "rpmdb.sqlite.gz"
 _SOLV_TIMEOUT_SECONDS = 120.0
 
 
@@ -45,14 +44,14 @@ class Inventory:
     """What one image has installed.
 
     ``key`` is a sha256 over the packages and their build times: two images of one key get the same answer from the solver. ``rpmdb_path`` is
-    the absolute path of the database file inside the image. The two large parts are kept compressed and opened on first use.
+    the absolute path of the database file inside the image; the database itself is in the image's own layers, and nowhere else. The large part is
+    kept compressed and opened on first use.
     """
 
     packages: tuple[InstalledPackage, ...]
     rpmdb_path: str
     key: str
     solv_gz: bytes = field(repr=False)
-    rpmdb_gz: bytes = field(repr=False)
 
     @functools.cached_property
     def nevras(self) -> frozenset[Nevra]:
@@ -63,11 +62,6 @@ class Inventory:
     def solv(self) -> bytes:
         """The installed packages as a .solv file: names, dependencies and files."""
         return gzip.decompress(self.solv_gz)
-
-    @functools.cached_property
-    def rpmdb(self) -> bytes:
-        """The rpm database (SQLite), checkpointed: no write-ahead log belongs to it."""
-        return gzip.decompress(self.rpmdb_gz)
 
     def to_files(self) -> dict[str, bytes]:
         """The files that are attached to an image; the same inventory gives the same bytes."""
@@ -80,7 +74,6 @@ class Inventory:
         return {
             FILE_PACKAGES: json.dumps(document, separators=(",", ":")).encode() + b"\n",
             FILE_SOLV: self.solv_gz,
-            FILE_RPMDB: self.rpmdb_gz,
         }
 
     @classmethod
@@ -97,7 +90,7 @@ class Inventory:
                     next_step="use the topcoat version that made it",
                 )
             packages = tuple([_package(*entry) for entry in document["packages"]])
-            return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], files[FILE_RPMDB])
+            return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV])
         except (KeyError, ValueError, TypeError, UsageError) as error:
             raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
 
@@ -157,17 +150,16 @@ def _from_database(found: rpmdb.Database) -> Inventory:
     """Have rpmdb2solv read a private root that holds nothing but the database."""
     with tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder:
         private = Path(folder)
-        database = rpmdb.place(found, private)
-        content = database.read_bytes()
+        rpmdb.place(found, private)
         target = private / "installed.solv"
         run(["rpmdb2solv", "-r", private, "-o", target], timeout=_SOLV_TIMEOUT_SECONDS)
         packages, data = _read_solv(target)
-    return assemble(packages, data, content, found.path)
+    return assemble(packages, data, found.path)
 
 
-def assemble(packages: tuple[InstalledPackage, ...], data: bytes, database: bytes, rpmdb_path: str) -> Inventory:
-    """An inventory out of its parts: sorted packages, the bytes of their .solv file, and the database that both came from."""
-    return Inventory(packages, rpmdb_path, _key(packages), _compress(data), _compress(database))
+def assemble(packages: tuple[InstalledPackage, ...], data: bytes, rpmdb_path: str) -> Inventory:
+    """An inventory out of its parts: sorted packages, the bytes of their .solv file, and where the image keeps the database both came from."""
+    return Inventory(packages, rpmdb_path, _key(packages), _compress(data))
 
 
 def _key(packages: Iterable[InstalledPackage]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,8 +26,9 @@ from topcoat.runs.receipts import Facts, gated, image_result
 from topcoat.runs.works import Works
 
 STAGE_TIMEOUT = 3600.0
-_REGISTRY_SLOTS = 8
-_PUSH_SLOTS = 3
+REGISTRY_SLOTS = 8
+PUSH_SLOTS = 3
+"""Images published at a time, beside those being made: a push is mostly waiting for the registry's disk."""
 # Only proportions matter: what starts first when several images could.
 _WEIGHTS = {Action.BUILD: 10.0, Action.UPDATE: 2.0, Action.REUSE: 0.1}
 
@@ -74,7 +76,7 @@ def execute(
     error: TopcoatError | None = None
     try:
         engine = Engine(
-            {"work": options.workers or os.cpu_count() or 1, "push": _PUSH_SLOTS, "registry": _REGISTRY_SLOTS},
+            {"work": options.workers or os.cpu_count() or 1, "push": PUSH_SLOTS, "registry": REGISTRY_SLOTS},
             retry=RetryPolicy(),
             listeners=listeners,
             keep_going=options.keep_going,
@@ -185,10 +187,12 @@ def _culprit(name: str, results: dict[str, TaskResult]) -> str:
 
 
 def _move(publisher: Publisher, done: dict[str, Outcome], tags: Sequence[str]) -> tuple[str, ...]:
-    """Floating tags last, for the whole set."""
-    for tag in tags:
-        for outcome in done.values():
-            publisher.move_tag(outcome.stored.reference.name, outcome.stored.digest, tag)
+    """Floating tags last, for the whole set, several images at a time."""
+    with ThreadPoolExecutor(REGISTRY_SLOTS) as pool:
+        for tag in tags:
+            moves = [pool.submit(publisher.move_tag, outcome.stored.reference.name, outcome.stored.digest, tag) for outcome in done.values()]
+            for move in moves:
+                move.result()
     return tuple(tags)
 
 

@@ -84,8 +84,7 @@ class ImageReader:
             if reference.digest and client.head(reference.repository, digest) is None:
                 return None
             manifest, image = client.image(reference.repository, digest)
-            kept = to_json({"media_type": manifest.media_type, "body": manifest.body.decode(), "config": image.config})
-            self._cache.write(digest, "image", kept)
+            kept = self._keep_image(manifest, image)
         content = json.loads(kept)
         body = content["body"].encode()
         manifest = Manifest(digest_of(body), content["media_type"], body)
@@ -131,6 +130,16 @@ class ImageReader:
         found = Inventory.from_files(files)
         self._keep(stored.digest, found)
         return found
+
+    def remember(self, stored: StoredImage, inventory: Inventory) -> None:
+        """Keep what this run published and attached, so that the next one need not fetch it."""
+        self._keep_image(stored.manifest, stored.image)
+        self._keep(stored.digest, inventory)
+
+    def _keep_image(self, manifest: Manifest, image: Image) -> bytes:
+        kept = to_json({"media_type": manifest.media_type, "body": manifest.body.decode(), "config": image.config})
+        self._cache.write(manifest.digest, "image", kept)
+        return kept
 
     def _keep(self, digest: Digest, found: Inventory) -> None:
         self._cache.write(digest, "inventory", found.to_bytes())

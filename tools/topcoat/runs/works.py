@@ -15,6 +15,7 @@ from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe
 from topcoat.publisher import Publisher, SourceBlob
 from topcoat.registry import Registries
+from topcoat.registry.oci import parse_image, to_json
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs import inputs
 from topcoat.runs.outcome import Outcome
@@ -126,14 +127,15 @@ class Works:
         blobs: dict[Digest, Path | bytes | SourceBlob] = {layer.digest: SourceBlob(base.host, base.repository) for layer in base.image.layers}
         if built.layer is not None:
             blobs[built.layer.digest] = built.layer.path
-        published = self._publisher.publish(repository, built.image, blobs)
+        # The input tag may come first: who finds it without an inventory does the work again.
+        published = self._publisher.publish(repository, built.image, blobs, [self._input_tag(planned, base)])
         inventory = built.inventory or self._reader.inventory(base)
         attached = self._publisher.attach_inventory(repository, published.digest, inventory.to_files())
-        for tag in (self._input_tag(planned, base), self._target.tag):
-            self._publisher.move_tag(repository, published.digest, tag)
-        stored = self._reader.find(ImageReference.parse(f"{repository}:{self._target.tag}"))
-        if stored is None or stored.digest != published.digest:
-            raise InfrastructureError(f"{repository}:{self._target.tag} does not read back as {published.digest}", image=planned.name)
+        self._publisher.move_tag(repository, published.digest, self._target.tag, look=published.unchanged)
+        image = parse_image(published.manifest, to_json(built.image.config))
+        stored = StoredImage(self._target.host, self.repository_of(planned.name), published.manifest, image)
+        self._read_back(stored.reference.with_tag(self._target.tag), published.digest)
+        self._reader.remember(stored, inventory)
         if built.layer is not None:
             built.layer.path.unlink(missing_ok=True)
         return Outcome(
