@@ -11,6 +11,7 @@ import yaml
 
 from tests.unit.recipes.tcibtrees import write_tree
 from topcoat.recipes.tcibfile import Variables
+from topcoat.recipes.tcibfiles import TreeFiles
 from topcoat.recipes.templating import Templates
 from topcoat.recipes.yamltree import parse_file
 
@@ -30,6 +31,9 @@ SHAPES = {
             {"run": "echo {{ tcib_packages | union(['c']) | unique | sort | join(',') }} {{ tcib_flag | bool | ternary('a', 'b') }}"},
             {"run": "{{ tcib_packages | join(' ') }}"},
             {"run": "echo {{ tcib_packages.0 }} {{ tcib_packages | length }} {{ tcib_distro | upper }} {{ [1, [2]] | flatten }}"},
+            {"run": "cp x{{ tcib_release is version('8', '==') | ternary('', '.10.5') }} {{ '9.10' is version('9.9', '>') }} {{ [] is falsy }}"},
+            {"run": "echo {{ tcib_python_version | default('3.9' if tcib_release is version('9', '==') else '3.6') }}"},
+            {"run": "echo {{ tcib_packages is contains('a') }} {{ ['a'] is subset(tcib_packages) }} {{ [0, 1] is any }} {{ [0, 1] is all }}"},
             {"run": "echo {{ {'a': 1} | combine({'b': 2}) | to_json }} {{ 'x y' | quote }} {{ ['a', 'b'] | difference(['a']) }}"},
         ],
         "tcib_packages": ["b", "a"],
@@ -47,7 +51,9 @@ class AgainstAnsible(unittest.TestCase):
 
         document = parse_file(path, str(path), aliases=True, yaml11=True)
         assert document is not None
-        own = Variables(name, {key.text: value for key, value in document.entries}, {}, Templates(), str(path))
+        own = Variables(
+            name, {key.text: value for key, value in document.entries}, {}, Templates(), str(path), TreeFiles(path.parent, path.parent.parent).lookup
+        )
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         injected = {"tcib_distro": "centos", "tcib_release": "9", "tcib_path": "", "tcib_meta": {"name": name}}
         templar = Templar(loader=DataLoader(), variables={"tcib_user": "", **raw, **injected})

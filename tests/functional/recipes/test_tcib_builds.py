@@ -42,6 +42,22 @@ class TcibBuilds(unittest.TestCase):
         shutil.copytree(self.site.tree / "profiles", tree / "profiles")
         self.site.tree = tree
 
+    def test_an_image_on_a_base_of_its_own(self) -> None:
+        other = self.site.base("other", [], config={"Env": ["OTHER=yes"]})
+        tool = self.service.parent.parent / "tool"
+        tool.mkdir()
+        (tool / "tool.yaml").write_text(
+            f"tcib_args: {{ BASE: {self.site.server.host}/other, WORD: hello }}\n"
+            "tcib_from: $BASE:current-passed-ci\n"
+            "tcib_runs: [test $OTHER = yes && echo $WORD >/etc/word]\n"
+        )
+        self.assertEqual(self.build("one").actions(), {"base": "build", "service": "build", "tool": "build"})
+        _, image = self.site.client.image("site/tool", "one")
+        self.assertEqual([layer.digest for layer in image.layers][:-1], [layer.digest for layer in other.image.layers])
+        self.assertIn("OTHER=yes", image.config["config"]["Env"])
+        self.assertEqual(image.labels["org.opencontainers.image.base.digest"], other.digest)
+        self.assertEqual(self.build("two").actions()["tool"], "reuse")
+
     def build(self, tag: str):  # type: ignore[no-untyped-def]
         answer = self.site.topcoat("build", "--tag", tag, "--floating-tag", "current-passed-ci", "--no-coverage")
         self.assertEqual(answer.code, 0, answer.output + answer.errors)

@@ -109,7 +109,9 @@ class Tcib(TreeTest):
 
     def test_our_labels_stand_after_from_and_a_base_of_its_own_is_kept(self) -> None:
         recipes = self.tree({"base/x.yaml": "tcib_from: $IMAGE\ntcib_args: {IMAGE: quay.io/x}\n", "base/a/a.yaml": "tcib_cmd: x\n"})
-        self.assertEqual(self.text(recipes["base"], l="v"), 'ARG IMAGE="quay.io/x"\nFROM $IMAGE\nLABEL l="v"\nARG IMAGE\n')
+        found = render_tree(recipes, ["base"], profile=profile(), tag="latest")["base"].containerfile
+        self.assertEqual(found, 'ARG IMAGE="quay.io/x"\nFROM quay.io/x\nARG IMAGE\n')
+        self.assertEqual(self.text(recipes["base"], l="v"), 'ARG IMAGE="quay.io/x"\nFROM base:1\nLABEL l="v"\nARG IMAGE\n')
         self.assertEqual(self.text(recipes["a"], l="v"), 'FROM base:1\nLABEL l="v"\nCMD ["x"]\n')
 
     def test_parents_are_the_nearest_directories_with_yaml(self) -> None:
@@ -201,8 +203,13 @@ class Tcib(TreeTest):
         self.assertEqual(text, "FROM base:1\nRUN echo rhel n 8.3\nUSER b\n")
 
     def test_an_argument_reaches_the_stage_behind_from(self) -> None:
-        text = self.one("tcib_args: {A: b}\ntcib_builder: x:1\ntcib_from: y:$A\ntcib_runs: [echo $A]\n")
-        self.assertEqual(text, 'ARG A="b"\nFROM x:1 as builder\nFROM y:$A\nARG A\nRUN echo $A\n')
+        recipes = self.tree({"base/base.yaml": "tcib_args: {A: b}\ntcib_builder: x:1\ntcib_from: y:${A}\ntcib_runs: [echo $A]\n"})
+        self.assertEqual(recipes["base"].own_base, "y:b")
+        self.assertEqual(self.text(recipes["base"]), 'ARG A="b"\nFROM x:1 as builder\nFROM base:1\nARG A\nRUN echo $A\n')
+
+    def test_another_base_of_its_own_is_another_fingerprint(self) -> None:
+        first, second = (fingerprints(self.tree({"base/base.yaml": f"tcib_from: x:{tag}\n"}), profile())["base"].parts for tag in ("1", "2"))
+        self.assertEqual({part for part in first if first[part] != second[part]}, {"parent"})
 
     def test_a_key_that_is_never_used_may_hold_what_we_cannot_render(self) -> None:
         self.assertEqual(self.one("tcib_path: \"{{ lookup('env', 'HOME') }}/x\"\ntcib_cmd: x\n"), 'FROM base:1\nCMD ["x"]\n')
@@ -216,6 +223,7 @@ class Tcib(TreeTest):
             ("tcib_user: \"{{ '9' is version('9', 'near') }}\"\n", 1, "compares versions by 'near'"),
             ("tcib_user: \"{{ '9' is version('') }}\"\n", 1, "not both versions"),
             ("tcib_user: \"{{ '9' is version('x', '<') }}\"\n", 1, "cannot be rendered"),
+            ("tcib_user: x\ntcib_from: x:$A\n", 2, "argument 'A', which has no value"),
             ("tcib_user: '{{ nothing }}'\n", 1, "'nothing' is undefined"),
             ("tcib_user: '{{ tcib_packages.common }}'\n", 1, "'tcib_packages' is undefined"),
             ("tcib_user: '{{ tcib_user }}'\n", 1, "refers to itself"),

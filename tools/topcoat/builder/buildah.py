@@ -51,10 +51,10 @@ class Buildah:
         *,
         authfile: Path | None = None,
         certificates: Path | None = None,
-        plain_http: bool = False,
+        plain_http: tuple[str, ...] = (),
         processes: Processes | None = None,
     ) -> None:
-        """:param certificates: folder with the registry's CA as ``ca.crt`` (containers-certs.d(5))."""
+        """:param certificates: folder with the registry's CA as ``ca.crt`` (containers-certs.d(5)). :param plain_http: hosts without TLS."""
         self._root = directory.resolve() / "root"
         self._runroot = directory.resolve() / "run"
         self._authfile = authfile
@@ -71,17 +71,17 @@ class Buildah:
         options = ["--storage-driver", "overlay", "--storage-opt", "overlay.mountopt=nodev"]
         return ["buildah", "--root", os.fspath(self._root), "--runroot", os.fspath(self._runroot), *options]
 
-    @property
-    def _access(self) -> list[str]:
+    def _access(self, host: str) -> list[str]:
         words = [] if not self._authfile else ["--authfile", os.fspath(self._authfile)]
         words += [] if not self._certificates else ["--cert-dir", os.fspath(self._certificates)]
-        return words + (["--tls-verify=false"] if self._plain_http else [])
+        return words + (["--tls-verify=false"] if host in self._plain_http else [])
 
     def build(
         self,
         context: Path,
         *,
         timeout: float,
+        host: str = "",
         volumes: Sequence[str] = (),
         arguments: Mapping[str, str] | None = None,
         log: Path | None = None,
@@ -89,12 +89,13 @@ class Buildah:
     ) -> StoredImage:
         """Build the Containerfile of a context; everything it changes is one layer.
 
+        :param host: the registry that the image below comes from.
         :param volumes: ``host:container[:options]`` as of buildah.
         :raises ContentError: a step failed. :raises InfrastructureError: registry, disk, timeout.
         """
         identity = context / ".image-id"
         command = [*self.command, "build", "--isolation", "chroot", "--layers=false", "--pull=false", "--format", "docker", "--identity-label=false"]
-        command += ["--iidfile", os.fspath(identity), "--file", os.fspath(context / "Containerfile"), "--force-rm", *self._access]
+        command += ["--iidfile", os.fspath(identity), "--file", os.fspath(context / "Containerfile"), "--force-rm", *self._access(host)]
         for volume in volumes:
             command += ["--volume", volume]
         for name, value in sorted((arguments or {}).items()):

@@ -83,6 +83,7 @@ class Builder:
             stored = self._buildah.build(
                 context,
                 timeout=self._timeout,
+                host=parent_reference.host,
                 volumes=[f"{self._repositories}:/etc/yum.repos.d:ro", f"{self._cache}:/var/cache/dnf:O"],
                 log=log,
                 image=recipe.name,

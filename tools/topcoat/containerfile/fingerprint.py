@@ -37,11 +37,11 @@ class Fingerprint:
 def fingerprint(recipe: Recipe, *, profile: Profile, parent: Fingerprint | None) -> Fingerprint:
     """Fingerprint of a recipe to which a profile was applied.
 
-    :param parent: fingerprint of the parent image; None for a root, whose parent is the digest of the profile's base image.
+    :param parent: fingerprint of the parent image; None for a root, whose parent is the digest of the profile's base image, or the name of its own.
     """
     rendered = render(recipe, parent_reference="parent", profile=profile, labels={})
     arguments = json.dumps([SCHEME, profile.arch, profile.distro, profile.release, SOURCE_DATE_EPOCH])
-    base = profile.base.digest or f"unpinned:{profile.base.image.partition('/')[2] or profile.base.image}"
+    base = recipe.own_base or profile.base.digest or f"unpinned:{profile.base.image.partition('/')[2] or profile.base.image}"
     parts = {
         "containerfile": _hash(rendered.containerfile.encode()),
         "files": _files(rendered, recipe),

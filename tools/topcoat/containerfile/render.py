@@ -32,7 +32,7 @@ CLEANUP = (
 def render(recipe: Recipe, *, parent_reference: str, profile: Profile, labels: Mapping[str, str]) -> Rendered:
     """The Containerfile of a recipe to which a profile was applied.
 
-    :param parent_reference: what FROM names; the profile's base image for a root.
+    :param parent_reference: what FROM names; for a root its base image, see ``base_reference``.
     :param labels: further labels, written after the recipe's own; see ``image_labels``.
 
     Instructions stand in the order FROM, ARG, RUN (accounts, modules and packages at once), COPY, RUN (steps), ENV, LABEL, EXPOSE, VOLUME,
@@ -84,13 +84,15 @@ def render_tree(recipes: Mapping[str, Recipe], names: Sequence[str], *, profile:
     found = {}
     for name in names:
         parent = recipes[name].parent
-        reference = base_reference(profile) if parent is None else f"{profile.registry}/{profile.repository_of(parent)}:{tag}"
+        reference = base_reference(profile, recipes[name]) if parent is None else f"{profile.registry}/{profile.repository_of(parent)}:{tag}"
         found[name] = render(recipes[name], parent_reference=reference, profile=profile, labels={})
     return found
 
 
-def base_reference(profile: Profile) -> str:
-    """The profile's base image, by digest where the profile has one (the tag is dropped then: tools disagree about both at once)."""
+def base_reference(profile: Profile, recipe: Recipe | None = None) -> str:
+    """The base image of a root: its own, else the profile's, by digest where there is one (the tag is dropped then: tools disagree about both)."""
+    if recipe is not None and recipe.own_base:
+        return recipe.own_base
     if profile.base.digest is None:
         return profile.base.image
     head, slash, last = profile.base.image.rpartition("/")

@@ -77,7 +77,7 @@ def write_image(recipe: Recipe, profile: Profile, options: Options, folder: Path
     """Write one image's folder; it must not exist, so that nothing old stays in it."""
     if folder.exists():
         raise UsageError(f"{folder} exists", next_step="this is a defect of the caller")
-    parent = f"{profile.registry}/{profile.repository_of(recipe.parent)}:{options.tag}" if recipe.parent else base_reference(profile)
+    parent = f"{profile.registry}/{profile.repository_of(recipe.parent)}:{options.tag}" if recipe.parent else base_reference(profile, recipe)
     rendered = render(recipe, parent_reference=parent, profile=profile, labels=image_labels(recipe, profile, options))
     write_context(rendered, folder)
     (folder / "container.yaml").write_text(container_yaml(profile), encoding="utf-8")

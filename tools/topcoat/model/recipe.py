@@ -72,7 +72,7 @@ class User:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One image. ``parent`` is None only for the root of the tree, which starts from the profile's base image.
+    """One image. ``parent`` is None only for a root, which starts from the profile's base image or from ``own_base``.
 
     ``containerfile`` is set only by front ends that bring their own text (tcib): it replaces rendering and the fields that rendering uses.
     """
@@ -103,5 +103,7 @@ class Recipe:
     internal: bool = False
     """A base of other images that no one deploys; it needs no entry in the image list."""
     containerfile: str | None = None
+    own_base: str | None = None
+    """A base image of its own, ``host/repository:tag`` or ``@digest``, instead of the profile's; ``parent`` is None then (tcib)."""
     where: str = ""
     """``file:line`` of the definition, for errors."""

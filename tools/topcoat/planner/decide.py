@@ -146,7 +146,7 @@ def _why_changed(recipe: Recipe, fingerprint: FingerprintLike, reference: Refere
         return Reason.FILE_CHANGED, "a file that the recipe copies has another content"
     if differing == {"parent"}:
         if recipe.parent is None:
-            return Reason.PARENT_RECIPE_CHANGED, "the profile's base image is another one"
+            return Reason.PARENT_RECIPE_CHANGED, "the base image is another one"
         return Reason.PARENT_RECIPE_CHANGED, sentences.parent_is_built(parent) if parent else f"the recipe of its parent {recipe.parent} changed"
     return Reason.RECIPE_CHANGED, "the fingerprint of the recipe differs"
 

@@ -48,6 +48,7 @@ _DEFAULTS: dict[str, object] = {
     "tcib_package": "",
     "tcib_builder_copies": {},
 }
+_ARGUMENT = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _MISSING = object()
 
 
@@ -176,9 +177,9 @@ class Variables:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a Containerfile says about running the image, for checks; ``own_from``: it names its base itself."""
+    """What a Containerfile says about running the image, for checks; ``own_base``: the base that it names itself, arguments filled in."""
 
-    own_from: bool
+    own_base: str | None
     entrypoint: tuple[str, ...] | None
     command: tuple[str, ...] | None
     user: str | None
@@ -203,8 +204,8 @@ def containerfile(variables: Variables, *, below_user: bool) -> tuple[str, Facts
     builder = variables.text("tcib_builder")
     if builder:
         lines.append(f"FROM {builder} as builder")
-    own_from = variables.text("tcib_from")
-    lines.append(f"FROM {own_from}" if own_from else PARENT_LINE)
+    own_base = _own_base(variables, dict(arguments))
+    lines.append(PARENT_LINE)
     lines += [f"ARG {name}" for name, _ in arguments]
     lines += [f"LABEL {name}={_json(value)}" for name, value in variables.pairs("tcib_labels", _LABEL)]
     lines += [f"ENV {name}={_json(value)}" for name, value in variables.pairs("tcib_envs", _NAME)]
@@ -242,8 +243,20 @@ def containerfile(variables: Variables, *, below_user: bool) -> tuple[str, Facts
     user = variables.text("tcib_user")
     if user:
         lines.append(f"USER {user}")
-    facts = Facts(bool(own_from), tuple(entrypoint) or None, tuple(command) or None, user or None, stop_signal or None)
+    facts = Facts(own_base, tuple(entrypoint) or None, tuple(command) or None, user or None, stop_signal or None)
     return "\n".join(lines) + "\n", facts
+
+
+def _own_base(variables: Variables, arguments: Mapping[str, object]) -> str | None:
+    """``tcib_from`` with its build arguments filled in, as a builder would before it pulls."""
+
+    def value_of(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in arguments:
+            raise variables.error("tcib_from", f"uses the argument {name!r}, which has no value", "give it in tcib_args")
+        return str(arguments[name])
+
+    return _ARGUMENT.sub(value_of, variables.text("tcib_from")) or None
 
 
 def _runs(variables: Variables) -> list[str]:

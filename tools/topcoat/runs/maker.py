@@ -135,7 +135,7 @@ class HostMaker:
                 labels=labels,
                 log=log,
             )
-        return self._builder(parent.host).build(
+        return self._builder.build(
             recipe,
             profile=profile,
             parent=parent.image,
@@ -145,8 +145,8 @@ class HostMaker:
             log=log,
         )
 
-    def _builder(self, host: str) -> Builder:
-        """The builder; buildah gets the access options of the registry that holds the parents."""
+    @property
+    def _builder(self) -> Builder:
         with self._lock:
             if "_containerfile_builder" not in self.__dict__:
                 server = self._stack.enter_context(RepositoryServer(self._decision.snapshot))
@@ -154,7 +154,7 @@ class HostMaker:
                     self._work / "buildah",
                     authfile=self._access.authfile,
                     certificates=self._access.certificates(self._work),
-                    plain_http=host in self._access.plain_http,
+                    plain_http=self._access.plain_http,
                     processes=self._processes,
                 )
                 buildah.clean()

@@ -5,12 +5,13 @@ This module must never move a floating tag: that is for the end of the run, when
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from topcoat.engine import Context
-from topcoat.errors import ContentError, InfrastructureError
+from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe
 from topcoat.publisher import Publisher, SourceBlob
@@ -54,7 +55,8 @@ class Works:
         self._publisher = publisher
         self._registries = registries
         self._reader = reader
-        self._base: StoredImage | None = None
+        self._bases: dict[str, StoredImage] = {}
+        self._bases_lock = threading.Lock()
 
     def log_of(self, name: str) -> Path:
         """Log file of an image."""
@@ -160,7 +162,7 @@ class Works:
             assert reference is not None
             return reference.base
         if planned.parent is None:
-            return self.base_image()
+            return self._base_of(self._decision.request.recipes[planned.name])
         if planned.parent not in self._decision.request.names:
             return self._parent_reference(planned)
         outcome = context.result_of(planned.parent)
@@ -181,20 +183,33 @@ class Works:
 
         :raises ContentError: the profile pins none, or the registry does not hold it.
         """
-        if self._base is None:
-            base = self._decision.request.profile.base
-            reference = ImageReference.parse(base.image)
-            if base.digest is None:
-                raise ContentError(
-                    f"the base image {base.image} is not pinned by digest", next_step="pin it in the profile ('topcoat base' finds the digest)"
-                )
-            found = self._reader.find(reference.with_digest(base.digest))
-            if found is None:
-                raise ContentError(
-                    f"the base image {reference.name}@{base.digest} is gone", next_step="pin another digest in the profile, or mirror the base"
-                )
-            self._base = found
-        return self._base
+        base = self._decision.request.profile.base
+        if base.digest is None:
+            raise ContentError(
+                f"the base image {base.image} is not pinned by digest", next_step="pin it in the profile ('topcoat base' finds the digest)"
+            )
+        return self._read_base(ImageReference.parse(base.image).with_digest(base.digest), "pin another digest in the profile, or mirror the base")
+
+    def _base_of(self, recipe: Recipe) -> StoredImage:
+        """The base image of a root; where its own is named by a tag, the run keeps to the manifest that the tag showed first."""
+        if recipe.own_base is None:
+            return self.base_image()
+        try:
+            reference = ImageReference.parse(recipe.own_base)
+        except UsageError as error:
+            raise ContentError(
+                f"its own base image cannot be looked up: {error.what}", image=recipe.name, next_step="write tcib_from as host/repository:tag"
+            ) from error
+        return self._read_base(reference, "correct tcib_from, or mirror the image")
+
+    def _read_base(self, reference: ImageReference, next_step: str) -> StoredImage:
+        with self._bases_lock:
+            if str(reference) not in self._bases:
+                found = self._reader.find(reference)
+                if found is None:
+                    raise ContentError(f"the base image {reference} is gone", next_step=next_step)
+                self._bases[str(reference)] = found
+            return self._bases[str(reference)]
 
     def _input_tag(self, planned: PlannedImage, base: StoredImage) -> str:
         if planned.action is Action.UPDATE:
