@@ -121,6 +121,24 @@ class ReviewTest(SiteTest):
         self.assertIn("python3-keystone-1.0-1.el9.noarch", answer.output)
         self.assertIn("update", self.succeed("plan", "keystone", "--gating-repo", str(self.site.repository_of(gated())), work="fresh2").output)
 
+    def test_a_renamed_image_answers_to_its_old_name_until_the_day(self):
+        lists = self.site.tree / "lists"
+        lists.mkdir()
+        aliases = [
+            {"name": "identity", "image": "keystone", "until": "2999-12-31"},
+            {"name": "gone", "image": "keystone", "until": "2000-01-01"},
+        ]
+        images = [{"image": name} for name in ("base", "nova-base", "nova-api", "nova-compute", "keystone")]
+        (lists / "deploy.yaml").write_text(json.dumps({"images": images, "aliases": aliases}))
+        digest = self.succeed("build", "--tag", "two", "--floating-tag", "newest").image("keystone")
+        self.assertEqual(digest["aliases"], [f"{self.site.server.host}/site/identity"])
+        self.assertEqual(self.tags("identity"), {"two", "newest"})
+        self.assertEqual(self.site.client.head("site/identity", "two"), digest["digest"])
+        self.assertTrue(self.site.client.referrers("site/identity", digest["digest"]))
+        self.assertEqual(self.tags("gone"), set())
+        self.succeed("promote", "--from", "two", "--to", "passed")
+        self.assertEqual(self.site.client.head("site/identity", "passed"), digest["digest"])
+
     def test_artifacts_of_a_change_ahead_are_the_reference(self):
         ahead = self.succeed("build", "--gating-repo", str(self.site.repository_of(gated("2.0"))), "--tag", "ahead")
         artifacts = self.site.directory / "artifacts.json"

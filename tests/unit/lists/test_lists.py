@@ -6,7 +6,7 @@ import datetime
 
 from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.errors import UsageError
-from topcoat.lists import lint, load_template, resolve
+from topcoat.lists import lint, load_template, old_names, resolve
 from topcoat.recipes import load_tree
 
 LIST = """\
@@ -59,6 +59,17 @@ class Lists(TreeTest):
     def problems(self, text: str, **files: str) -> list[str]:
         self.write({"lists/deploy.yaml": text, **files}, base=False)
         return [str(problem) for problem in lint(self.root, variables={}, today=TODAY).found]
+
+    def test_old_names_end_with_their_day(self) -> None:
+        folder = self.root / "lists"
+        folder.mkdir(exist_ok=True)
+        day = datetime.date(2030, 1, 31)
+        (folder / "names.yaml").write_text(
+            'aliases:\n- { name: old, image: new, until: "2030-01-31" }\n- { name: x, image: absent, until: "2031-01-01" }\n'
+        )
+        self.assertEqual(old_names(self.root, ["new"], today=day), {"new": ("old",)})
+        self.assertEqual(old_names(self.root, ["new"], today=day + datetime.timedelta(days=1)), {})
+        self.assertEqual(old_names(self.root / "none", ["new"]), {})
 
     def test_placeholders_come_from_the_profile_unless_given(self) -> None:
         names = [image.reference for image in self.resolved().images]

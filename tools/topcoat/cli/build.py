@@ -56,6 +56,7 @@ def command(
     output_format: str,
 ) -> None:
     """Build, update or re-tag every selected image as the plan says, push it under a unique tag, prove it, and write a receipt."""
+    from topcoat.lists import old_names
     from topcoat.model import Action
     from topcoat.planner import plan_to_dict
     from topcoat.report import console, document
@@ -84,6 +85,7 @@ def command(
         only=frozenset(Action(word) for word in only) or frozenset(Action),
         shard=parse_shard(shard) if shard else None,
         zuul=json.loads(Path(zuul_items).read_text(encoding="utf-8")) if zuul_items else {},
+        old_names=old_names(settings.recipes_dir, settings.recipes),
     )
     try:
         access = Access(settings.authfile, settings.ca_file, settings.plain_http)

@@ -41,13 +41,16 @@ def command(
 ) -> None:
     """Remove what neither open buildsets nor promoted sets need. Promoted sets are read from the registry's own records."""
     from topcoat.garbage import Collector, KeepRules
+    from topcoat.lists import old_names
 
     if delete and dry_run:
         raise UsageError("--delete and --dry-run exclude each other", next_step="choose one")
     if older_than < 0 or keep_newest < 0:
         raise UsageError("--older-than and --keep-newest cannot be negative", next_step="give a number of days and of tags")
     profile = settings.profile
-    names = repositories or sorted({*(profile.repository_of(image) for image in settings.all_recipes), *_catalog(settings)})
+    aliases = old_names(settings.recipes_dir, settings.all_recipes).values()
+    images = {*settings.all_recipes, *(name for names in aliases for name in names)}
+    names = repositories or sorted({*(profile.repository_of(image) for image in images), *_catalog(settings)})
     rules = KeepRules(
         tags=frozenset({profile.reference_tag, *keep_tag, *_lines(keep_tags_file)}),
         patterns=tuple(_compiled(pattern) for pattern in keep_pattern),

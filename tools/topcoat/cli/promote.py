@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -104,6 +104,8 @@ def command(
     except TopcoatError as error:
         _write(output, {"state": "failed", "name": name, "source": source, "error": error.as_dict()})
         raise
+    if not dry_run:
+        _tag_old_names(settings, places, name)
     _write(output, outcome.as_dict())
     emit(outcome.as_dict(), output_format, _sentence(outcome))
 
@@ -113,22 +115,23 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _own_place(settings: Settings, images: tuple[str, ...]) -> Place:
-    from topcoat.promotion import Place
-
-    profile = settings.profile
-    return Place(profile.registry, profile.namespace, tuple((image, profile.repository_of(image)) for image in images))
+    return _place(settings, settings.profile.registry, settings.profile.namespace, images)
 
 
-def _other_place(settings: Settings, images: tuple[str, ...], text: str) -> Place:
+def _place(settings: Settings, host: str, namespace: str, images: Iterable[str]) -> Place:
     from dataclasses import replace
 
     from topcoat.promotion import Place
 
+    profile = replace(settings.profile, namespace=namespace)
+    return Place(host, namespace, tuple((image, profile.repository_of(image)) for image in images))
+
+
+def _other_place(settings: Settings, images: tuple[str, ...], text: str) -> Place:
     host, _, namespace = text.partition("/")
     if not host:
         raise UsageError(f"--also wants HOST/NAMESPACE, not {text!r}", next_step="write quay.example.org/rdo")
-    profile = replace(settings.profile, namespace=namespace)
-    return Place(host, namespace, tuple((image, profile.repository_of(image)) for image in images))
+    return _place(settings, host, namespace, images)
 
 
 def _dlrn(settings: Settings, url: str) -> DlrnApi:
@@ -208,6 +211,20 @@ def _copier(settings: Settings, places: list[Place], tag: str) -> Callable[[Mapp
             list(pool.map(one, work))
 
     return copy
+
+
+def _tag_old_names(settings: Settings, places: list[Place], name: str) -> None:
+    """The floating tag under the names that renamed images had before; after the set, which does not depend on them."""
+    from topcoat.lists import old_names
+    from topcoat.model import ImageReference
+    from topcoat.publisher import Publisher
+
+    publisher = Publisher(settings.registries)
+    for place in places:
+        own = dict(place.repositories)
+        for image, names in old_names(settings.recipes_dir, own).items():
+            for _, repository in _place(settings, place.host, place.namespace, names).repositories:
+                publisher.copy(ImageReference(place.host, own[image], name), ImageReference(place.host, repository, name))
 
 
 def _write(path: str | None, data: object) -> None:

@@ -3,8 +3,9 @@
 This room must never contact a registry and never name an image that has no recipe and is not marked external.
 """
 
+from topcoat.lists.aliases import old_names
 from topcoat.lists.lint import lint
 from topcoat.lists.resolve import ListedImage, ResolvedList, resolve
 from topcoat.lists.template import Alias, Entry, ListTemplate, Variable, load_template
 
-__all__ = ["Alias", "Entry", "ListTemplate", "ListedImage", "ResolvedList", "Variable", "lint", "load_template", "resolve"]
+__all__ = ["Alias", "Entry", "ListTemplate", "ListedImage", "ResolvedList", "Variable", "lint", "load_template", "old_names", "resolve"]

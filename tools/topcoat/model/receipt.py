@@ -61,6 +61,8 @@ class ImageResult:
     reference_size: int | None = None
     """Compressed bytes of all layers of the reference image; None when there was none."""
     warnings: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """Repositories under old names that got the same tags."""
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task, TaskResult
 from topcoat.errors import ContentError, PartialError, TopcoatError
 from topcoat.gating import GatedPackage
-from topcoat.model import Action, PlannedImage, Receipt
+from topcoat.model import Action, ImageReference, PlannedImage, Receipt
 from topcoat.process import Processes
 from topcoat.publisher import Publisher
 from topcoat.runs import coverage
@@ -47,6 +47,8 @@ class Options:
     names: frozenset[str] | None = None
     """A shard: only these images of the plan; None: all."""
     zuul: dict[str, object] | None = None
+    old_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Image -> names that it had before and still answers to."""
 
 
 def execute(
@@ -73,6 +75,7 @@ def execute(
     results: dict[str, TaskResult] = {}
     table: tuple[coverage.Covered, ...] = ()
     moved: tuple[str, ...] = ()
+    aliases: dict[str, tuple[str, ...]] = {}
     error: TopcoatError | None = None
     try:
         engine = Engine(
@@ -94,6 +97,7 @@ def execute(
         if error is None or isinstance(error, PartialError):
             if options.check_coverage:
                 coverage.require(table)
+            aliases = _answer_to_old_names(publisher, done, options, decision)
             moved = _move(publisher, done, options.floating_tags)
     except TopcoatError as caught:
         error = caught
@@ -107,7 +111,7 @@ def execute(
             status=_status(error, results),
             started=started,
             finished=time.time(),
-            images=tuple(image_result(image, results.get(image.name), facts) for image in planned),
+            images=tuple(replace(image_result(image, results.get(image.name), facts), aliases=aliases.get(image.name, ())) for image in planned),
             repositories=decision.plan.repositories,
             coverage=tuple(entry.as_dict() for entry in table),
             floating_tags=moved,
@@ -184,6 +188,22 @@ def _culprit(name: str, results: dict[str, TaskResult]) -> str:
             break
         result = results[parent]
     return result.id
+
+
+def _answer_to_old_names(publisher: Publisher, done: dict[str, Outcome], options: Options, decision: Decision) -> dict[str, tuple[str, ...]]:
+    """Renamed images under their old names, with every tag of the run; blobs are mounted, what is attached goes along.
+
+    :returns: image name -> repositories, ``host/path``.
+    """
+    profile = decision.request.profile
+    found: dict[str, tuple[str, ...]] = {}
+    for name in done.keys() & options.old_names.keys():
+        repositories = [ImageReference(profile.registry, profile.repository_of(old)) for old in options.old_names[name]]
+        for repository in repositories:
+            for tag in (options.tag, *options.floating_tags):
+                publisher.copy(done[name].stored.reference, repository.with_tag(tag))
+        found[name] = tuple(repository.name for repository in repositories)
+    return found
 
 
 def _move(publisher: Publisher, done: dict[str, Outcome], tags: Sequence[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,8 @@ class Job:
     only: frozenset[Action] = frozenset(Action)
     shard: Shard | None = None
     zuul: dict[str, object] = field(default_factory=dict)
+    old_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Image -> names that it had before and still answers to."""
 
 
 def run(request: Request, job: Job, *, registries: Registries, access: Access, work: Path, progress_mode: str = "auto", stream: TextIO) -> Receipt:
@@ -110,6 +113,7 @@ def carry_out(
             only=job.only,
             names=names_of(decision.plan, job.shard) if job.shard else None,
             zuul=job.zuul,
+            old_names=job.old_names,
         )
         return execute(
             decision,
