@@ -33,6 +33,15 @@ class Profiles(TreeTest):
         self.write({"profiles/site.yaml": text})
         return load_profile("site", root=self.root, variables=variables)
 
+    def test_a_variable_without_value_takes_the_fallback_and_nothing_else_does(self) -> None:
+        text = GOOD.replace("namespace: ns\nprefix: pre-", 'namespace: "${namespace}"\nprefix: "${other}"')
+        text = text.replace("repositories: null, digest", "repositories: x, namespace: null, other: kept, digest")
+        self.write({"profiles/site.yaml": text})
+        found = load_profile("site", root=self.root, variables={}, fallback={"namespace": "mine", "other": "unused"})
+        self.assertEqual((found.namespace, found.prefix), ("mine", "kept"))
+        with self.assertRaisesRegex(UsageError, "has no value"):
+            load_profile("site", root=self.root, variables={})
+
     def test_a_profile_arrives_with_its_placeholders_filled(self) -> None:
         loaded = self.load(GOOD, repositories="/srv/repos", digest="sha256:" + "1" * 64)
         self.assertEqual((loaded.name, loaded.registry, loaded.base.image), ("site", "localhost:5000", "localhost:5000/base:1"))

@@ -45,6 +45,14 @@ class Page(unittest.TestCase):
             reader = Reader(page.render(make()))
             self.assertEqual(([], []), (reader.wrong, reader.open))
 
+    def test_the_chart_of_sizes_has_a_bar_for_each_image_with_layers(self):
+        receipt = fixtures.green()
+        svg = str(drawing.sizes(receipt))
+        for image in receipt.images:
+            self.assertEqual(bool(image.layers), f"<title>{image.name}: " in svg, image.name)
+        self.assertEqual(svg.count('class="reference"'), sum(bool(image.layers and image.reference_size) for image in receipt.images))
+        self.assertEqual(str(drawing.sizes(replace(receipt, images=()))), "")
+
     def test_nothing_is_loaded_and_nothing_runs(self):
         for make in (fixtures.red, fixtures.hostile):
             for tag, attributes in Reader(page.render(make())).elements:

@@ -102,11 +102,14 @@ class Settings:
     def profile(self) -> Profile:
         """The profile, with ``--registry`` and ``--namespace`` applied.
 
-        The reference images stay where the profile says: an own registry for this run's images does not move them.
+        The reference images stay where the profile says: an own registry for this run's images does not move them. Where the profile says
+        nothing, its variable ``registry`` or ``namespace`` being without value, the options are the value of both.
         """
         from topcoat.recipes import load_profile
 
-        profile = load_profile(self.profile_name, root=self.recipes_dir, variables=self.variables)
+        options = {"registry": self.registry_host, "namespace": self.namespace}
+        fallback = {name: value for name, value in options.items() if value is not None}
+        profile = load_profile(self.profile_name, root=self.recipes_dir, variables=self.variables, fallback=fallback)
         if self.registry_host:
             profile = replace(profile, reference_registry=profile.reference_registry or profile.registry, registry=self.registry_host)
         if self.namespace is not None:

@@ -69,20 +69,23 @@ def profile_path(name_or_path: str, root: Path) -> Path:
     raise UsageError(f"no such profile: {name_or_path!r}{nearest(name_or_path, known)}", next_step=step)
 
 
-def load_profile(name_or_path: str, *, root: Path, variables: Mapping[str, str]) -> Profile:
+def load_profile(name_or_path: str, *, root: Path, variables: Mapping[str, str], fallback: Mapping[str, str] | None = None) -> Profile:
     """Load a profile and fill its ``${name}`` placeholders.
 
     :param root: the recipe tree. :param variables: values that win over the profile's own ``variables``; names that the profile does not declare
         are an error, so that a mistyped ``--set`` is never ignored (names that start with ``tcib_`` belong to tcib trees).
+    :param fallback: values for variables that would have none.
     :raises UsageError: with file and line.
     """
     path = profile_path(name_or_path, root)
-    profile, problems = examine_profile(path, variables)
+    profile, problems = examine_profile(path, variables, fallback=fallback)
     problems.raise_first()
     return profile
 
 
-def examine_profile(path: Path, variables: Mapping[str, str], *, fill_missing: bool = False) -> tuple[Profile, Problems]:
+def examine_profile(
+    path: Path, variables: Mapping[str, str], *, fallback: Mapping[str, str] | None = None, fill_missing: bool = False
+) -> tuple[Profile, Problems]:
     """Load a profile and keep every problem (what ``topcoat lint`` shows).
 
     :param fill_missing: take a stand-in for variables that have no value, to check the rest.
@@ -94,6 +97,7 @@ def examine_profile(path: Path, variables: Mapping[str, str], *, fill_missing: b
         raise UsageError("is empty", where=str(path), next_step="write a profile")
     entries = reader.mapping(document, "a profile", _KEYS)
     declared = _variables(reader, entries.pop("variables", None), variables)
+    declared = {name: (fallback or {}).get(name) if value is None else value for name, value in declared.items()}
     if fill_missing:
         declared = {name: _STAND_IN if value is None else value for name, value in declared.items()}
     _fill(document, declared, problems)

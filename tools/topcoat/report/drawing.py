@@ -1,4 +1,4 @@
-"""The pictures of the reviewer's page as SVG text: timeline and storage bars.
+"""The pictures of the reviewer's page as SVG text: timeline, storage bars and the sizes of images.
 
 This module must never format a value into markup without ``Markup.format``, which escapes it.
 """
@@ -78,6 +78,44 @@ def timeline(receipt: Receipt) -> Markup:
         parts.append(Markup('<text class="took" x="{:.1f}" y="{}">{}</text></g></a>').format(last + 5, y + 11, took))
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)
+
+
+def sizes(receipt: Receipt) -> Markup:
+    """One bar an image, the largest first: what it shares with others, what it alone has, and a tick where the reference image ended."""
+    images = sorted((image for image in receipt.images if image.layers), key=lambda image: (-facts.size(image), image.name))[:_MOST_ROWS]
+    if not images:
+        return Markup("")
+    alone = facts.alone(receipt)
+    longest = max(max(facts.size(image), image.reference_size or 0) for image in images) or 1
+    scale = (_WIDTH - _LABEL - 150) / longest
+    parts = [
+        Markup('<svg class="sizes" viewBox="0 0 {} {}" role="img"><title>Compressed sizes of {}</title>').format(
+            _WIDTH, len(images) * _ROW + 4, facts.plural(len(images), "image")
+        )
+    ]
+    for number, image in enumerate(images):
+        y = number * _ROW + 2
+        total, own = facts.size(image), alone[image.name]
+        delta = facts.size_delta(image)
+        change = f" ({'+' if delta > 0 else ''}{facts.bytes_text(delta)})" if delta else ""
+        words = f"{image.name}: {facts.bytes_text(total)}, of it {facts.bytes_text(own)} in no other image{change}"
+        parts.append(
+            Markup('<g><title>{}</title><text class="name" x="{}" y="{}">{}</text>').format(
+                clean(words), _LABEL - 8, y + 11, _short(clean(image.name))
+            )
+        )
+        shared = (total - own) * scale
+        for style, x, width in (("shared", _LABEL, shared), ("own", _LABEL + shared, own * scale)):
+            parts.append(Markup('<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(style, x, y + 1, width, _ROW - 5))
+        if image.reference_size:
+            parts.append(
+                Markup('<rect class="reference" x="{:.1f}" y="{}" width="2" height="{}"/>').format(
+                    _LABEL + image.reference_size * scale - 1, y - 1, _ROW - 1
+                )
+            )
+        end = _LABEL + max(total, image.reference_size or 0) * scale
+        parts.append(Markup('<text class="took" x="{:.1f}" y="{}">{}{}</text></g>').format(end + 6, y + 11, facts.bytes_text(total), change))
+    return Markup("").join([*parts, Markup("</svg>")])
 
 
 def _short(text: str, most: int = 27) -> str:

@@ -5,6 +5,7 @@ This module must never format for one medium: it gives values and plain sentence
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -63,6 +64,12 @@ def storage(receipt: Receipt) -> Storage:
     layers = {layer.digest: layer for image in receipt.images for layer in image.layers}
     fresh = {layer.digest: layer.size for image in receipt.images for layer in image.layers if layer.new}
     return Storage(sum(size(image) for image in receipt.images), sum(layer.size for layer in layers.values()), sum(fresh.values()))
+
+
+def alone(receipt: Receipt) -> dict[str, int]:
+    """For each image the bytes of layers that no other image of the run has: what the registry would save without it."""
+    holders = Counter(digest for image in receipt.images for digest in {layer.digest for layer in image.layers})
+    return {image.name: sum({layer.digest: layer.size for layer in image.layers if holders[layer.digest] == 1}.values()) for image in receipt.images}
 
 
 def changes(receipt: Receipt) -> dict[PackageChange, list[str]]:

@@ -151,6 +151,7 @@ def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original
         timeline_left_out=left_out,
         critical=facts.critical_path(receipt),
         storage=_storage_bars(receipt),
+        sizes=drawing.sizes(receipt),
         held=facts.storage(receipt),
         pushed=sum(image.bytes_pushed for image in receipt.images),
         largest=sorted((image for image in receipt.images if image.layers), key=lambda image: (-facts.size(image), image.name))[:8],
