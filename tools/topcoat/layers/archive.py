@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-import zlib
 from typing import BinaryIO
+
+from isal import isal_zlib
 
 _CHUNK = 1 << 18
 
@@ -20,7 +21,7 @@ class Archive:
     def __init__(self, out: BinaryIO, level: int) -> None:
         self._out = out
         # wbits 31: a gzip member whose header holds neither name nor time (RFC 1952, 2.3.1).
-        self._engine = zlib.compressobj(level, zlib.DEFLATED, 31)
+        self._engine = isal_zlib.compressobj(level, isal_zlib.DEFLATED, 31)
         self._packed = hashlib.sha256()
         self._plain = hashlib.sha256()
         self._length = 0

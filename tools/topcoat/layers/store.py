@@ -19,6 +19,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,7 @@ class LayerStore:
             path.mkdir(parents=True, exist_ok=True)
         self.clean()
         self._owned = contextlib.ExitStack()
+        self._sweeper = self._owned.enter_context(ThreadPoolExecutor(1, thread_name_prefix="sweep"))
         self._archives = self._owned.enter_context(self._temporary(self._tmp))
         self._archives.mkdir(mode=0o700)
 
@@ -140,7 +142,7 @@ class LayerStore:
     @contextlib.contextmanager
     def workspace(self, lower: Sequence[Path]) -> Iterator[Workspace]:
         """A folder of its own for one overlay over these directories (topmost first); emptied and unmounted at the end, also after a kill."""
-        with self._temporary(self._mounts) as place:
+        with self._temporary(self._mounts, sweep=True) as place:
             place.mkdir(mode=0o700)
             yield Workspace(tuple(lower), place)
 
@@ -171,17 +173,24 @@ class LayerStore:
         return write_layer(space.upper, space.lower, destination or self.archive(), epoch=epoch)
 
     @contextlib.contextmanager
-    def _temporary(self, folder: Path) -> Iterator[Path]:
-        """A fresh name in a folder, with a lock that says "my owner lives"; whatever is there at the end is removed."""
+    def _temporary(self, folder: Path, *, sweep: bool = False) -> Iterator[Path]:
+        """A fresh name in a folder, with a lock that says "my owner lives"; whatever is there at the end is unmounted and removed.
+
+        :param sweep: remove it beside the work that follows; ``close`` waits for that.
+        """
         lock = Path(tempfile.mkdtemp(dir=folder, prefix="w-"))
         lock.rmdir()
         place, lock = lock, lock.with_name(lock.name + ".lock")
-        with _locked(lock):
+        with contextlib.ExitStack() as owned:
+            owned.enter_context(_locked(lock))
+            owned.callback(lock.unlink, missing_ok=True)
+            owned.callback(_remove, place)
             try:
                 yield place
             finally:
-                _remove(place)
-                lock.unlink(missing_ok=True)
+                if sweep:
+                    mounts.unmount_all(mounts.mounts_below(os.fspath(place)))
+                    self._sweeper.submit(owned.pop_all().close)
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ import hashlib
 import os
 import shutil
 import stat
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
+
+from isal import isal_zlib
 
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import marks, tarstream
@@ -31,7 +32,7 @@ class _Source:
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._plain = hashlib.sha256()
-        self._engine: zlib._Decompress | None = None  # type: ignore[name-defined]
+        self._engine: isal_zlib.Decompress | None = None  # type: ignore[name-defined]
         self._waiting = b""
         self._started = False
         self._padding = False
@@ -66,7 +67,7 @@ class _Source:
         if head.startswith(_ZSTD_MAGIC):
             raise ContentError("a layer is compressed with zstd, which is not supported", next_step="publish the base image with gzip layers")
         if head.startswith(_GZIP_MAGIC):
-            self._engine = zlib.decompressobj(31)
+            self._engine = isal_zlib.decompressobj(31)
         return head
 
     def _inflate(self, chunk: bytes) -> bytes:
@@ -77,9 +78,9 @@ class _Source:
                 if not chunk.strip(b"\0"):
                     self._padding = True
                     return b""
-                self._engine = zlib.decompressobj(31)
+                self._engine = isal_zlib.decompressobj(31)
             plain = self._engine.decompress(chunk, _PIECE)
-        except zlib.error as error:
+        except isal_zlib.error as error:
             raise ContentError(f"a layer is not valid gzip: {error}", next_step="rebuild and push the image; its blob is damaged") from error
         self._waiting = self._engine.unconsumed_tail or self._engine.unused_data
         return plain
