@@ -19,7 +19,7 @@ from topcoat.registry.errors import BrokenConnectionError, DigestMismatchError, 
 from topcoat.registry.exchange import Reply, Upload
 from topcoat.registry.transport import Response, Transport
 
-SMALL_BYTES = 256 << 10
+SMALL_BYTES = 1 << 20
 """Up to here a blob is sent without a question whether it is there: the question costs as much as the answer saves."""
 
 
