@@ -47,7 +47,7 @@ class Insurance(RegistryCase):
         new = self.push("stream", layer(*GOOD, filler=5001))
         report = self.examine(old)
         self.assertEqual((True, new, ()), (report.changed, report.newest, report.problems))
-        mirrored = base_image.mirror(self.registries(), report, ImageReference.parse(f"{self.server.host}/mirror/base"))
+        mirrored = base_image.mirror(self.registries(), report.image, report.newest, ImageReference.parse(f"{self.server.host}/mirror/base"))
         self.client().delete_manifest("up/base", new)
         self.assertEqual(new, self.client().head("mirror/base", mirrored.digest))
 

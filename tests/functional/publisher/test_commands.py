@@ -10,6 +10,9 @@ import sys
 import yaml
 
 from tests.functional.promotion.base import SetCase
+from tests.functional.promotion.test_base_image import GOOD, layer
+from tests.functional.registry.base import make_image
+from topcoat.publisher import Publisher
 
 HASH = "1" * 40 + "_22222222"
 
@@ -29,10 +32,13 @@ class Commands(SetCase):
             "images:\n  - { image: nova-api, parameters: [NovaApiImage], services: [NovaApi] }\n"
             "external:\n  - { reference: 'quay.invalid/ceph/daemon:v1', parameters: [CephImage] }\n"
         )
+        self.write_profile(f"image: '{self.server.host}/{self.space}/base:{HASH}'")
+
+    def write_profile(self, base: str, digest: str = "''") -> None:
+        """Write the profile; ``base`` is what it says about the base image beside its digest."""
         (self.tree / "profiles/test.yaml").write_text(
-            "variables: { base_digest: '' }\n"
-            f"distro: demo\nrelease: '9'\narch: x86_64\nbase: {{ image: '{self.server.host}/{self.space}/base:{HASH}', "
-            "digest: '${base_digest}' }\nrepositories: [{ id: base, baseurl: 'file:///x' }]\n"
+            f"variables:\n  base_digest: {digest}  # tested\ndistro: demo\nrelease: '9'\narch: x86_64\n"
+            f"base: {{ {base}, digest: '${{base_digest}}' }}\nrepositories: [{{ id: base, baseurl: 'file:///x' }}]\n"
             f"registry: '{self.server.host}'\nnamespace: {self.space}\nreference_tag: passed\n"
         )
 
@@ -88,6 +94,40 @@ class Commands(SetCase):
         before = profile.read_text()
         self.topcoat("base", "--write", code=1)
         self.assertEqual(before, profile.read_text())
+
+    def git(self, *words: str) -> str:
+        return subprocess.run(["git", "-C", str(self.tree), *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    def push_base(self, tag: str, filler: int) -> str:
+        """A base as upstream would publish it."""
+        data = layer(*GOOD, filler=filler)
+        image, blobs = make_image(data)
+        return Publisher(self.registries()).publish(f"{self.server.host}/upstream/{self.space}", image, blobs, [tag]).digest
+
+    def test_a_new_base_is_mirrored_and_committed_and_builds_start_from_the_mirror(self) -> None:
+        old, mirror = self.push_base("stream", 5000), f"{self.server.host}/{self.space}/mirrored"
+        self.write_profile(f"image: '{self.server.host}/upstream/{self.space}:stream', mirror: '{mirror}'", old)
+        for words in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "-m", "site")):
+            self.git(*words)
+        before = self.git("rev-parse", "HEAD")
+
+        self.assertIn("as pinned", self.topcoat("base", "--commit").stdout)
+        self.assertEqual(before, self.git("rev-parse", "HEAD"), "nothing newer, nothing committed")
+        self.assertEqual(old, self.client().head(f"{self.space}/mirrored", old), "the base in use cannot vanish either")
+        self.assertIn(f"FROM {mirror}@{old}", self.topcoat("render", "^base$").stdout)
+
+        new = self.push_base("stream", 5001)
+        self.assertIn(new, self.topcoat("base", "--commit", "--dry-run").stdout)
+        self.assertEqual((before, ""), (self.git("rev-parse", "HEAD"), self.git("status", "--porcelain")))
+        answer = json.loads(self.topcoat("base", "--commit", "--format", "json").stdout)
+        self.assertEqual((old, new, True), (answer["pinned"], answer["newest"], answer["changed"]))
+        self.assertEqual("", self.git("status", "--porcelain"))
+        changed = [line for line in self.git("show", "--format=", "--unified=0", "HEAD").splitlines() if line[:2] in ("- ", "+ ")]
+        self.assertEqual([f"-  base_digest: {old}  # tested", f'+  base_digest: "{new}"  # tested'], changed)
+        self.assertIn(new, self.git("log", "-1", "--format=%B"))
+        self.client().delete_manifest(f"upstream/{self.space}", new)
+        self.assertIn(f"FROM {mirror}@{new}", self.topcoat("render", "^base$").stdout)
+        self.assertEqual(new, self.client().head(f"{self.space}/mirrored", new), "what upstream removed is still there")
 
     def test_zuul_artifacts_are_copied_by_digest(self) -> None:
         name = f"{self.server.host}/{self.space}/nova-api"

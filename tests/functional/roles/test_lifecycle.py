@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import unittest
 
 import yaml
 
+from tests.functional.promotion.test_base_image import GOOD, layer
+from tests.functional.registry.base import make_image
 from tests.functional.roles import inventories
 from tests.functional.roles.test_provider import TAG, ProviderCase
 
@@ -75,6 +80,41 @@ class Lifecycle(ProviderCase):
         references = [f"{self.site.server.host}/tiny:current-passed-ci"]
         self.job(self.zuul, "external/run", copy_external_images_references=references)
         self.assertEqual(self.site.client.head(f"{self.namespace}/tiny", "current-passed-ci"), self.site.tiny.digest)
+
+    def push_base(self, *paths: str, filler: int = 5000) -> str:
+        """What upstream shows under the tag of the base."""
+        image, blobs = make_image(layer(*paths, filler=filler))
+        return self.site.publisher.publish(f"{self.site.server.host}/upstream/base", image, blobs, ["stream"]).digest
+
+    def test_a_new_base_is_proposed_and_a_bad_one_is_not(self) -> None:
+        def git(*words: str) -> str:
+            return subprocess.run(["git", "-C", str(tree), *words], check=True, capture_output=True, text=True).stdout.strip()
+
+        old, host = self.push_base(*GOOD), self.site.server.host
+        tree = self.folder / "recipes"
+        shutil.copytree(self.site.tree, tree)
+        profile = tree / "profiles/site.yaml"
+        base = {"image": f"{host}/upstream/base:stream", "digest": old, "mirror": f"{host}/{self.namespace}/base-images"}
+        profile.write_text(yaml.safe_dump({**json.loads(profile.read_text()), "base": base}))
+        for words in (("init", "-q"), ("add", "-A"), ("-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "-m", "site")):
+            git(*words)
+        variables = {"topcoat_recipes": str(tree), "refresh_base_image_commit": True}
+        before = git("rev-parse", "HEAD")
+
+        self.job(self.zuul, "base-refresh/run", **variables)
+        self.push_base(*GOOD[1:])
+        run = self.job(self.zuul, "base-refresh/run", check=False, **variables)
+        self.assertNotEqual(run.code, 0)
+        self.assertIn("it has no shell", run.output)
+        self.assertEqual((before, ""), (git("rev-parse", "HEAD"), git("status", "--porcelain")))
+
+        new = self.push_base(*GOOD, filler=5001)
+        run = self.job(self.zuul, "base-refresh/run", **variables)
+        self.assertNoSecret(run)
+        self.assertEqual(yaml.safe_load(profile.read_text())["base"], {**base, "digest": new})
+        self.assertEqual((before, "profiles/site.yaml"), (git("rev-parse", "HEAD~1"), git("show", "--format=", "--name-only", "HEAD")))
+        for digest in (old, new):
+            self.assertEqual(self.site.client.head(f"{self.namespace}/base-images", digest), digest)
 
     def test_an_export_is_a_git_repository(self) -> None:
         self.job(self.zuul, "distgit/run")

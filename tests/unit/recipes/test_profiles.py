@@ -55,6 +55,14 @@ class Profiles(TreeTest):
     def test_an_empty_digest_means_not_pinned(self) -> None:
         self.assertIsNone(self.load(GOOD, repositories="/x").base.digest)
 
+    def test_builds_start_from_the_mirror_of_a_pinned_base(self) -> None:
+        text = GOOD.replace('digest: "${digest}"}', 'digest: "${digest}", mirror: "${host}/mirror"}')
+        self.assertEqual("localhost:5000/mirror", self.load(text, repositories="/x", digest="sha256:" + "1" * 64).base.source)
+        self.assertEqual("localhost:5000/base:1", self.load(text, repositories="/x").base.source)
+        for mirror in ("${host}/mirror:tag", "${host}"):
+            with self.assertRaisesRegex(UsageError, "repository"):
+                self.load(text.replace("${host}/mirror", mirror), repositories="/x")
+
     def test_a_value_cannot_bring_another_placeholder(self) -> None:
         with self.assertRaisesRegex(UsageError, "file://, http:// or https://|registry host"):
             self.load(GOOD, repositories="/x", host="${digest}")

@@ -5,6 +5,7 @@ This module must never pin an image that did not pass its checks.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -15,7 +16,12 @@ from topcoat.model import ImageReference
 
 
 @click.command()
-@click.option("--mirror", "mirror_to", metavar="HOST/REPOSITORY", help="Copy a new base there, so that it cannot vanish upstream.")
+@click.option(
+    "--mirror",
+    "mirror_to",
+    metavar="HOST/REPOSITORY",
+    help="Copy the base there, so that it cannot vanish upstream.  [default: the profile's mirror]",
+)
 @click.option("--write", is_flag=True, help="Write the new pin into the profile.")
 @click.option("--commit", is_flag=True, help="Write it and make a git commit of it.")
 @click.option("--growth", default=1.5, show_default=True, help="Largest accepted ratio between the new and the pinned image's size, either way.")
@@ -39,9 +45,15 @@ def command(
     if growth <= 1:
         raise UsageError("--growth must be above 1", next_step="1.5 accepts half as much again")
     profile = settings.profile
+    mirror_to = mirror_to or profile.base.mirror
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(profile.arch, profile.arch)
     report = base_image.examine(settings.registries, profile.base.image, profile.base.digest, platform=f"linux/{arch}", growth=growth)
     data = {**report.__dict__, "problems": list(report.problems), "changed": report.changed, "mirrored": None, "written": None}
+    keep = ImageReference.parse(mirror_to) if mirror_to and not dry_run else None
+    if keep and report.pinned and report.changed:
+        # whatever becomes of the new one, this one is in use; where upstream has removed it only the new one can help
+        with contextlib.suppress(ContentError):
+            base_image.mirror(settings.registries, report.image, report.pinned, keep)
     if report.problems:
         raise ContentError(
             f"{report.image} shows {report.newest}, which cannot be a base: {'; '.join(report.problems)}",
@@ -50,17 +62,17 @@ def command(
     lines = [f"{report.image} is {report.newest}" + ("" if report.changed else ", as pinned")]
     if report.changed:
         lines.append(f"pinned is {report.pinned or '(nothing)'}; the new one has a shell, an RPM database and a package manager, {report.size} bytes")
-        if mirror_to and not dry_run:
-            data["mirrored"] = str(base_image.mirror(settings.registries, report, ImageReference.parse(mirror_to)))
-            lines.append(f"mirrored to {data['mirrored']}")
-        if (write or commit) and not dry_run:
-            path = Path(profile_file) if profile_file else _profile_path(settings)
-            base_image.write_pin(path, report.newest)
-            data["written"] = str(path)
-            lines.append(f"written to {path}")
-            if commit:
-                _commit(path, report.image, report.pinned, report.newest)
-                lines.append("committed")
+    if keep:
+        data["mirrored"] = str(base_image.mirror(settings.registries, report.image, report.newest, keep))
+        lines.append(f"mirrored to {data['mirrored']}")
+    if report.changed and (write or commit) and not dry_run:
+        path = Path(profile_file) if profile_file else _profile_path(settings)
+        base_image.write_pin(path, report.newest)
+        data["written"] = str(path)
+        lines.append(f"written to {path}")
+        if commit:
+            _commit(path, report.image, report.pinned, report.newest)
+            lines.append("committed")
     emit(data, output_format, "\n".join(lines))
 
 
@@ -77,6 +89,8 @@ def _commit(path: Path, image: str, old: str | None, new: str) -> None:
 
     checked = f"{image} shows a newer image; shell, RPM database, package manager and size were checked."
     message = f"Pin the base image to {new[7:19]}\n\n{checked}\n\nold: {old or '(none)'}\nnew: {new}"
-    folder = path.resolve().parent
-    run(["git", "-C", str(folder), "add", "--", path.name], timeout=60)
-    run(["git", "-C", str(folder), "commit", "-q", "-m", message, "--", path.name], timeout=60)
+    git = ["git", "-C", str(path.resolve().parent)]
+    known = run([*git, "config", "user.email"], timeout=60, check=False).output.strip()
+    identity = [] if known else ["-c", "user.name=Topcoat", "-c", "user.email=topcoat@localhost"]  # a node has none
+    run([*git, "add", "--", path.name], timeout=60)
+    run([*git, *identity, "commit", "-q", "-m", message, "--", path.name], timeout=60)

@@ -95,7 +95,7 @@ def base_reference(profile: Profile, recipe: Recipe | None = None) -> str:
         return recipe.own_base
     if profile.base.digest is None:
         return profile.base.image
-    head, slash, last = profile.base.image.rpartition("/")
+    head, slash, last = profile.base.source.rpartition("/")
     return f"{head}{slash}{last.partition(':')[0]}@{profile.base.digest}"
 
 

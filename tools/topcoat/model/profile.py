@@ -17,6 +17,13 @@ class Base:
     image: str
     """``host/repository[:tag]``; the tag is only a hint where to look for a newer digest."""
     digest: Digest | None = None
+    mirror: str = ""
+    """``host/repository`` of ours that holds the pinned image too; where there is one, builds take the image from there."""
+
+    @property
+    def source(self) -> str:
+        """What builds start from, without the digest: the mirror, else the image."""
+        return self.mirror if self.mirror and self.digest else self.image
 
 
 @dataclass(frozen=True)

@@ -109,15 +109,17 @@ def merge(paths: set[str], members: Iterable[str]) -> None:
     paths.update(name for name in names if not name.rpartition("/")[2].startswith(".wh."))
 
 
-def mirror(registries: Registries, report: BaseReport, target: ImageReference) -> ImageReference:
-    """Copy the new image, with every platform, into our registry under a tag of its own that never moves: it cannot vanish upstream.
+def mirror(registries: Registries, image: str, digest: Digest, target: ImageReference) -> ImageReference:
+    """Copy an image, with every platform, into our registry under a tag of its own that never moves: it cannot vanish upstream.
 
-    :param target: registry and repository. :returns: the mirrored image, by digest.
+    :param image: ``host/repository:tag`` of the profile. :param target: registry and repository. :returns: the mirrored image, by digest.
+    :raises ContentError: upstream has removed it, and it was not mirrored before.
     """
-    source = ImageReference.parse(report.image)
-    tag = f"base-{report.newest.removeprefix('sha256:')[:24]}"
-    Publisher(registries).copy(ImageReference(source.host, source.repository, digest=report.newest), target.with_tag(tag))
-    return ImageReference(target.host, target.repository, digest=report.newest)
+    mirrored = target.with_tag(f"base-{digest.removeprefix('sha256:')[:24]}")
+    if registries.client(target.host).head(target.repository, mirrored.tag or "") != digest:
+        source = ImageReference.parse(image)
+        Publisher(registries).copy(ImageReference(source.host, source.repository, digest=digest), mirrored)
+    return target.with_digest(digest)
 
 
 def write_pin(profile: Path, digest: Digest) -> None:

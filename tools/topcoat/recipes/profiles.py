@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from topcoat.errors import UsageError
-from topcoat.model.image import check_digest, check_repository, check_tag
+from topcoat.model.image import ImageReference, check_digest, check_repository, check_tag
 from topcoat.model.profile import Base, Profile, Repository
 from topcoat.model.recipe import Package, Recipe, Step
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
@@ -189,14 +189,23 @@ def _base(reader: Reader, entries: Mapping[str, Node], document: Node) -> Base:
     if "base" not in entries:
         reader.problems.add(document, "the profile has no base", "add 'base: {image: host/repository:tag, digest: sha256:...}'")
         return Base("")
-    parts = reader.mapping(entries["base"], "base", ("image", "digest"))
+    parts = reader.mapping(entries["base"], "base", ("image", "digest", "mirror"))
     image = reader.text(parts["image"], "base image") if "image" in parts else None
     if image is None and "image" not in parts:
         reader.problems.add(entries["base"], "base has no image", "add 'image: host/repository:tag'")
     digest = parts["digest"].text if "digest" in parts and parts["digest"].kind == "scalar" else ""
     if digest and digest != _STAND_IN:
         _checked(check_digest, digest, parts["digest"], reader.problems)
-    return Base(image or "", digest if digest not in ("", _STAND_IN) else None)
+    mirror = reader.text(parts["mirror"], "base mirror", empty=True) if "mirror" in parts else ""
+    if mirror and mirror != _STAND_IN:
+        _checked(_without_tag, mirror, parts["mirror"], reader.problems)
+    return Base(image or "", digest if digest not in ("", _STAND_IN) else None, mirror or "")
+
+
+def _without_tag(mirror: str) -> None:
+    reference = ImageReference.parse(mirror)
+    if reference.tag or reference.digest:
+        raise UsageError(f"the base's mirror is a repository, not {mirror!r}", next_step="write host/repository, without tag and digest")
 
 
 def _repositories(reader: Reader, entries: Mapping[str, Node]) -> tuple[Repository, ...]:

@@ -188,7 +188,8 @@ class Works:
             raise ContentError(
                 f"the base image {base.image} is not pinned by digest", next_step="pin it in the profile ('topcoat base' finds the digest)"
             )
-        return self._read_base(ImageReference.parse(base.image).with_digest(base.digest), "pin another digest in the profile, or mirror the base")
+        reference = ImageReference.parse(base.source).with_digest(base.digest)
+        return self._read_base(reference, "pin another digest in the profile, and give the base a mirror ('topcoat base --mirror')")
 
     def _base_of(self, recipe: Recipe) -> StoredImage:
         """The base image of a root; where its own is named by a tag, the run keeps to the manifest that the tag showed first."""
