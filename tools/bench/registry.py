@@ -10,11 +10,13 @@ import contextlib
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +25,7 @@ from topcoat.lists import ListedImage, ResolvedList
 from topcoat.promotion import Place, Promoter, Request, Target
 from topcoat.promotion.discover import Rule, discover
 from topcoat.publisher import Publisher
-from topcoat.registry import Descriptor, Image, Registries, RegistryClient, digest_of, image_manifest
+from topcoat.registry import Descriptor, Image, Registries, digest_of, image_manifest
 from topcoat.registry.oci import OCI_LAYER_GZIP, OCI_MANIFEST
 from topcoat_demo.registry import RegistryServer
 
@@ -58,6 +60,58 @@ def clients(server: RegistryServer) -> Registries:
     return Registries(server.authfile, server.ca_file)
 
 
+class Watch:
+    """What a piece of work costs on both sides: wall seconds, processor seconds of ours and of the registry, its requests by kind."""
+
+    def __init__(self, server: RegistryServer) -> None:
+        self._server = server
+        self.walls: list[float] = []
+        self.ours: list[float] = []
+        self.theirs: list[float] = []
+        self.loads: list[float] = []
+        self.requests: dict[str, int] = {}
+
+    def run(self, work: Callable[[], object]) -> None:
+        """Do it once and write down what it cost."""
+        offset = self._server.log.stat().st_size
+        self.loads.append(round(os.getloadavg()[0], 1))
+        wall, ours, theirs = time.monotonic(), time.process_time(), self._registry_seconds()
+        work()
+        self.walls.append(time.monotonic() - wall)
+        self.ours.append(time.process_time() - ours)
+        self.theirs.append(self._registry_seconds() - theirs)
+        with self._server.log.open("rb") as log:
+            log.seek(offset)
+            self.requests = dict(sorted(Counter(_kind(line) for line in log if b" HTTP/1.1" in line).items()))
+
+    def _registry_seconds(self) -> float:
+        words = Path(f"/proc/{self._server.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def figures(self, name: str) -> dict[str, object]:
+        """Medians; the load before each round, because another job on the machine changes every wall time."""
+        return {
+            f"{name}_seconds": round(statistics.median(self.walls), 2),
+            f"{name}_seconds_of_each_round": [round(wall, 2) for wall in self.walls],
+            f"{name}_load_before_each_round": self.loads,
+            f"{name}_processor_seconds": round(statistics.median(self.ours), 2),
+            f"{name}_registry_processor_seconds": round(statistics.median(self.theirs), 2),
+            f"{name}_requests": self.requests,
+        }
+
+
+def _kind(line: bytes) -> str:
+    """A line of the registry's access log as ``verb what``."""
+    verb, path = re.search(rb'"([A-Z]+) (\S+) HTTP/1.1"', line).groups()  # type: ignore[union-attr]
+    parts = path.decode().partition("?")[0].split("/")
+    what, target = (parts[-2], parts[-1]) if len(parts) > 3 else ("", "ping")
+    if what == "manifests":
+        what = "attached" if target.startswith("sha256-") else "manifest by digest" if ":" in target else "manifest by tag"
+    if parts[-3] == "topcoat-promotions":
+        what = "record or lock"
+    return f"{verb.decode()} {what}"
+
+
 def promotion(folder: Path, rounds: int) -> dict[str, object]:
     """Two sets of 104 images with six layers each, promoted in turn."""
     with registry(folder / "promotion") as server:
@@ -76,20 +130,17 @@ def promotion(folder: Path, rounds: int) -> dict[str, object]:
         with ThreadPoolExecutor(_WORKERS) as pool:
             list(pool.map(publish, [(tag, number) for tag in ("one", "two") for number in range(_IMAGES)]))
         place = Place(server.host, "bench", tuple((f"image-{number}", f"bench/image-{number}") for number in range(_IMAGES)))
-        moved, same, looked, processor = [], [], [], []
-        client: RegistryClient | None = None
+        moved, same, looked = Watch(server), Watch(server), Watch(server)
+        traffic: dict[str, object] = {}
         listed = ResolvedList("bench", tuple(ListedImage(name, f"{server.host}/{path}:floating") for name, path in place.repositories))
         for number in range(rounds):
+            # both directions cost the same: each round moves every tag
             tag = ("one", "two")[number % 2]
-            client = clients(server).client(server.host)
-            begin = time.process_time()
-            moved.append(timed(lambda tag=tag, client=client: Promoter([Target(place, client)]).promote(Request(tag, "floating"))))
-            processor.append(time.process_time() - begin)
+            client, again, fresh = clients(server).client(server.host), clients(server).client(server.host), clients(server)
+            moved.run(lambda tag=tag, client=client: Promoter([Target(place, client)]).promote(Request(tag, "floating")))
+            same.run(lambda tag=tag, client=again: Promoter([Target(place, client)]).promote(Request(tag, "floating")))
+            looked.run(lambda fresh=fresh: discover(listed, fresh.client, Rule(hashes=True), namespace="bench"))
             traffic = client.traffic.as_dict()
-            fresh = clients(server)
-            same.append(timed(lambda tag=tag, fresh=fresh: Promoter([Target(place, fresh.client(server.host))]).promote(Request(tag, "floating"))))
-            fresh = clients(server)
-            looked.append(timed(lambda fresh=fresh: discover(listed, fresh.client, Rule(hashes=True), namespace="bench")))
         begin = time.monotonic()
         for number in range(10):
             subprocess.run(
@@ -108,11 +159,10 @@ def promotion(folder: Path, rounds: int) -> dict[str, object]:
         skopeo = (time.monotonic() - begin) / 10
     return {
         "images": _IMAGES,
-        "promotion_seconds": round(statistics.median(moved), 2),
-        "promotion_processor_seconds": round(statistics.median(processor), 2),
-        "promotion_traffic": traffic,
-        "unchanged_seconds": round(statistics.median(same), 2),
-        "discover_seconds": round(statistics.median(looked), 2),
+        **moved.figures("promotion"),
+        "promotion_layer_bytes": [traffic["blob_bytes_sent"], traffic["blob_bytes_received"]],
+        **same.figures("unchanged"),
+        **looked.figures("discover"),
         "skopeo_retag_seconds_an_image": round(skopeo, 3),
         "skopeo_retag_seconds_all": round(skopeo * _IMAGES, 1),
     }
