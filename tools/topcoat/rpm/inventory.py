@@ -6,7 +6,6 @@ This module must never change the root or the layers it reads: a database is ope
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import json
 import tempfile
@@ -62,7 +61,7 @@ class Inventory:
     @functools.cached_property
     def solv(self) -> bytes:
         """The installed packages as a .solv file: names, dependencies and files."""
-        return gzip.decompress(self.solv_gz)
+        return isal_zlib.decompress(self.solv_gz, 31)
 
     def to_files(self) -> dict[str, bytes]:
         """The files that are attached to an image; the same inventory gives the same bytes."""

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 60.0
@@ -142,6 +143,8 @@ class Transport:
             with _open_local(url, path) as stream:
                 yield iter(lambda: stream.read(_CHUNK), b"")
         elif urlsplit(url).scheme in ("http", "https"):
+            import httpx  # late: a tenth of a second that a plan from local repositories need not pay
+
             try:
                 with self._http().stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
                     _check_status(url, response)
@@ -152,6 +155,8 @@ class Transport:
             raise FetchError("unsupported", url, "only file://, http:// and https:// are read")
 
     def _http(self) -> httpx.Client:
+        import httpx
+
         with self._lock:
             if self._client is None:
                 self._client = httpx.Client(timeout=self._timeout, follow_redirects=True)
