@@ -27,7 +27,7 @@ def inventory(folder, count):
     repo.write(stream)
     stream.close()
     packages = tuple(InstalledPackage(Nevra(f"package{n}", 0, "1", "1", "noarch"), "s", 1) for n in range(count))
-    return Inventory(packages, "/var/lib/rpm/rpmdb.sqlite", str(count), gzip.compress(path.read_bytes()), b"")
+    return Inventory(packages, "/var/lib/rpm/rpmdb.sqlite", str(count), gzip.compress(path.read_bytes()))
 
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
