@@ -12,10 +12,14 @@ from pathlib import Path
 
 from tests.functional.updater.world import WorldCase, mounts_below, need, rpm
 from topcoat.builder import Buildah, Builder, DirectBuilder, refusal
+from topcoat.builder.finish import finish
+from topcoat.distgit import Commit, Git, write_image
+from topcoat.distgit import Options as ExportOptions
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import Base, CopyFile, ImageReference, Package, Profile, Recipe, Step
 from topcoat.model.recipe import User
+from topcoat.registry import image_manifest
 from topcoat.rpm import inventory
 from topcoat.rpm.server import RepositoryServer
 from topcoat.updater import Options, Transactions
@@ -156,6 +160,33 @@ class Ways(WorldCase):
                 said.append((rpm(root, "-qa", "--qf", "%{nevra} %{installtime}\n"), rpm(root, "-V", "openstack-svc", "python3-lib")))
                 self.assertNotIn("never-wanted", said[-1][0])
         self.assertEqual(said[0], said[1])
+
+    def test_an_exported_tree_builds_the_same_image(self) -> None:
+        """Exported, committed, cloned by someone with another umask, and built by buildah from what the clone holds."""
+        exported, clone = self.world.path("exported"), self.world.path("clone")
+        content = self.world.path("content")
+        write_image(self.recipe, self.profile, ExportOptions("unused", required_labels=False, labels=(("l", "m"),)), content / "svc")
+        Git(exported).commit_folders(content, Commit("export"))
+        subprocess.run(["sh", "-c", 'umask 022; exec git clone -q "$1" "$2"', "sh", str(exported), str(clone)], check=True)
+        # git keeps no times; a build system that wants equal layers sets them, as doc/source/user/life-of-a-tag.rst says
+        subprocess.run(["find", str(clone / "svc"), "-depth", "-exec", "touch", "-h", "-d", "@315532800", "{}", "+"], check=True)
+        volumes = [f"{self.builder._repositories}:/etc/yum.repos.d:ro", f"{self.builder._cache}:/var/cache/dnf:O"]
+        stored = self.buildah.build(clone / "svc", timeout=600, host=self.world.server.host, volumes=volumes)
+        built = finish(
+            self.world.store,
+            self.transactions,
+            self.recipe,
+            upper=stored.upper,
+            lower=stored.lower,
+            runtime=stored.config["config"],
+            parent=self.parent,
+            parent_inventory=None,
+            method="export",
+            stages=[],
+        )
+        direct = self.direct(self.recipe)
+        self.assertEqual((direct.layer.digest, direct.image.config), (built.layer.digest, built.image.config))
+        self.assertEqual(image_manifest(direct.image), image_manifest(built.image))
 
     def test_two_clean_builds_have_one_digest(self) -> None:
         for way in ("contained", "direct"):

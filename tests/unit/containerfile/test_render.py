@@ -58,7 +58,7 @@ class Rendering(TreeTest):
         self.assertEqual(verbs, expected.split())
         self.assertTrue(text.startswith("FROM r/base@sha256:x\n"))
         self.assertIn('ENTRYPOINT ["/usr/bin/nova", "a b"]\nCMD []\nUSER nova\n', text)
-        self.assertIn('COPY --chown=nova ["files/etc/a.conf", "/etc/a.conf"]', text)
+        self.assertIn('COPY --chown=nova --chmod=0600 ["files/etc/a.conf", "/etc/a.conf"]', text)
         self.assertIn('COPY ["files/etc/d/", "/etc/d/"]', text)
         self.assertIn('ENV A="1" \\\n    B="\\$x \\"y\\" \\\\z"', text)
 
@@ -117,14 +117,15 @@ class Rendering(TreeTest):
                 replace(recipe, description="Other"),
                 replace(recipe, users=recipe.users[:1]),
             ],
-            "files": [replace(recipe, copies=(replace(recipe.copies[0], mode=0o640), recipe.copies[1]))],
+            "files": [replace(recipe, copies=(recipe.copies[0], replace(recipe.copies[1], mode=0o600)))],
+            "containerfile files": [replace(recipe, copies=(replace(recipe.copies[0], mode=0o640), recipe.copies[1]))],
         }
         for part, changed in cases.items():
             for one in changed:
                 with self.subTest(part=part, one=one):
                     other = fingerprint(one, profile=self.profile, parent=None)
                     self.assertNotEqual(other.total, first.total)
-                    self.assertEqual([name for name in first.parts if first.parts[name] != other.parts[name]], [part])
+                    self.assertEqual([name for name in first.parts if first.parts[name] != other.parts[name]], part.split())
         (self.root / "files/d/sub/two").write_text("changed")
         other = fingerprint(recipe, profile=self.profile, parent=None)
         self.assertEqual([name for name in first.parts if first.parts[name] != other.parts[name]], ["files"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from topcoat.distgit import Options, container_yaml, image_labels, order_of, write_image
-from topcoat.model import Base, Profile, Recipe
+from topcoat.errors import ContentError
+from topcoat.model import Base, CopyFile, Profile, Recipe
 
 PROFILE = Profile("p", "demo", "9", "x86_64", Base("q.io/a/b:c", "sha256:" + "0" * 64), (), "r.io", "ns")
 RECIPES = {
@@ -34,6 +37,15 @@ class Export(unittest.TestCase):
             image_labels(RECIPES["a"], PROFILE, Options("t", "rdo-{image}", labels=(("x", "y"),))),
         )
         self.assertEqual({}, image_labels(RECIPES["a"], PROFILE, Options("t", required_labels=False)))
+
+    def test_a_mode_that_git_would_lose_is_refused(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "conf.d").mkdir()
+        (folder / "conf.d/a").write_text("a")
+        for mode, target in ((None, "one"), (0o755, "two"), (0o640, "three")):
+            recipe = replace(RECIPES["a"], copies=(CopyFile(folder / "conf.d", "/etc/conf.d", mode),))
+            with self.subTest(mode=mode), self.assertRaises(ContentError) if mode == 0o640 else contextlib.nullcontext():
+                write_image(recipe, PROFILE, Options("t"), folder / target)
 
     def test_files(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -12,7 +12,7 @@ from topcoat.containerfile import accounts, quoting
 from topcoat.containerfile.context import context_files
 from topcoat.containerfile.rendered import ContextFile, Rendered
 from topcoat.model.profile import Profile
-from topcoat.model.recipe import Recipe
+from topcoat.model.recipe import CopyFile, Recipe
 from topcoat.recipes.schema import PARENT_LINE
 
 SOURCE_DATE_EPOCH = 315532800
@@ -51,11 +51,7 @@ def render(recipe: Recipe, *, parent_reference: str, profile: Profile, labels: M
     for copy in recipe.copies:
         own = context_files(copy)
         files += own
-        flags = f"--chown={copy.owner} " if copy.owner else ""
-        is_directory = copy.source.is_dir()
-        target = f"{copy.target.rstrip('/')}/" if is_directory else copy.target
-        source = own[0][0] if not is_directory else _context_directory(copy.source, own)
-        lines.append(f"COPY {flags}{quoting.exec_form([source, target])}")
+        lines.append(_copy_line(copy, own))
     lines += [quoting.run(step.run) for step in recipe.steps]
     if recipe.environment:
         lines.append(_environment_line(recipe))
@@ -118,6 +114,19 @@ def _commands(recipe: Recipe, profile: Profile) -> list[str]:
     if names or recipe.modules:
         commands += CLEANUP
     return commands
+
+
+def _copy_line(copy: CopyFile, files: list[ContextFile]) -> str:
+    """The COPY instruction of one entry.
+
+    A mode that the recipe names stands in the instruction too: the context may have gone through git, which keeps nothing but "executable". Not
+    that of a directory: ``--chmod`` would change its folders as well.
+    """
+    owner = f"--chown={copy.owner} " if copy.owner else ""
+    if copy.source.is_dir():
+        return f"COPY {owner}{quoting.exec_form([_context_directory(copy.source, files), copy.target.rstrip('/') + '/'])}"
+    mode = "" if copy.mode is None else f"--chmod={copy.mode:04o} "
+    return f"COPY {owner}{mode}{quoting.exec_form([files[0][0], copy.target])}"
 
 
 def _context_directory(source: Path, files: list[ContextFile]) -> str:

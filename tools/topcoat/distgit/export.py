@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from topcoat.containerfile import Fingerprint, base_reference, fingerprints, render, write_context
-from topcoat.errors import UsageError
+from topcoat.errors import ContentError, UsageError
 from topcoat.model import Profile, Recipe
 
 ORDER_FILE = "build-order.json"
@@ -74,7 +74,17 @@ def build_order(recipes: Mapping[str, Recipe], names: Sequence[str], prints: Map
 
 
 def write_image(recipe: Recipe, profile: Profile, options: Options, folder: Path) -> None:
-    """Write one image's folder; it must not exist, so that nothing old stays in it."""
+    """Write one image's folder; it must not exist, so that nothing old stays in it.
+
+    :raises ContentError: a copied directory has a mode that git does not keep.
+    """
+    for copy in recipe.copies:
+        if copy.source.is_dir() and copy.mode not in (None, 0o644, 0o755):
+            raise ContentError(
+                f"git does not keep the mode {copy.mode:04o} of the files in {copy.source.name}",
+                image=recipe.name,
+                next_step="copy them one by one, or set their mode in a step",
+            )
     if folder.exists():
         raise UsageError(f"{folder} exists", next_step="this is a defect of the caller")
     parent = f"{profile.registry}/{profile.repository_of(recipe.parent)}:{options.tag}" if recipe.parent else base_reference(profile, recipe)

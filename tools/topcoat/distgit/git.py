@@ -17,6 +17,18 @@ from topcoat.process import run
 
 _SECONDS = 120.0
 _MARK = ".topcoat-exported"
+# Settings of a user or a machine that would reach the content, the modes or the hash of a commit; those that say who may push stay.
+_SETTINGS = (
+    "core.autocrlf=false",
+    "core.safecrlf=false",
+    "core.fileMode=true",
+    "core.symlinks=true",
+    "core.attributesFile=/dev/null",
+    "commit.gpgSign=false",
+    "commit.cleanup=strip",
+    "i18n.commitEncoding=UTF-8",
+    "i18n.logOutputEncoding=UTF-8",
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +53,7 @@ class Git:
             self._run("init", "-q", "-b", "main")
 
     def _run(self, *words: str, env: Mapping[str, str] | None = None, check: bool = True):  # type: ignore[no-untyped-def]
-        plain = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        return run(["git", "-C", str(self.directory), *words], timeout=_SECONDS, env={**plain, **(env or {})}, check=check)
+        return run(_git(self.directory, *words), timeout=_SECONDS, env={**_environment(), **(env or {})}, check=check)
 
     def commit_folders(self, content: Path, commit: Commit) -> bool:
         """Make the exported part of the working tree equal to ``content`` and commit it; False when it was equal.
@@ -90,6 +101,15 @@ class Git:
         return True
 
 
+def _git(directory: Path, *words: str) -> list[str]:
+    return ["git", "-C", str(directory), *(part for setting in _SETTINGS for part in ("-c", setting)), *words]
+
+
+def _environment() -> dict[str, str]:
+    """The environment without what would send git to another repository, index or identity."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+
+
 def _is_known(name: str, known: set[str]) -> bool:
     return any(path == name or path.startswith(f"{name}/") for path in known)
 
@@ -107,6 +127,6 @@ def _identity(commit: Commit) -> dict[str, str]:
 
 def source_commit(directory: Path) -> tuple[str, str, str] | None:
     """(hash, ISO date, subject) of the commit that a checkout is at, None where it is no git checkout."""
-    found = run(["git", "-C", str(directory), "log", "-1", "--format=%H%n%cI%n%s"], timeout=_SECONDS, check=False)
+    found = run(_git(directory, "log", "-1", "--no-show-signature", "--format=%H%n%cI%n%s"), timeout=_SECONDS, env=_environment(), check=False)
     lines = found.output.splitlines()
     return (lines[0], lines[1], lines[2] if len(lines) > 2 else "") if found.code == 0 and len(lines) > 1 else None
