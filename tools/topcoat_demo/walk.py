@@ -105,7 +105,7 @@ class Walk:
             self.console.print(f"  {len(receipt['images'])} images, 0 bytes pushed, 0 layers made, {receipt['finished'] - receipt['started']:.1f} s")
 
     def _ask(self, environment: Environment, note: str) -> None:
-        """Pull the updated service image and run two commands in it, with podman or, where podman cannot run, buildah."""
+        """Pull the updated service image and run two commands in it, with podman."""
         image = next(image for image in self._read("review")["images"] if image["action"] == "update" and image["name"] == "nova-compute")
         reference = f"{image['repository']}@{image['digest']}"
         engine = Podman(environment, self.directory / "podman")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.server
 import shutil
+import sys
 import threading
 from types import TracebackType
 from urllib.parse import quote, unquote, urlsplit
@@ -29,7 +30,7 @@ class RepositoryServer:
         class Handler(_Handler):
             view = snapshot
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="repositories", daemon=True)
         self._thread.start()
@@ -79,6 +80,13 @@ class RepositoryServer:
                 lines.append(f"excludepkgs={','.join(excluded)}")
             sections.append("\n".join(lines) + "\n")
         return "\n".join(sections)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
+        """A client that went away (dnf does, once it knows that it must fail) is no error of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
