@@ -9,7 +9,6 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from rich.table import Table
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.process import run
 from topcoat_demo import software
+from topcoat_demo.command import topcoat
 from topcoat_demo.distribution import default_cache
 from topcoat_demo.environment import Environment, prepare
 from topcoat_demo.services import SERVICES, Service
@@ -131,9 +131,6 @@ class Real:
         receipt = self.directory / f"receipt-{name}.json"
         patterns = [f"^{service.image}$" for service in self.services]
         command = [
-            sys.executable,
-            "-m",
-            "topcoat",
             "--profile",
             "demo-real",
             "--recipes",
@@ -154,7 +151,7 @@ class Real:
             "current-passed-ci",
         ]
         self.console.print(f"[cyan]$ topcoat build … --tag real-{name}[/] (packages of {state})")
-        done = subprocess.run([*command, "--receipt", str(receipt)], check=False, env={**os.environ, "COLUMNS": "120"})
+        done = topcoat([*command, "--receipt", str(receipt)])
         if done.returncode:
             raise ContentError(f"topcoat build ended with code {done.returncode}", next_step="its own words are above")
         images = {image["name"]: image for image in json.loads(receipt.read_text(encoding="utf-8"))["images"]}
@@ -224,3 +221,6 @@ def real(directory: Path, recipes: Path, patterns: Sequence[str] = ()) -> int:
     except TopcoatError as error:
         console.print(f"error: {error}", markup=False)
         return error.exit_code
+    except KeyboardInterrupt:
+        console.print(f"interrupted: nothing is left running; receipts and logs are in {directory}", markup=False, soft_wrap=True)
+        return 130

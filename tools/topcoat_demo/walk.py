@@ -6,8 +6,6 @@ This module must never do what a user could not: it types ``topcoat`` commands a
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +21,7 @@ from topcoat.errors import ContentError, TopcoatError
 from topcoat.process import run
 from topcoat_demo import environment as environments
 from topcoat_demo import sources
+from topcoat_demo.command import topcoat
 from topcoat_demo.environment import Environment
 
 PROMOTED = "current-passed-ci"
@@ -150,9 +149,9 @@ class Walk:
         settings = [word for name, value in (values or {}).items() for word in ("--set", f"{name}={value}")]
         short = " ".join(word.replace(str(self.directory), "DEMO") for word in (*settings, *words))
         self.console.print(Text(f"$ topcoat {short}", style="cyan"))
-        command = [sys.executable, "-m", "topcoat", "--profile", "demo", "--recipes", str(self.recipes), "--work-dir", str(self.directory / "work")]
-        command += ["--set-file", str(environment.values_file), "--authfile", str(environment.authfile), "--ca-file", str(environment.ca_file)]
-        done = subprocess.run([*command, *settings, *words], stdout=subprocess.PIPE, text=True, check=False, env={**os.environ, "COLUMNS": "120"})
+        options = ["--profile", "demo", "--recipes", str(self.recipes), "--work-dir", str(self.directory / "work")]
+        options += ["--set-file", str(environment.values_file), "--authfile", str(environment.authfile), "--ca-file", str(environment.ca_file)]
+        done = topcoat([*options, *settings, *words], capture=True)
         lines = done.stdout.splitlines()
         for line in lines[:show]:
             self.console.print(Text(f"  {line}"))
@@ -198,3 +197,7 @@ def demo(directory: Path, recipes: Path, patterns: Sequence[str] = ()) -> int:
     except TopcoatError as error:
         Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
         return error.exit_code
+    except KeyboardInterrupt:
+        words = f"interrupted: nothing is left running; receipts and logs are in {directory}, and the same command goes on from there"
+        Console(stderr=True, highlight=False, soft_wrap=True).print(words, markup=False)
+        return 130

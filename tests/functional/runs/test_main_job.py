@@ -139,6 +139,23 @@ class ReviewTest(SiteTest):
         self.succeed("promote", "--from", "two", "--to", "passed")
         self.assertEqual(self.site.client.head("site/identity", "passed"), digest["digest"])
 
+    def test_a_bill_of_materials_stays_with_its_image(self):
+        image = self.succeed("build", "--full", "--tag", "two", "--sbom", "both").image("nova-api")
+        reference = f"{self.site.server.host}/site/nova-api:two"
+        bill = json.loads(self.succeed("sbom", reference, "--sbom-format", "spdx").output)
+        names = {package["name"] for package in bill["packages"]}
+        self.assertLessEqual({"openstack-nova-api", "python3-nova", "basetool"}, names)
+        types = {entry.artifact_type for entry in self.site.client.referrers("site/nova-api", image["digest"])}
+        self.assertLessEqual({"application/spdx+json", "application/vnd.cyclonedx+json"}, types)
+        attached = self.site.client.attachment("site/nova-api", image["digest"], "application/spdx+json")
+        self.assertEqual([json.loads(text) for text in attached.values()], [bill])
+        self.succeed("promote", "--from", "two", "--to", "passed")
+        copied = f"{self.site.server.host}/copy/nova-api:passed"
+        self.succeed("copy", "--to", f"{self.site.server.host}/copy", f"{self.site.server.host}/site/nova-api:passed")
+        self.assertEqual(json.loads(self.succeed("sbom", copied, "--sbom-format", "spdx").output), bill)
+        self.succeed("gc", "--delete", "--older-than", "0", "--keep-newest", "0", "--keep-tag", "passed")
+        self.assertEqual(json.loads(self.succeed("sbom", reference.replace(":two", ":passed"), "--sbom-format", "spdx").output), bill)
+
     def test_artifacts_of_a_change_ahead_are_the_reference(self):
         ahead = self.succeed("build", "--gating-repo", str(self.site.repository_of(gated("2.0"))), "--tag", "ahead")
         artifacts = self.site.directory / "artifacts.json"

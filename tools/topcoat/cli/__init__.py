@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import signal
 import sys
+import threading
 
 import click
 
@@ -76,8 +78,15 @@ def root(context: click.Context, **options: object) -> None:
     context.obj = Settings(**options)  # type: ignore[arg-type]
 
 
+def _interrupt(*_: object) -> None:
+    """Being told to end is the same as Ctrl-C: unwinding ends what a command started."""
+    raise KeyboardInterrupt
+
+
 def main(argv: list[str] | None = None) -> None:
     """Console entry point: runs a command and turns errors into one line and the exit codes of the error classes."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = root.main(args=argv, prog_name="topcoat", standalone_mode=False)
     except click.exceptions.Abort:

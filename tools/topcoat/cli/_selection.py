@@ -98,6 +98,7 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Re
         artifacts=artifacts_from(artifacts),
         full=sources.full,
         view=view,
+        recipes_root=settings.recipes_dir,
     )
 
 

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 @click.option("--shard", metavar="N/M", help="Only part N of M of the plan; all parts meet in the registry.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing new after the first failure.")
 @click.option("--no-coverage", is_flag=True, help="Leave the proof to 'topcoat coverage' (shards, selections).")
+@click.option(
+    "--sbom",
+    type=click.Choice(["none", "spdx", "cyclonedx", "both"]),
+    default="spdx",
+    show_default=True,
+    help="Bill of materials to attach to each image that is built or updated.",
+)
 @click.option("--zuul-items", metavar="FILE", help="What is under test (zuul vars as JSON or YAML), for the receipt.")
 @dry_run_option
 @format_option
@@ -51,6 +58,7 @@ def command(
     shard: str | None,
     fail_fast: bool,
     no_coverage: bool,
+    sbom: str,
     zuul_items: str | None,
     dry_run: bool,
     output_format: str,
@@ -61,6 +69,7 @@ def command(
     from topcoat.planner import plan_to_dict
     from topcoat.report import console, document
     from topcoat.report.plans import table
+    from topcoat.runs import bills
     from topcoat.runs.main_job import Job, run
     from topcoat.runs.maker import Access
     from topcoat.runs.planning import decide
@@ -85,6 +94,7 @@ def command(
         only=frozenset(Action(word) for word in only) or frozenset(Action),
         shard=parse_shard(shard) if shard else None,
         zuul=json.loads(Path(zuul_items).read_text(encoding="utf-8")) if zuul_items else {},
+        bills=bills.CHOICES[sbom],
         old_names=old_names(settings.recipes_dir, settings.recipes),
     )
     try:

@@ -5,7 +5,6 @@ This module must never touch a registry by itself; ``topcoat.promotion`` does.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -69,7 +68,6 @@ def command(
     from topcoat.promotion import Promoter, Request, Target
     from topcoat.report import load
 
-    signal.signal(signal.SIGTERM, _interrupt)
     name = name or settings.profile.reference_tag
     images = selection.of(settings.recipes)
     places = [_own_place(settings, images), *(_other_place(settings, images, text) for text in also)]
@@ -108,10 +106,6 @@ def command(
         _tag_old_names(settings, places, name)
     _write(output, outcome.as_dict())
     emit(outcome.as_dict(), output_format, _sentence(outcome))
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _own_place(settings: Settings, images: tuple[str, ...]) -> Place:

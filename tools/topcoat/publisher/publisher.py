@@ -156,17 +156,21 @@ class Publisher:
                 writer.put_attached(target, manifest.digest, attached, entry)
         return there
 
-    # ---- inventories --------------------------------------------------------------------------------------------------------------------------
+    # ---- attached documents ------------------------------------------------------------------------------------------------------------------------
 
     def attach_inventory(self, repository: str, digest: Digest, files: dict[str, bytes]) -> Digest:
         """Store an inventory beside an image; found again by the image's digest. The same inventory again changes nothing.
 
         :param repository: ``host[:port]/path``. :param files: file name -> content.
         """
+        return self.attach(repository, digest, INVENTORY_TYPE, files)
+
+    def attach(self, repository: str, digest: Digest, artifact_type: str, files: dict[str, bytes]) -> Digest:
+        """Store a document beside an image, found again by the image's digest and the type; returns the digest of its manifest."""
         target = ImageReference.parse(repository)
         client = self._registries.client(target.host)
         subject = client.manifest(target.repository, digest).descriptor
-        return client.attach(target.repository, subject, INVENTORY_TYPE, files)
+        return client.attach(target.repository, subject, artifact_type, files)
 
     def inventory(self, repository: str, digest: Digest) -> dict[str, bytes] | None:
         """The files that ``attach_inventory`` stored, or None."""

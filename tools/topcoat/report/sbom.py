@@ -158,4 +158,4 @@ def spdx(subject: Subject, materials: Iterable[Material]) -> str:
         "packages": packages,
         "relationships": relations,
     }
-    return json.dumps(document, indent=1) + "\n"
+    return json.dumps(document, separators=(",", ":")) + "\n"

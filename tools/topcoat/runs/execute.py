@@ -22,7 +22,7 @@ from topcoat.publisher import Publisher
 from topcoat.runs import coverage
 from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
-from topcoat.runs.receipts import Facts, gated, image_result
+from topcoat.runs.receipts import Facts, error_shape, gated, image_result
 from topcoat.runs.works import Works
 
 STAGE_TIMEOUT = 3600.0
@@ -77,6 +77,7 @@ def execute(
     moved: tuple[str, ...] = ()
     aliases: dict[str, tuple[str, ...]] = {}
     error: TopcoatError | None = None
+    stopped = False
     try:
         engine = Engine(
             {"work": options.workers or os.cpu_count() or 1, "push": PUSH_SLOTS, "registry": REGISTRY_SLOTS},
@@ -101,6 +102,9 @@ def execute(
             moved = _move(publisher, done, options.floating_tags)
     except TopcoatError as caught:
         error = caught
+    except KeyboardInterrupt:
+        error, stopped = cancelled(), True
+        raise
     except BaseException as caught:
         error = TopcoatError(f"the run broke: {caught!r}", next_step="this is a defect of the tool; report it with the log")
         raise
@@ -108,14 +112,14 @@ def execute(
         receipt = Receipt(
             profile=decision.plan.profile,
             tag=options.tag,
-            status=_status(error, results),
+            status=_status(error, results, stopped),
             started=started,
             finished=time.time(),
             images=tuple(replace(image_result(image, results.get(image.name), facts), aliases=aliases.get(image.name, ())) for image in planned),
             repositories=decision.plan.repositories,
             coverage=tuple(entry.as_dict() for entry in table),
             floating_tags=moved,
-            error=error.as_dict() if error else None,
+            error=error_shape(error, decision.request.recipes_root) if error else None,
             zuul=options.zuul or {},
             gated=gated(gating),
         )
@@ -160,7 +164,7 @@ def _verdict(results: dict[str, TaskResult], decision: Decision) -> TopcoatError
     if not failed:
         return None
     if any(result.status == "cancelled" for result in failed.values()):
-        return TopcoatError("the run was cancelled", next_step="run it again: what is finished is found in the registry and not done twice")
+        return cancelled()
     allowed = decision.request.profile.allowed_to_fail
     forbidden = {name for name, result in failed.items() if not any(fnmatchcase(_culprit(name, results), pattern) for pattern in allowed)}
     if not forbidden:
@@ -177,6 +181,11 @@ def _verdict(results: dict[str, TaskResult], decision: Decision) -> TopcoatError
         more = f" and {len(errors) - 6} more" if len(errors) > 6 else ""
         first.what += f" ({len(errors)} images failed: also {others}{more})"
     return first
+
+
+def cancelled() -> TopcoatError:
+    """Somebody ended the run."""
+    return TopcoatError("the run was cancelled", next_step="run it again: what is finished is found in the registry and not done twice")
 
 
 def _culprit(name: str, results: dict[str, TaskResult]) -> str:
@@ -216,12 +225,12 @@ def _move(publisher: Publisher, done: dict[str, Outcome], tags: Sequence[str]) -
     return tuple(tags)
 
 
-def _status(error: TopcoatError | None, results: dict[str, TaskResult]) -> str:
+def _status(error: TopcoatError | None, results: dict[str, TaskResult], stopped: bool) -> str:
     if error is None:
         return "done"
     if isinstance(error, PartialError):
         return "partial"
-    return "cancelled" if any(result.status == "cancelled" for result in results.values()) else "failed"
+    return "cancelled" if stopped or any(result.status == "cancelled" for result in results.values()) else "failed"
 
 
 def mark_failures(receipt: Receipt, works: Works) -> None:

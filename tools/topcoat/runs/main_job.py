@@ -22,9 +22,10 @@ from topcoat.process import Processes
 from topcoat.publisher import Publisher
 from topcoat.registry import Registries
 from topcoat.report import document, progress
-from topcoat.runs.execute import Options, execute
+from topcoat.runs.execute import Options, cancelled, execute
 from topcoat.runs.maker import Access, HostMaker
 from topcoat.runs.planning import Decision, Request, decide
+from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
 from topcoat.runs.shards import Shard, names_of
 from topcoat.runs.works import Target, Works
@@ -49,6 +50,8 @@ class Job:
     zuul: dict[str, object] = field(default_factory=dict)
     old_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Image -> names that it had before and still answers to."""
+    bills: tuple[str, ...] = ("spdx",)
+    """Formats of bills of materials to attach to what is built or updated."""
 
 
 def run(request: Request, job: Job, *, registries: Registries, access: Access, work: Path, progress_mode: str = "auto", stream: TextIO) -> Receipt:
@@ -66,9 +69,10 @@ def run(request: Request, job: Job, *, registries: Registries, access: Access, w
         decision = decide(request, registries=registries, work=work)
         if job.expected_plan:
             require_same(decision.plan, job.expected_plan)
-    except TopcoatError as error:
-        failed = Receipt(request.profile.name, job.tag, "failed", started, time.time(), (), error=error.as_dict(), zuul=job.zuul)
-        document.save(failed, job.receipt)
+    except (TopcoatError, KeyboardInterrupt) as caught:
+        error, status = (caught, "failed") if isinstance(caught, TopcoatError) else (cancelled(), "cancelled")
+        shape = error_shape(error, request.recipes_root)
+        document.save(Receipt(request.profile.name, job.tag, status, started, time.time(), (), error=shape, zuul=job.zuul), job.receipt)
         raise
     return carry_out(decision, job, packages, registries=registries, access=access, work=work, progress_mode=progress_mode, stream=stream)
 
@@ -94,7 +98,7 @@ def carry_out(
         )
         works = Works(
             decision,
-            Target(decision.request.profile.registry, job.tag, job.logs),
+            Target(decision.request.profile.registry, job.tag, job.logs, job.bills),
             maker=maker,
             publisher=publisher,
             registries=registries,

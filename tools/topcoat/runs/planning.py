@@ -40,6 +40,8 @@ class Request:
     full: bool = False
     view: Mapping[str, str] | None = None
     """Repository id → sha256 of repomd.xml: the states that an earlier ``freeze`` took for this buildset."""
+    recipes_root: Path | None = None
+    """The recipe tree: a receipt names recipes by their path from here, which is the same on every machine."""
 
 
 @dataclass(frozen=True)

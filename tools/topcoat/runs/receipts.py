@@ -6,8 +6,10 @@ This module must never decide whether a run succeeded.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from topcoat.engine import TaskResult
+from topcoat.errors import TopcoatError
 from topcoat.gating import GatedPackage
 from topcoat.model import ImageResult, PlannedImage
 from topcoat.runs.outcome import Outcome
@@ -38,7 +40,8 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
     reference = facts.decision.references.get(planned.name)
     outcome = result.value if result and isinstance(result.value, Outcome) else None
     log = facts.works.log_of(planned.name)
-    error = result.error.as_dict() if result and result.error else None
+    root = facts.decision.request.recipes_root
+    error = error_shape(result.error, root) if result and result.error else None
     if result and result.skipped_because and error is None:
         error = {"class": "skipped", "what": result.skipped_because, "recheck_helps": False}
     stages = _stages(result, outcome)
@@ -66,10 +69,34 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
         log=f"logs/{log.name}" if log.exists() else None,
         error=error,
         parent=planned.parent,
-        where=recipe.where,
+        where=place(recipe.where, root),
         reference_digest=planned.reference,
         reference_size=sum(layer.size for layer in reference.stored.image.layers) if reference else None,
     )
+
+
+def error_shape(error: TopcoatError, root: Path | None) -> dict[str, object]:
+    """An error as it stands in a receipt: its recipe and its log by paths that hold on every machine."""
+    shape = error.as_dict()
+    if error.where:
+        shape["where"] = place(error.where, root)
+    if error.log:
+        shape["log"] = f"logs/{Path(error.log).name}"
+    return shape
+
+
+def place(where: str, root: Path | None) -> str:
+    """``file:line``, the file from the folder that holds the recipe tree (``container-images/openstack/nova.yaml:12``).
+
+    :param root: the recipe tree; None, or a file elsewhere: without its folders, which say nothing on another machine.
+    """
+    file, colon, line = where.rpartition(":")
+    if not colon:
+        file, line = where, ""
+    path = Path(file)
+    if root is not None and path.absolute().is_relative_to(root.absolute()):
+        return f"{root.resolve().name}/{path.absolute().relative_to(root.absolute()).as_posix()}{colon}{line}"
+    return f"{path.name}{colon}{line}" if path.is_absolute() else where
 
 
 def _stages(result: TaskResult | None, outcome: Outcome | None) -> tuple[tuple[str, float, float], ...]:

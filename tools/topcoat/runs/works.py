@@ -18,7 +18,7 @@ from topcoat.publisher import Publisher, SourceBlob
 from topcoat.registry import Registries
 from topcoat.registry.oci import parse_image, to_json
 from topcoat.rpm.inventory import Inventory
-from topcoat.runs import inputs
+from topcoat.runs import bills, inputs
 from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import LABEL_FINGERPRINT, LABEL_UPDATE_BASE, ImageReader, StoredImage, reference_names
@@ -36,11 +36,12 @@ class Maker(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """Where results go: registry host, unique tag of the run, folder for logs."""
+    """Where results go: registry host, unique tag of the run, folder for logs; ``bills``: formats of bills of materials to attach."""
 
     host: str
     tag: str
     logs: Path
+    bills: tuple[str, ...] = ()
 
 
 class Works:
@@ -101,6 +102,7 @@ class Works:
             return None
         if planned.action is Action.UPDATE and inventory.nevras != self._expected(planned):
             return None
+        self._attach_bills(found, inventory, missing_only=True)
         self._publisher.move_tag(found.reference.name, found.digest, self._target.tag)
         self._read_back(found.reference.with_tag(self._target.tag), found.digest)
         return Outcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found))
@@ -118,7 +120,7 @@ class Works:
         return self._maker.build(planned, recipe, base, self._reader.inventory(base), log)
 
     def publish(self, context: Context, planned: PlannedImage) -> Outcome:
-        """Push, attach the inventory, read back, and only then our unique tag."""
+        """Push, attach bill of materials and inventory, read back, and only then our unique tag."""
         found = context.stage_result("look")
         if isinstance(found, Outcome):
             return found
@@ -131,11 +133,13 @@ class Works:
             blobs[built.layer.digest] = built.layer.path
         # The input tag may come first: who finds it without an inventory does the work again.
         published = self._publisher.publish(repository, built.image, blobs, [self._input_tag(planned, base)])
-        inventory = built.inventory or self._reader.inventory(base)
-        attached = self._publisher.attach_inventory(repository, published.digest, inventory.to_files())
-        self._publisher.move_tag(repository, published.digest, self._target.tag, look=published.unchanged)
         image = parse_image(published.manifest, to_json(built.image.config))
         stored = StoredImage(self._target.host, self.repository_of(planned.name), published.manifest, image)
+        inventory = built.inventory or self._reader.inventory(base)
+        # The inventory last: an image that has one counts as finished.
+        self._attach_bills(stored, inventory)
+        attached = self._publisher.attach_inventory(repository, published.digest, inventory.to_files())
+        self._publisher.move_tag(repository, published.digest, self._target.tag, look=published.unchanged)
         self._read_back(stored.reference.with_tag(self._target.tag), published.digest)
         self._reader.remember(stored, inventory)
         if built.layer is not None:
@@ -237,6 +241,14 @@ class Works:
             raise InfrastructureError(
                 f"{reference} reads back as {found}, not {digest}", next_step="another run may write the same tag; use a unique one"
             )
+
+    def _attach_bills(self, stored: StoredImage, inventory: Inventory, *, missing_only: bool = False) -> None:
+        """Bills of materials; with ``missing_only`` the registry is asked first which it has, because an earlier run may have made others."""
+        wanted = self._target.bills
+        if wanted and missing_only:
+            there = {entry.artifact_type for entry in self._registries.client(stored.host).referrers(stored.repository, stored.digest)}
+            wanted = tuple(name for name in wanted if bills.artifact_type(name) not in there)
+        bills.attach(self._publisher, wanted, stored, inventory, distro=self._decision.request.profile.distro)
 
     def _attach_if_missing(self, name: str, stored: StoredImage) -> None:
         """A copied image keeps its inventory; where the source registry had none, the one we made goes with it."""

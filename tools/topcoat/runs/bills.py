@@ -1,0 +1,60 @@
+"""Bills of materials as documents attached to images, in the registry beside the inventory that they are made from.
+
+This module must never look inside an image, and never write a time of its own into a bill: the same image gets the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from topcoat.model import ImageReference
+from topcoat.publisher import Publisher
+from topcoat.report import sbom
+from topcoat.rpm.inventory import Inventory
+from topcoat.runs.references import StoredImage
+
+FORMATS = ("spdx", "cyclonedx")
+CHOICES = {"none": (), "spdx": ("spdx",), "cyclonedx": ("cyclonedx",), "both": FORMATS}
+"""What ``--sbom`` can say: the formats to attach."""
+
+_WRITERS: dict[str, tuple[str, Callable[[sbom.Subject, Iterable[sbom.Material]], str]]] = {
+    "spdx": (sbom.SPDX_TYPE, sbom.spdx),
+    "cyclonedx": (sbom.CYCLONEDX_TYPE, sbom.cyclonedx),
+}
+
+
+@dataclass(frozen=True)
+class Bill:
+    """One document: ``artifact_type`` is the media type by which it is found again (OCI image specification 1.1, ``artifactType``)."""
+
+    artifact_type: str
+    file: str
+    text: str
+
+
+def artifact_type(name: str) -> str:
+    """Media type of a format."""
+    return _WRITERS[name][0]
+
+
+def bill(name: str, stored: StoredImage, inventory: Inventory, *, distro: str) -> Bill:
+    """The bill of an image.
+
+    :param name: ``spdx`` or ``cyclonedx``. :param distro: vendor part of package URLs (``centos``).
+    :raises UsageError: the library that CycloneDX needs is not installed.
+    """
+    kind, write = _WRITERS[name]
+    created = str(stored.image.config.get("created") or "1970-01-01T00:00:00Z")
+    moment = datetime.fromisoformat(created[:19] + "+00:00").timestamp()
+    subject = sbom.Subject(ImageReference(stored.host, stored.repository, digest=stored.digest), moment, distro)
+    materials = [sbom.Material(package.nevra, package.source_rpm) for package in inventory.packages]
+    return Bill(kind, f"sbom.{name}.json", write(subject, materials))
+
+
+def attach(publisher: Publisher, names: Iterable[str], stored: StoredImage, inventory: Inventory, *, distro: str) -> None:
+    """Attach the bills of an image that the registry holds; the same bill again changes nothing."""
+    for name in names:
+        made = bill(name, stored, inventory, distro=distro)
+        publisher.attach(stored.reference.name, stored.digest, made.artifact_type, {made.file: made.text.encode()})
