@@ -36,7 +36,8 @@ def lint(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str
         lint_recipes(recipes, root, problems)
     if root.is_dir():
         _lint_profiles(root, recipes, problems)
-        _lint_lists(root, recipes, problems, today or datetime.datetime.now(datetime.UTC).date())
+        # A recipe that could not be read is missing from every list: said once, at its own line, it is enough.
+        _lint_lists(root, {} if found.found else recipes, problems, today or datetime.datetime.now(datetime.UTC).date())
     return problems
 
 

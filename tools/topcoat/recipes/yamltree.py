@@ -228,7 +228,8 @@ class _Composer:
         seen: dict[str, Node] = {}
         for key, value in zip(children[::2], children[1::2], strict=True):
             if key.kind != "scalar":
-                raise UsageError("has a key that is not text", where=f"{self.shown}:{key.line}", next_step="write a plain word as the key")
+                step = "write a plain word as the key; a value that begins with '{' wants quotes, and recipes hold no {{ templates }} at all"
+                raise UsageError("has a key that is not text", where=f"{self.shown}:{key.line}", next_step=step)
             if key.text in seen and self.duplicates:
                 node.entries = [entry for entry in node.entries if entry[0].text != key.text]
             elif key.text in seen:
