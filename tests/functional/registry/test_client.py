@@ -58,7 +58,7 @@ class Client(RegistryCase):
             publisher.publish(f"{self.server.host}/pages/r{number:03}", image, blobs, ["t"])
         client = self.client()
         # pages of 100, as the registry gives to who does not ask for more
-        found = client._pages("/v2/_catalog?n=50", "repositories", ("registry:catalog:*",))
+        found = client.listing.pages("/v2/_catalog?n=50", "repositories", ("registry:catalog:*",))
         self.assertEqual(130, sum(name.startswith("pages/") for name in found))
         self.assertEqual(130, sum(name.startswith("pages/") for name in client.catalog()))
 

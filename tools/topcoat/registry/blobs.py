@@ -14,6 +14,7 @@ from pathlib import Path
 from topcoat.errors import InfrastructureError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository
+from topcoat.registry import scopes
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import BrokenConnectionError, DigestMismatchError, NotFoundError
 from topcoat.registry.exchange import Reply, Upload
@@ -33,9 +34,14 @@ class Blobs:
         """Whether a repository holds a blob."""
 
         def work(deadline: Deadline) -> bool:
-            return self._transport.request("HEAD", _path(repository, digest), deadline, scopes=_pull(repository), ok=(200, 404)).status == 200
+            return self._transport.request("HEAD", _path(repository, digest), deadline, scopes=scopes.pull(repository), ok=(200, 404)).status == 200
 
         return self._transport.operation(f"head blob {repository} {digest}", work)
+
+    def read(self, repository: str, digest: Digest) -> bytes:
+        """A small blob (configuration, inventory), verified, in memory."""
+        with self.stream(repository, digest) as chunks:
+            return b"".join(chunks)
 
     @contextlib.contextmanager
     def stream(self, repository: str, digest: Digest, size: int = 0) -> Iterator[Iterator[bytes]]:
@@ -92,7 +98,7 @@ class Blobs:
 
         def work(_operation: Deadline) -> Reply:
             return self._transport.send(
-                "GET", _path(repository, digest), deadline, scopes=_pull(repository), headers=headers, ok=(200, 206) if offset else (200,)
+                "GET", _path(repository, digest), deadline, scopes=scopes.pull(repository), headers=headers, ok=(200, 206) if offset else (200,)
             )
 
         return self._transport.operation(f"blob {repository} {digest}", work, seconds=deadline.left())
@@ -108,16 +114,16 @@ class Blobs:
             (distribution-spec 1.1, "Mounting a blob from another repository").
         """
         query = urllib.parse.urlencode({"mount": check_digest(digest), "from": check_repository(source_repository)}) if source_repository else ""
-        scopes = (*_push(repository), *(_pull(source_repository) if source_repository else ()))
+        needed = (*scopes.push(repository), *(scopes.pull(source_repository) if source_repository else ()))
 
         def work(deadline: Deadline) -> Response:
             path = f"/v2/{check_repository(repository)}/blobs/uploads/"
             if query:
-                answer = self._transport.request("POST", f"{path}?{query}", deadline, scopes=scopes, ok=(201, 202, 400, 404, 405))
+                answer = self._transport.request("POST", f"{path}?{query}", deadline, scopes=needed, ok=(201, 202, 400, 404, 405))
                 if answer.status < 400:
                     return answer
                 # some registries answer a mount they cannot do with an error, though the specification wants an upload begun instead
-            return self._transport.request("POST", path, deadline, scopes=scopes, ok=(202,))
+            return self._transport.request("POST", path, deadline, scopes=needed, ok=(202,))
 
         answer = self._transport.operation(f"upload {repository}", work)
         if answer.status == 201:
@@ -175,13 +181,13 @@ class Blobs:
             for offset in range(0, size, step):
                 part = Upload(source, offset, min(step, size - offset))
                 headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{offset}-{offset + part.size - 1}"}
-                answer = self._transport.request("PATCH", where, deadline, scopes=_push(repository), headers=headers, body=part, ok=(202, 204))
+                answer = self._transport.request("PATCH", where, deadline, scopes=scopes.push(repository), headers=headers, body=part, ok=(202, 204))
                 where = self._transport.own(answer.headers["location"]) if "location" in answer.headers else where
             final = Upload(b"")
         url = f"{where}{'&' if '?' in where else '?'}{urllib.parse.urlencode({'digest': digest})}"
         headers = {"Content-Type": "application/octet-stream"}
         try:
-            answer = self._transport.request("PUT", url, deadline, scopes=_push(repository), headers=headers, body=final, ok=(201, 204))
+            answer = self._transport.request("PUT", url, deadline, scopes=scopes.push(repository), headers=headers, body=final, ok=(201, 204))
         except InfrastructureError as error:
             if "DIGEST_INVALID" in error.what:
                 raise DigestMismatchError(
@@ -197,11 +203,3 @@ class Blobs:
 
 def _path(repository: str, digest: Digest) -> str:
     return f"/v2/{check_repository(repository)}/blobs/{check_digest(digest)}"
-
-
-def _pull(repository: str) -> tuple[str, ...]:
-    return (f"repository:{repository}:pull",)
-
-
-def _push(repository: str) -> tuple[str, ...]:
-    return (f"repository:{repository}:pull,push",)

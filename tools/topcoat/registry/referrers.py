@@ -8,19 +8,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository
-from topcoat.registry import oci
+from topcoat.registry import oci, scopes
+from topcoat.registry.blobs import Blobs
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import NotFoundError
+from topcoat.registry.manifests import Manifests
 from topcoat.registry.oci import Descriptor
 from topcoat.registry.transport import Response, Transport
-
-if TYPE_CHECKING:
-    from topcoat.registry.client import RegistryClient
 
 INVENTORY_TYPE = "application/vnd.topcoat.inventory.v1+json"
 TITLE = "org.opencontainers.image.title"
@@ -31,9 +29,10 @@ _TRIES = 8
 class Referrers:
     """The artifact half of a registry client."""
 
-    def __init__(self, client: RegistryClient, transport: Transport) -> None:
-        self._client = client
+    def __init__(self, transport: Transport, manifests: Manifests, blobs: Blobs) -> None:
         self._transport = transport
+        self._manifests = manifests
+        self._blobs = blobs
         self._has_api: bool | None = None
         self._lock = threading.Lock()
         self._with_empty: dict[str, None] = {}
@@ -54,8 +53,8 @@ class Referrers:
 
         def work(deadline: Deadline) -> Response:
             path = f"/v2/{check_repository(repository)}/referrers/{check_digest(digest)}"
-            scopes = (f"repository:{repository}:pull",)
-            return self._transport.request("GET", path, deadline, scopes=scopes, headers={"Accept": oci.OCI_INDEX}, ok=(200, 400, 404, 405, 501))
+            needed = scopes.pull(repository)
+            return self._transport.request("GET", path, deadline, scopes=needed, headers={"Accept": oci.OCI_INDEX}, ok=(200, 400, 404, 405, 501))
 
         answer = self._transport.operation(f"referrers {repository}", work)
         try:
@@ -67,7 +66,7 @@ class Referrers:
 
     def _by_tag(self, repository: str, digest: Digest) -> tuple[Descriptor, ...]:
         try:
-            index = self._client.manifest(repository, oci.referrers_tag(check_digest(digest)))
+            index = self._manifests.get(repository, oci.referrers_tag(check_digest(digest)))
         except NotFoundError:
             return ()
         return index.children
@@ -78,7 +77,7 @@ class Referrers:
         self._put_empty(repository)
         for name, data in sorted(files.items()):
             digest = oci.digest_of(data)
-            self._client.blobs.put_missing(repository, digest, data)
+            self._blobs.put_missing(repository, digest, data)
             layers.append(Descriptor(_FILE_TYPE, digest, len(data), ((TITLE, name),)))
         body = oci.artifact_manifest(artifact_type, layers, subject=subject)
         entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), artifact_type=artifact_type)
@@ -90,14 +89,14 @@ class Referrers:
         if repository in self._with_empty:
             return
         empty = oci.digest_of(oci.EMPTY_BLOB)
-        location = self._client.blobs.start(repository, empty, next(iter(self._with_empty), ""))
+        location = self._blobs.start(repository, empty, next(iter(self._with_empty), ""))
         if location is not None:
-            self._client.blobs.put(repository, empty, oci.EMPTY_BLOB, location=location)
+            self._blobs.put(repository, empty, oci.EMPTY_BLOB, location=location)
         self._with_empty[repository] = None
 
     def put(self, repository: str, subject: Digest, manifest: oci.Manifest, entry: Descriptor) -> None:
         """See ``RegistryClient.put_attached``."""
-        headers = self._client._put(repository, manifest.digest, manifest.body, manifest.media_type)[1]
+        headers = self._manifests.store(repository, manifest.digest, manifest.body, manifest.media_type)[1]
         if headers.get("oci-subject") != subject:  # the registry does not keep referrers by itself
             self._add_to_tag(repository, subject, entry)
 
@@ -115,23 +114,23 @@ class Referrers:
                 known = self._by_tag(repository, subject)
                 if entry.digest in {other.digest for other in known}:
                     return
-                self._client.put_manifest(repository, tag, oci.index_manifest([*known, entry]), oci.OCI_INDEX, read_back=False)
+                self._manifests.put(repository, tag, oci.index_manifest([*known, entry]), oci.OCI_INDEX, read_back=False)
                 if attempt:
                     time.sleep(0.02 * attempt)
             if entry.digest not in {other.digest for other in self._by_tag(repository, subject)}:
-                raise InfrastructureError(f"{self._client.host}: others keep overwriting {repository}:{tag}", next_step="run again")
+                raise InfrastructureError(f"{self._transport.host}: others keep overwriting {repository}:{tag}", next_step="run again")
 
     def read(self, repository: str, digest: Digest, artifact_type: str) -> dict[str, bytes] | None:
         """See ``RegistryClient.attachment``."""
         entries = self.find(repository, digest, artifact_type)
         if not entries:
             return None
-        manifest = self._client.manifest(repository, entries[-1].digest)
+        manifest = self._manifests.get(repository, entries[-1].digest)
         files = {}
         for layer in manifest.document.get("layers") or ():
             descriptor = Descriptor.parse(layer)
             name = dict(descriptor.annotations).get(TITLE)
             if name is None:
                 raise ContentError(f"{repository}@{manifest.digest}: an attached file has no name", next_step="attach it again")
-            files[name] = self._client.blob(repository, descriptor.digest)
+            files[name] = self._blobs.read(repository, descriptor.digest)
         return files

@@ -1,0 +1,73 @@
+"""What a registry lists: tags of a repository, repositories of a catalog.
+
+This module must never leave a page out, and never follow one to another host.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.parse
+
+from topcoat.errors import InfrastructureError
+from topcoat.model.image import check_repository
+from topcoat.registry import scopes
+from topcoat.registry.connection import Deadline
+from topcoat.registry.errors import NotFoundError, RefusedError
+from topcoat.registry.transport import Response, Transport
+
+_NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
+
+
+class Listing:
+    """The lists of one registry."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """Every tag of a repository, all pages, sorted; empty for a repository that does not exist."""
+        path = f"/v2/{check_repository(repository)}/tags/list"
+        for query in ("?n=1000", ""):  # a registry without pages may know no such parameter and answer 404
+            try:
+                found = self.pages(f"{path}{query}", "tags", scopes.pull(repository))
+                return tuple(sorted(tag for tag in found if ":" not in tag))  # some list digests as tags too
+            except NotFoundError:
+                continue
+        return ()
+
+    def catalog(self) -> tuple[str, ...]:
+        """Every repository, all pages, sorted.
+
+        :raises RefusedError: the registry has no catalog, as many have not; work with an image list instead.
+        """
+        try:
+            return tuple(sorted(self.pages("/v2/_catalog?n=1000", "repositories", ("registry:catalog:*",))))
+        except NotFoundError as error:
+            raise RefusedError(
+                f"{self._transport.host} has no catalog of its repositories", next_step="name the images, or give an image list"
+            ) from error
+
+    def pages(self, path: str, key: str, needed: tuple[str, ...]) -> set[str]:
+        """All entries of a list that comes in pages (Link header, rel="next")."""
+        found: set[str] = set()
+        seen: set[str] = set()
+        while path not in seen:
+            seen.add(path)
+
+            def work(deadline: Deadline, path: str = path) -> Response:
+                return self._transport.request("GET", path, deadline, scopes=needed)
+
+            answer = self._transport.operation(f"list {path.split('?')[0]}", work)
+            try:
+                found.update(json.loads(answer.body).get(key) or ())
+            except (ValueError, AttributeError) as error:
+                raise InfrastructureError(
+                    f"{self._transport.host}: the list at {path} is not JSON", retriable=False, next_step="look at the registry"
+                ) from error
+            link = _NEXT.search(answer.headers.get("link", ""))
+            if link:
+                # only path and query: a next page on another host is none of ours
+                parts = urllib.parse.urlsplit(urllib.parse.urljoin(path, link[1]))
+                path = f"{parts.path}?{parts.query}"
+        return found
