@@ -137,7 +137,9 @@ def _classified(error: ContentError) -> TopcoatError:
     """buildah ends with the same code whatever went wrong: its words tell. A person gets the last words of the failed step, the log has the rest."""
     details = {"image": error.image, "log": error.log, "where": error.where}
     _, _, text = error.what.partition("its last lines:")
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line.strip())]
+    # Earlier steps went well; what the failed one said comes after its heading.
+    last_step = re.split(r"^STEP \d.*$", text, flags=re.MULTILINE)[-1] if "Error: building at STEP" in text else text
+    lines = [line.strip() for line in last_step.splitlines() if line.strip() and not _NOISE.match(line.strip())]
     verdict = next((line for line in reversed(lines) if line.startswith("Error:")), "")
     step = re.match(r"Error: building at STEP \"(\w+)", verdict)
     if step and not _INFRASTRUCTURE.search(verdict.rpartition('":')[2]):

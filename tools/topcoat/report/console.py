@@ -69,8 +69,9 @@ def _failures(receipt: Receipt) -> list[RenderableType]:
     for image in failed:
         skipped = {other.name for other in receipt.images if other.status == "skipped"}
         below = [other for other in facts.stands_on(receipt, image.name) if other in skipped]
-        errors.append((image.name, image.error or {"what": image.sentence}, below))
-    if receipt.error and not any(error == receipt.error for _, error, _ in errors):
+        error = image.error or {"what": image.sentence}
+        errors.append((image.name, error if error.get("where") else {**error, "where": image.where}, below))
+    if receipt.error and not any(image.error == receipt.error for image in failed):
         errors.append((str(receipt.error.get("image") or "run"), receipt.error, []))
     for name, error, below in errors:
         block = Table.grid(padding=(0, 1))
@@ -124,8 +125,8 @@ def _images_table(groups: dict[str, list[ImageResult]]) -> Table:
 def _changes_table(changes: dict[PackageChange, list[str]], gated: dict[str, dict[str, object]], most: int) -> Table:
     """Package, from, to, origin, images."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for heading in ("package", "was", "is", "from"):
-        table.add_column(heading, overflow="fold")
+    for heading, whole in (("package", True), ("was", False), ("is", False), ("from", True)):
+        table.add_column(heading, overflow="fold", no_wrap=whole)
     table.add_column("images", justify="right")
     rows = sorted(changes.items(), key=lambda entry: (str(entry[0].new) not in gated, -len(entry[1]), entry[0].name))
     for change, names in rows[:most]:

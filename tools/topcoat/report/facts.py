@@ -250,6 +250,8 @@ def why(receipt: Receipt) -> str:
         about = f" ({', '.join(projects)})" if projects and reason == "rpm-gated" else ""
         subject = plural(count, "image") if not parts else str(count)
         parts.append(f"{subject} {one if count == 1 else many} {rest}{about}")
+    if not receipt.images and receipt.status != "done":
+        return "What to do with each image was not decided yet."
     if not parts:
         return "No recipe and no package of any image changed."
     reused = len(groups.get("reused", ()))

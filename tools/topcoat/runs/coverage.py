@@ -13,6 +13,10 @@ from topcoat.errors import ContentError
 from topcoat.model import Nevra
 
 
+_NAMED = 3
+"""Packages that an error names; the table has all."""
+
+
 @dataclass(frozen=True)
 class Covered:
     """One gated package: the images that hold it, or the pattern that waives it."""
@@ -76,7 +80,8 @@ def require(table: Iterable[Covered]) -> None:
             lines.append(f"{entry.package}: " + ", ".join(f"{image} has {evr}" for image, evr in entry.wrong[:5]))
         else:
             lines.append(f"{entry.package}: in no image")
+    more = f"; and {len(lines) - _NAMED} more, in the receipt" if len(lines) > _NAMED else ""
     raise ContentError(
-        f"{len(holes)} gated package(s) are not inside the images, so the change is not tested: " + "; ".join(lines),
+        f"{len(holes)} gated package(s) are not inside the images, so the change is not tested: " + "; ".join(lines[:_NAMED]) + more,
         next_step="add the package to a recipe, or to the profile's not_containerised patterns if no image shall hold it",
     )

@@ -215,8 +215,6 @@ def _error(answer: dict[str, object], image: str | None, log: str | None) -> Top
             f"package transaction: {what}", image=image, log=log, next_step="read the scriptlet's output in the log, correct the package"
         )
     if kind == "content":
-        return ContentError(
-            f"package transaction: {what}", image=image, log=log, next_step="correct the packages or the repositories; a recheck does not help"
-        )
+        return ContentError(f"package transaction: {what}", image=image, log=log, next_step="correct the packages or the repositories")
     retriable = answer.get("errno") not in (1, 13, 28, 122)  # EPERM, EACCES, ENOSPC, EDQUOT
     return InfrastructureError(f"package transaction: {what}", image=image, log=log, retriable=retriable, next_step="run again; look at the log")
