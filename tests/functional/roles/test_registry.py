@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pty
+import re
 import shutil
 import socket
 import ssl
 import stat
+import subprocess
+import tempfile
 import unittest
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.functional.roles.harness import RoleCase
+from tests.functional.roles.harness import ROOT, RoleCase
 
 
 def free_port() -> int:
@@ -138,6 +142,113 @@ class Registry(RegistryCase):
         (folder / "registry.pid").write_text(f"{os.getpid()}\n")
         self.play("playbooks/registry/post.yaml", variables=self.variables)
         self.assertTrue(_alive(pid), "the registry was not named, so it lives")
+
+
+class Container(RegistryCase):
+    """The method ``container``, with an image that holds nothing but the registry."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if not shutil.which("podman") or os.geteuid():
+            self.skipTest("needs podman and root")
+        storage, containers = self.folder / "storage.conf", self.folder / "containers.conf"
+        storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{self.folder}/graph"\nrunroot = "{self.folder}/run"\n')
+        # A runtime and limits that also work inside a virtual machine without systemd.
+        limits = 'default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]'
+        containers.write_text(f'[containers]\n{limits}\n[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n')
+        self.environment = {"CONTAINERS_STORAGE_CONF": str(storage), "CONTAINERS_CONF": str(containers)}
+        self.addCleanup(lambda: subprocess.run(["umount", self.folder / "graph/overlay"], capture_output=True, check=False))
+        self.addCleanup(lambda: self.podman("rm", "--all", "--force", check=False))
+        self.variables |= {"run_ci_registry_method": "container", "run_ci_registry_image": f"docker-archive:{self.image()}"}
+
+    def podman(self, *words: str, check: bool = True) -> str:
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(["podman", *words], env=environment, capture_output=True, text=True, check=check).stdout
+
+    def image(self) -> Path:
+        """The registry of this machine with the libraries it names, called as the published image calls it."""
+        root = self.folder / "root"
+        program = shutil.which("docker-registry")
+        assert program
+        libraries = re.findall(r"(/\S+) \(0x", subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout)
+        for path in (program, *libraries):
+            target = root / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        subprocess.run(["tar", "-C", root, "-cf", self.folder / "root.tar", "."], check=True)
+        name, packed = "localhost/registry:test", self.folder / "registry.tar"
+        entrypoint = json.dumps([program, "serve"])
+        self.podman("import", "--quiet", "--change", f"ENTRYPOINT {entrypoint}", str(self.folder / "root.tar"), name)
+        self.podman("push", "--quiet", name, f"docker-archive:{packed}")
+        self.podman("rmi", "--all", "--force")
+        return packed
+
+    def test_life(self) -> None:
+        run = self.play("playbooks/registry/pre.yaml", variables=self.variables, environment=self.environment)
+        registry: dict[str, object] = run.secret_data["buildset_registry"]  # type: ignore[assignment]
+        self.assertEqual((self.ask(registry), self.ask(registry, login=False)), (200, 401))
+        self.assertEqual(self.ask(registry, "/v2/a/b/blobs/uploads/", method="POST", body=b""), 202)
+        self.assertNotIn(str(registry["password"]), run.output)
+        self.assertNotIn(str(registry["password"]), self.podman("inspect", "topcoat-ci-registry"))
+
+        again = self.play("playbooks/registry/pre.yaml", variables=self.variables, environment=self.environment)
+        self.assertEqual(again.secret_data["buildset_registry"], registry, "a second run changes nothing")
+        self.assertEqual(self.ask(registry), 200)
+
+        self.play("playbooks/registry/post.yaml", variables=self.variables, environment=self.environment)
+        self.assertEqual(self.podman("ps", "--all", "--quiet"), "")
+        self.assertIn("listening on", (self.logs / "container-images" / "node1" / "logs" / "registry.log").read_text())
+
+
+class StartScript(unittest.TestCase):
+    """Ansible starts scripts on a terminal and closes it as soon as they end."""
+
+    SCRIPT = ROOT / "roles/run-ci-registry/files/start-registry.sh"
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.pid_file = self.folder / "pid"
+        self.addCleanup(self.end)
+        # A busy machine: the child gets to leaving the session late.
+        slow = self.folder / "bin/setsid"
+        slow.parent.mkdir()
+        slow.write_text(f'#!/bin/sh\nshift\n(sleep 1; exec {shutil.which("setsid")} "$@") &\n')
+        slow.chmod(0o755)
+
+    def end(self) -> None:
+        pid = int(self.pid_file.read_text()) if self.pid_file.exists() else os.getpid()
+        if pid != os.getpid() and _alive(pid):
+            os.kill(pid, 15)
+
+    def start(self) -> str:
+        """Run the script on a terminal of its own; what it printed."""
+        argv = ["sh", str(self.SCRIPT), str(self.pid_file), str(self.folder / "log"), "tail", "-f", str(self.folder / "config.yaml")]
+        (self.folder / "config.yaml").touch()
+        child, terminal = pty.fork()
+        if not child:
+            os.execvpe("sh", argv, {**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"})
+        os.waitpid(child, 0)
+        os.set_blocking(terminal, False)
+        try:
+            output = os.read(terminal, 4096).decode()
+        except (OSError, BlockingIOError):
+            output = ""
+        os.close(terminal)
+        return output
+
+    def test_the_registry_outlives_the_terminal(self) -> None:
+        self.start()
+        pid = int(self.pid_file.read_text())
+        self.assertEqual(os.getsid(pid), pid, "it has left the session of the terminal, whose end no longer reaches it")
+        self.assertIn("runs already", self.start())
+        self.assertEqual(int(self.pid_file.read_text()), pid)
+
+    def test_another_program_under_the_old_number_is_not_the_registry(self) -> None:
+        self.pid_file.write_text(f"{os.getpid()}\n")
+        self.assertNotIn("runs already", self.start())
+        self.assertNotEqual(int(self.pid_file.read_text()), os.getpid())
 
 
 class UseRegistry(RegistryCase):
