@@ -15,7 +15,7 @@ from topcoat.errors import InfrastructureError
 from topcoat.process import run
 from zuul_lab import places as at
 from zuul_lab.places import Places
-from zuul_lab.services import Service, port_answers, start, wait_until
+from zuul_lab.services import Service, start, wait_until
 
 _JAVA = Path("/usr/share/java")
 _ZOOKEEPER_JARS = ("zookeeper.jar", "zookeeper-jute.jar", "slf4j-api.jar", "slf4j-simple.jar", "metrics-core.jar", "snappy-java.jar")
@@ -92,12 +92,11 @@ def start_postgresql(places: Places) -> Service:
     options = {"listen_addresses": "127.0.0.1", "port": at.POSTGRESQL, "fsync": "off", "unix_socket_directories": data, "max_connections": 200}
     words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
     service = start(places, "postgresql", as_postgres(binaries / "postgres", "-D", data, *words))
-    wait_until("PostgreSQL answers", lambda: port_answers(at.POSTGRESQL), timeout=60, service=service)
     socket = ["-h", "127.0.0.1", "-p", str(at.POSTGRESQL)]
-    for attempt in range(20):
-        made = run(as_postgres(binaries / "createdb", *socket, "zuul"), timeout=30, check=attempt == 19)
-        if made.code == 0:
-            break
+    # The port is open before the server takes connections.
+    asking = [binaries / "pg_isready", "-q", *socket]
+    wait_until("PostgreSQL takes connections", lambda: run(asking, timeout=30, check=False).code == 0, service=service)
+    run(as_postgres(binaries / "createdb", *socket, "zuul"), timeout=120)
     return service
 
 
@@ -177,9 +176,7 @@ Subsystem sftp internal-sftp
 def _wait_for_namespace(service: Service) -> None:
     """Wait until the started program has left our network namespace."""
     ours = Path("/proc/self/ns/net").readlink()
-    wait_until(
-        "the node has its own network", lambda: Path(f"/proc/{service.pid}/ns/net").readlink() != ours, timeout=30, service=service, pause=0.02
-    )
+    wait_until("the node has its own network", lambda: Path(f"/proc/{service.pid}/ns/net").readlink() != ours, service=service, pause=0.02)
 
 
 def start_log_server(places: Places) -> Service:

@@ -28,6 +28,7 @@ NAMESPACE = "demo"
 TAG = "current-passed-ci"
 # Three leaves of OpenStack and one of infra with their parents: enough to see every kind of action, few enough to be quick.
 PATTERNS = ("^keystone$", "^nova-(api|compute)$", "^memcached$")
+_ROOMS = ("builder", "containerfile", "layers", "model", "publisher", "recipes", "rpm", "updater")
 
 
 def serve(places: Places) -> None:
@@ -62,25 +63,32 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _key(places: Places, made: Distribution) -> str:
-    """Changes with the distribution and with the recipes: then the kept images are not what the recipes make."""
+    """Changes with the distribution, the recipes and the rooms that make images: then the kept images are not what would be made now."""
     mark = hashlib.sha256((made.directory / "distribution.json").read_bytes())
     mark.update(json.dumps(PATTERNS).encode())
-    recipes = places.repository / "container-images"
-    for path in sorted(recipes.rglob("*")):
-        if path.is_file():
-            mark.update(str(path.relative_to(recipes)).encode() + path.read_bytes())
+    folders = ["container-images", *(f"tools/topcoat/{room}" for room in _ROOMS)]
+    for path in sorted(path for folder in folders for path in (places.repository / folder).rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            mark.update(str(path.relative_to(places.repository)).encode() + path.read_bytes())
     return mark.hexdigest()[:24]
 
 
 def _serve_packages(places: Places, made: Distribution) -> None:
-    """One tree that jobs read. ``advance`` moves its ``current`` on."""
+    """One tree that jobs read; ``advance`` moves it on."""
     root = places.state / "packages"
     root.mkdir()
     for entry in made.repositories.iterdir():
         (root / entry.name).symlink_to(entry)
     argv = [sys.executable, "-m", "http.server", str(at.PACKAGES_HTTP), "--bind", at.GATEWAY, "--directory", root]
     service = start(places, "packages", argv)
-    wait_until("the package server answers", lambda: port_answers(at.PACKAGES_HTTP, at.GATEWAY), timeout=30, service=service)
+    wait_until("the package server answers", lambda: port_answers(at.PACKAGES_HTTP, at.GATEWAY), service=service)
+
+
+def advance(places: Places) -> None:
+    """The newest builds pass: from now on ``current-passed-ci`` holds what ``current`` does, newer packages of nova and oslo.log among them."""
+    fresh = places.state / "packages/.next"
+    fresh.symlink_to(shared().current)
+    fresh.replace(places.state / "packages/current-passed-ci")
 
 
 def start_registry(places: Places) -> None:
@@ -99,7 +107,7 @@ def start_registry(places: Places) -> None:
     path = places.etc / "registry.yaml"
     path.write_text(json.dumps(configuration, indent=1))
     service = start(places, "site-registry", ["docker-registry", "serve", path])
-    wait_until("the site's registry answers", lambda: port_answers(at.IMAGES_HTTPS, at.GATEWAY), timeout=30, service=service)
+    wait_until("the site's registry answers", lambda: port_answers(at.IMAGES_HTTPS, at.GATEWAY), service=service)
 
 
 def _push_base(places: Places, made: Distribution) -> None:

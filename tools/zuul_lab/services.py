@@ -16,6 +16,9 @@ from pathlib import Path
 from topcoat.errors import InfrastructureError
 from zuul_lab.places import Places
 
+# Seconds that a part may take to come up: many times what it needs on a quiet machine, because nobody gains from giving up on a busy one.
+PATIENCE = 600.0
+
 
 @dataclass(frozen=True)
 class Service:
@@ -69,7 +72,7 @@ def known(places: Places) -> dict[str, Service]:
     return {entry.name: Service(entry.name, int(entry.read_text()), places.logs / f"{entry.name}.log") for entry in sorted(pids.iterdir())}
 
 
-def wait_until(what: str, test: Callable[[], bool], *, timeout: float, service: Service | None = None, pause: float = 0.2) -> None:
+def wait_until(what: str, test: Callable[[], bool], *, timeout: float = PATIENCE, service: Service | None = None, pause: float = 0.2) -> None:
     """Ask ``test`` until it says yes.
 
     :raises InfrastructureError: the service died (with its last lines), or the time is up.

@@ -50,6 +50,11 @@ class Stored:
         answer = self._http.head(f"/{repository}/manifests/{target}", headers={"Accept": _TYPES})
         return answer.headers["Docker-Content-Digest"] if answer.status_code == 200 else ""
 
+    def tags(self, repository: str) -> list[str]:
+        """Every tag of a repository; none when there is no such repository."""
+        answer = self._http.get(f"/{repository}/tags/list")
+        return list(answer.json()["tags"] or []) if answer.status_code == 200 else []
+
     def layers(self, repository: str, target: str) -> list[str]:
         """Digests of the layers, base first."""
         layers = self.manifest(repository, target)[1]["layers"]
@@ -103,7 +108,7 @@ def buildset_registry(places: Places, address: str) -> Iterator[Stored]:
     path.write_text(json.dumps(configuration))
     service = start(places, "stored-registry", ["docker-registry", "serve", path])
     try:
-        wait_until("the kept storage is served", lambda: port_answers(_PORT), timeout=30, service=service)
+        wait_until("the kept storage is served", lambda: port_answers(_PORT), service=service)
         yield Stored(f"http://127.0.0.1:{_PORT}")
     finally:
         _end(service)
@@ -111,4 +116,4 @@ def buildset_registry(places: Places, address: str) -> Iterator[Stored]:
 
 def _end(service: Service) -> None:
     run(["kill", str(service.pid)], timeout=10, check=False)
-    wait_until("it has ended", lambda: not port_answers(_PORT), timeout=30)
+    wait_until("it has ended", lambda: not port_answers(_PORT))

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from topcoat.errors import TopcoatError
 
+_SHOWN = 1000
+
 
 @dataclass
 class Verdict:
@@ -35,7 +37,8 @@ class Verdict:
             self.say(f"pass  {name}")
         else:
             self.failed.append((name, str(otherwise)))
-            self.say(f"FAIL  {name}: {otherwise}")
+            text = str(otherwise)
+            self.say(f"FAIL  {name}: {text if len(text) <= _SHOWN else text[:_SHOWN] + ' ... (all of it is in summary.json)'}")
         return holds
 
     def equal(self, name: str, found: object, wanted: object) -> bool:
@@ -59,7 +62,7 @@ class Verdict:
         """Say the result, write it as JSON, and give the exit code."""
         document = {"passed": self.passed, "failed": [{"check": name, "found": found} for name, found in self.failed], "seconds": self.phases}
         file.write_text(json.dumps(document, indent=1) + "\n")
-        for name, found in self.failed:
-            self.say(f"FAIL  {name}: {found}")
+        for name, _ in self.failed:
+            self.say(f"FAIL  {name}")
         self.say(f"{len(self.passed)} passed, {len(self.failed)} failed")
         return 1 if self.failed or not self.passed else 0
