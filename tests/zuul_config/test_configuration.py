@@ -196,6 +196,10 @@ class Secrets(Case):
         self.assertEqual(tuple(jobs), ("site-container-images-registry", *REVIEW[1:]))
         self.assertEqual(jobs["container-images-provider"].dependencies, (("site-container-images-registry", False),))
         self.assertEqual(jobs["container-images-provider"].secrets, (), "the password travels as secret data, not as a secret")
+        gate = found.freeze("openstack/keystone", "gate", ["keystone/x.py"])
+        self.assertEqual(tuple(gate), ("site-container-images-gate-registry", *REVIEW[1:]))
+        spaces = [run["container-images-provider"].variables["topcoat_namespace"] for run in (jobs, gate)]
+        self.assertEqual(len(set(spaces)), 2, "what a job before review writes is never looked for in gate")
 
     def test_the_other_examples_parse(self) -> None:
         found = site(example("deploy-job.yaml"), ("zuul.d/add.yaml", example("add-to-a-project.yaml")[1].replace("nova", "keystone")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import shutil
 import tempfile
@@ -73,9 +72,8 @@ class FromRecording(Case):
         self.two_changes()
         seconds = 1795000900 + 90 * 86400  # far beyond what is searched second by second
         commit = self.world.zuul_merge(NOVA, "205", seconds=seconds)
-        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y%m%d%H%M%S")
-        package = f"python3-nova-1:31.1.0-0.{moment}.{commit[:7]}.el9.noarch"
-        receipt = dataclasses.replace(fixtures.green(), gated=({"package": package},))
+        package = {"package": "python3-nova-1:31.1.0-1.el9.noarch", "commit": commit, "committed": seconds}
+        receipt = dataclasses.replace(fixtures.green(), gated=(package,))
         outcome = self.reproduce(self.record(self.world.inventory([(NOVA, "205")], {NOVA: commit}), receipt))
         self.assertEqual(commit, outcome.checkouts[0].commit)
 

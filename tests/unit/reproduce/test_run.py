@@ -65,8 +65,9 @@ class Recordings(unittest.TestCase):
         self.assertEqual((["205"], "controller"), ([item["change"] for item in inputs.zuul["items"]], inputs.host))
 
     def test_the_receipt_beside_and_the_times_in_it(self):
-        package = f"python3-nova-1:2.0-0.20261122034500.{'c' * 7}.noarch"
-        receipt = dataclasses.replace(fixtures.green(), gated=({"package": package}, {"package": "python3-x-1-0.20261122034500.abcdef0.noarch"}))
+        ours = {"package": "python3-nova-1:2.0-1.noarch", "commit": "c" * 40, "committed": 1795319100}
+        others = ({"package": "python3-x-1-1.noarch", "commit": "d" * 40, "committed": 1795319200}, {"package": "python3-y-1-1.noarch"})
+        receipt = dataclasses.replace(fixtures.green(), gated=(ours, *others))
         for name, where in (("zuul-info/inventory.yaml", "container-images/first"), ("zuul.yaml", "container-images/node")):
             folder = self.top / where
             folder.mkdir(parents=True, exist_ok=True)

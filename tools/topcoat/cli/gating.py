@@ -16,6 +16,7 @@ from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 @click.option("--output", required=True, metavar="DIR", help="Folder that becomes the repository.")
 @click.option("--changes", metavar="FILE", help="JSON: project name to URL of the change under test, for reports.")
 @click.option("--dlrn-config", metavar="FILE", help="DLRN's projects.ini, for trees without a spec file.")
+@click.option("--store", metavar="REPOSITORY", help="HOST/PATH in a registry where the packages of each tree are looked for, and kept.")
 @click.option("--timeout", default=1800, show_default=True, help="Seconds for one tree.")
 @dry_run_option
 @format_option
@@ -26,6 +27,7 @@ def command(
     output: str,
     changes: str | None,
     dlrn_config: str | None,
+    store: str | None,
     timeout: int,
     dry_run: bool,
     output_format: str,
@@ -45,6 +47,7 @@ def command(
         work=settings.work_dir / "gating",
         changes=json.loads(Path(changes).read_text(encoding="utf-8")) if changes else None,
         dlrn_config=Path(dlrn_config) if dlrn_config else None,
+        store=gating.PackageStore(settings.registries, store) if store else None,
         timeout=timeout,
         say=lambda line: click.echo(line, err=True),
     )

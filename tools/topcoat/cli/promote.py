@@ -91,7 +91,6 @@ def command(
                 load(Path(receipt_file)) if receipt_file else None,
                 not without_inventories,
                 wait,
-                not selection.is_everything,
             )
             outcome = promoter.promote(
                 request,

@@ -17,8 +17,9 @@ from topcoat.gating.files import collect
 from topcoat.gating.repository import MANIFEST, GatedPackage, GatingRepository, load, publish
 from topcoat.gating.rpmbuild import RpmBuild
 from topcoat.gating.source import SourceTree
+from topcoat.gating.store import PackageStore
 
-__all__ = ["MANIFEST", "GatedPackage", "GatingRepository", "SourceTree", "build", "collect", "load"]
+__all__ = ["MANIFEST", "GatedPackage", "GatingRepository", "PackageStore", "SourceTree", "build", "collect", "load"]
 
 
 def build(
@@ -28,6 +29,7 @@ def build(
     work: Path,
     changes: Mapping[str, str] | None = None,
     dlrn_config: Path | None = None,
+    store: PackageStore | None = None,
     timeout: float = 1800,
     say: Callable[[str], None] = lambda line: None,
 ) -> GatingRepository:
@@ -38,6 +40,8 @@ def build(
     :param work: folder for build trees and logs.
     :param changes: project name → URL of the change under test, for reports.
     :param dlrn_config: DLRN's ``projects.ini``; trees without a spec file are built by DLRN when it is given.
+    :param store: packages of trees that were built before; what is built now is added to it. Trees that DLRN builds are neither looked for nor kept:
+        their spec file is in a repository of its own, so the tree alone does not say what comes out.
     :returns: the repository with its packages; ``gating.json`` beside the RPMs says the same.
     :raises UsageError: no source trees, or one that is not a git checkout.
     :raises ContentError: a tree has no spec, does not build, or two trees make the same package.
@@ -53,17 +57,17 @@ def build(
         for tree in trees:
             log = work / "logs" / f"gating-{tree.project}.log"
             if tree.spec is not None:
-                builder: RpmBuild | Dlrn = RpmBuild(work / "rpmbuild" / tree.project, log=log, timeout=timeout)
+                builder = RpmBuild(work / "rpmbuild" / tree.project, log=log, timeout=timeout)
+                files = _kept_or_built(tree, builder, store, work / "kept" / tree.project, say)
             elif dlrn_config is not None and Dlrn.installed():
-                builder = Dlrn(dlrn_config, work / "dlrn", log=log, timeout=timeout)
+                say(f"building {tree.project} at {tree.commit[:12]}")
+                files = Dlrn(dlrn_config, work / "dlrn", log=log, timeout=timeout).build(tree)
             else:
                 raise ContentError(
                     f"{tree.project} has no spec file, so no RPM can be made of it",
                     where=str(tree.directory),
                     next_step="add a spec file, give DLRN's configuration, or leave the project out of the gated ones",
                 )
-            say(f"building {tree.project} at {tree.commit[:12]}")
-            files = builder.build(tree)
             if not files:
                 raise ContentError(f"{tree.project} built no binary package", log=str(log), next_step="look at the %files sections of its spec")
             for file in files:
@@ -72,10 +76,25 @@ def build(
                 if clash:
                     raise ContentError(f"{nevra} was built by both {clash.project} and {tree.project}", next_step="leave one of them out")
                 shutil.copyfile(file, staging / file.name)
-                # the metadata names the file's time: it must be the commit's, not the day's
-                os.utime(staging / file.name, (tree.committed, tree.committed))
-                packages.append(GatedPackage(str(nevra), file.name, tree.project, tree.commit, (changes or {}).get(tree.project)))
+                # the metadata names the file's time: it must be the change's, not the day's
+                os.utime(staging / file.name, (tree.written, tree.written))
+                change = (changes or {}).get(tree.project)
+                packages.append(GatedPackage(str(nevra), file.name, tree.project, tree.commit, change, tree.committed))
                 say(f"  {nevra}")
         return publish(staging, output, packages)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _kept_or_built(tree: SourceTree, builder: RpmBuild, store: PackageStore | None, folder: Path, say: Callable[[str], None]) -> list[Path]:
+    environment = builder.environment() if store else ""
+    shutil.rmtree(folder, ignore_errors=True)
+    found = store.fetch(tree, environment, folder) if store else []
+    if found:
+        say(f"{tree.project} at {tree.commit[:12]} has the files of a tree that was built before")
+        return found
+    say(f"building {tree.project} at {tree.commit[:12]}")
+    built = builder.build(tree)
+    if store and built:
+        store.keep(tree, environment, built)
+    return built

@@ -10,6 +10,16 @@ from pathlib import Path
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
 
+_OPTIONS = (
+    "--quiet",
+    "--no-database",
+    "--simple-md-filenames",
+    "--revision=1",
+    "--set-timestamp-to-revision",
+    # each version has a default of its own
+    "--general-compress-type=gz",
+)
+
 
 class CreateRepo:
     """All calls of createrepo_c."""
@@ -20,7 +30,7 @@ class CreateRepo:
         :raises InfrastructureError: createrepo_c is missing or fails.
         """
         run(
-            ["createrepo_c", "--quiet", "--no-database", "--simple-md-filenames", "--revision", "1", "--set-timestamp-to-revision", str(directory)],
+            ["createrepo_c", *_OPTIONS, str(directory)],
             timeout=600,
             failure=InfrastructureError,
         )

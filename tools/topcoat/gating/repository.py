@@ -28,6 +28,8 @@ class GatedPackage:
     project: str
     commit: str
     change_url: str | None = None
+    committed: int = 0
+    """When the commit was made, in seconds since the epoch: with it a merge by Zuul can be made again."""
 
 
 @dataclass(frozen=True)

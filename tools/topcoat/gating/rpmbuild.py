@@ -28,7 +28,7 @@ class RpmBuild:
         self.timeout = timeout
 
     def build(self, tree: SourceTree) -> list[Path]:
-        """Build the binary packages of one tree; the release gets the commit's time and id appended.
+        """Build the binary packages of one tree; the release becomes the tree's snapshot.
 
         :returns: the RPM files, sorted.
         :raises ContentError: the spec has no Release line, or rpmbuild fails (its last lines are in the error).
@@ -44,7 +44,7 @@ class RpmBuild:
         spec = self.top / "SPECS" / tree.spec.name
         spec.write_text(text, encoding="utf-8")
         self._sources(tree, spec, text)
-        environment = dict(os.environ, SOURCE_DATE_EPOCH=str(tree.committed), LC_ALL="C.UTF-8")
+        environment = dict(os.environ, SOURCE_DATE_EPOCH=str(tree.written), LC_ALL="C.UTF-8")
         run(
             ["rpmbuild", "-bb", "--nodeps", *self._defines(), str(spec)],
             timeout=self.timeout,
@@ -57,7 +57,7 @@ class RpmBuild:
         macros = {
             "_topdir": str(self.top),
             "_dbpath": str(self.top / "db"),
-            # Two builds of one commit must be byte-identical, else the gating repository changes under a rerun.
+            # Two builds of one tree must be byte-identical: then a rerun, and the change behind, find the images that hold these very packages.
             "_buildhost": "localhost",
             "use_source_date_epoch_as_buildtime": "1",
             "clamp_mtime_to_source_date_epoch": "1",
@@ -76,6 +76,12 @@ class RpmBuild:
         name = Path(match[1]).name if match else f"{tree.project}.tar.gz"
         prefix = re.sub(r"\.(tar(\.\w+)?|tgz|zip)$", "", name)
         Git(tree.directory)("archive", "--format=tar.gz", f"--prefix={prefix}/", "-o", str(self.top / "SOURCES" / name), tree.commit)
+
+    def environment(self) -> str:
+        """What this machine adds to a build: rpm's configuration with every macro, the system's name and version, and how we call rpmbuild."""
+        system = Path("/etc/os-release")
+        words = [run(["rpm", "--showrc"], timeout=60).output, system.read_text(encoding="utf-8") if system.is_file() else ""]
+        return "\n".join([*words, *(word for word in self._defines() if str(self.top) not in word)])
 
     @staticmethod
     def nevra(file: Path) -> Nevra:

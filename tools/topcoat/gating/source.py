@@ -1,6 +1,7 @@
-"""A source tree under test.
+"""A source tree under test, named by its content.
 
-This module must never change the tree: it is the reviewed checkout.
+This module must never change the tree: it is the reviewed checkout. And it must never name a tree by the commit that holds it: Zuul merges a change
+anew for every buildset, so that the same files have another commit, made at another time, in the buildset of the change behind.
 """
 
 from __future__ import annotations
@@ -33,12 +34,24 @@ class Git:
 
 @dataclass(frozen=True)
 class SourceTree:
-    """One checkout: absolute folder, project name, commit under test, its time in seconds since the epoch, spec file or None."""
+    """One checkout.
+
+    :param directory: absolute path.
+    :param project: name of the folder.
+    :param commit: what is checked out, for reports: often a merge that exists in this checkout alone.
+    :param committed: when that commit was made, in seconds since the epoch.
+    :param tree: git's id of the files, the same wherever the same changes were merged.
+    :param written: when the newest change in it was written, in seconds since the epoch: its author's time, which merging, rebasing and
+        cherry-picking keep.
+    :param spec: the spec file, None for trees that DLRN packages.
+    """
 
     directory: Path
     project: str
     commit: str
     committed: int
+    tree: str
+    written: int
     spec: Path | None
 
     @classmethod
@@ -51,13 +64,15 @@ class SourceTree:
         if not directory.is_dir():
             raise UsageError(f"source tree {path} does not exist", next_step="name a git checkout")
         git = Git(directory)
-        commit, committed = git("log", "-1", "--format=%H %ct").split()
+        commit, committed, tree = git("log", "-1", "--format=%H %ct %T").split()
+        # A history that is cut off at a merge (a shallow clone) holds nothing else to ask.
+        written = git("log", "-1", "--no-merges", "--format=%at") or git("log", "-1", "--format=%at")
         specs = [spec for folder in _SPEC_FOLDERS for spec in sorted((directory / folder).glob("*.spec"))]
         if len(specs) > 1:
             raise UsageError(f"{directory.name} has {len(specs)} spec files", where=str(specs[1]), next_step="keep one in the tree")
-        return cls(directory, directory.name, commit, int(committed), specs[0] if specs else None)
+        return cls(directory, directory.name, commit, int(committed), tree, int(written), specs[0] if specs else None)
 
     @property
     def snapshot(self) -> str:
-        """``0.<UTC time of the commit>.<short commit>``: the release part that makes this build's NEVRA unlike any published one."""
-        return f"0.{datetime.fromtimestamp(self.committed, UTC):%Y%m%d%H%M%S}.{self.commit[:7]}"
+        """``0.<UTC time it was written>.<short tree id>``: the release part that makes this build's NEVRA unlike any published one."""
+        return f"0.{datetime.fromtimestamp(self.written, UTC):%Y%m%d%H%M%S}.{self.tree[:7]}"

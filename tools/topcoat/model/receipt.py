@@ -84,6 +84,6 @@ class Receipt:
     zuul: dict[str, object] = field(default_factory=dict)
     """The items under test, as ``zuul['items']`` names them: ``{"build", "buildset", "items": [...]}``; empty outside Zuul."""
     gated: tuple[dict[str, object], ...] = ()
-    """One entry a gated RPM: ``{"package", "project", "commit", "change_url"}``."""
+    """One entry a gated RPM: ``{"package", "project", "commit", "committed", "change_url"}``."""
     warnings: tuple[str, ...] = ()
     schema: str = SCHEMA

@@ -6,7 +6,6 @@ This module must never be the place of a rule; it calls the modules beside it in
 from __future__ import annotations
 
 import json
-import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +31,6 @@ from topcoat.zuul import load_variables
 
 _HOSTS = ("controller", "node", "primary")
 """Usual names of a job's first node, for recordings that hold the variables only."""
-_RELEASE_TIME = re.compile(r"-0\.(?P<moment>[0-9]{14})\.(?P<commit>[0-9a-f]{7})")
 
 
 @dataclass(frozen=True)
@@ -294,12 +292,6 @@ def _original(recording: Recording, hosts: Sequence[str], options: Options) -> R
 
 
 def _times(original: Receipt | None, commit: str | None) -> tuple[int, ...]:
-    """Times that packages of the original were made at from this commit: they are in the releases (``0.<time>.<commit>``)."""
-    from datetime import UTC, datetime
-
-    found = set()
-    for entry in original.gated if original else ():
-        for match in _RELEASE_TIME.finditer(str(entry.get("package"))):
-            if commit and commit.startswith(match["commit"]):
-                found.add(int(datetime.strptime(match["moment"], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()))
-    return tuple(sorted(found))
+    """Times at which this commit was made, as the original's receipt tells them."""
+    entries = original.gated if original and commit else ()
+    return tuple(sorted({int(str(entry["committed"])) for entry in entries if entry.get("commit") == commit and entry.get("committed")}))

@@ -3,8 +3,8 @@
 This module must never write outside the folder it was given.
 
 Zuul merges changes into the branch with a merge commit of its own, which nobody can fetch. Its hash follows from the two parents, the merged
-tree, an identity and a time. So where a recorded job names the hash, the commit is found again (``recorded.find``), bit for bit: packages built
-from it have the same release, and images the same digest. Where it cannot be found, the merge is made anew and the difference is told.
+tree, an identity and a time. So where a recorded job names the hash, the commit is found again (``recorded.find``), bit for bit, because
+DLRN names packages by it. Where it cannot be found, the merge is made anew and the difference is told; the files are the same.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def prepare(root: Path, source: Source, *, log: Path, identities: Sequence[Ident
     note = ""
     if wanted and commit != wanted:
         merged = "the changes were merged anew" if source.merges else f"branch {source.branch} has moved on"
-        note = f"{source.canonical_name} was at {wanted[:12]}, here it is at {commit[:12]}: {merged}, so its packages have another release"
+        note = f"{source.canonical_name} was at {wanted[:12]}, here it is at {commit[:12]}: {merged}; DLRN gives such packages another release"
     return _finish(git, source, commit, note)
 
 

@@ -20,7 +20,14 @@ from topcoat.runs.works import Works
 def gated(packages: Iterable[GatedPackage]) -> tuple[dict[str, object], ...]:
     """The gating repository's packages with the change each comes from."""
     return tuple(
-        {"package": package.nevra, "project": package.project, "commit": package.commit, "change_url": package.change_url} for package in packages
+        {
+            "package": package.nevra,
+            "project": package.project,
+            "commit": package.commit,
+            "committed": package.committed,
+            "change_url": package.change_url,
+        }
+        for package in packages
     )
 
 

@@ -1,0 +1,91 @@
+"""RPMs under test, kept in a registry under the name of what they were made from.
+
+In a gate queue the same tree is built again for every change behind it. Found here, it is the same bytes, and then the images that hold them are
+found as well (``topcoat.runs.inputs``): nothing of the change ahead is made twice.
+
+This module must never hand out packages of another tree, and it trusts whoever can write the repository: see "who may write" in the operator's guide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from topcoat import __version__
+from topcoat.errors import ContentError
+from topcoat.gating.source import SourceTree
+from topcoat.model import ImageReference
+from topcoat.registry import Descriptor, NotFoundError, Registries, digest_of
+from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
+from topcoat.registry.referrers import TITLE
+
+PACKAGES_TYPE = "application/vnd.topcoat.packages.v1+json"
+_RPM = "application/x-rpm"
+_TREE = "io.topcoat.tree"
+_HEX = 40
+
+
+class PackageStore:
+    """One repository of a registry, with one artifact for each tree that was built.
+
+    :param repository: ``host[:port]/path``.
+    """
+
+    def __init__(self, registries: Registries, repository: str) -> None:
+        target = ImageReference.parse(repository)
+        self._client = registries.client(target.host)
+        self._repository = target.repository
+
+    @staticmethod
+    def tag(tree: SourceTree, environment: str) -> str:
+        """The name of what comes out: project, files (the spec is one of them), the machine's part of the build, and this program's version."""
+        text = json.dumps([__version__, tree.project, tree.tree, environment])
+        return f"packages-{hashlib.sha256(text.encode()).hexdigest()[:_HEX]}"
+
+    def fetch(self, tree: SourceTree, environment: str, folder: Path) -> list[Path]:
+        """The packages that were kept for a tree, written into a folder; an empty list when there are none.
+
+        :raises ContentError: what is kept is not what its tag says.
+        :raises InfrastructureError: the registry does not answer.
+        """
+        tag = self.tag(tree, environment)
+        if self._client.head(self._repository, tag) is None:
+            return []
+        try:
+            document = self._client.manifest(self._repository, tag).document
+        except NotFoundError:
+            return []  # collected as garbage between the two questions
+        if document.get("artifactType") != PACKAGES_TYPE or (document.get("annotations") or {}).get(_TREE) != tree.tree:
+            raise ContentError(
+                f"{self._client.host}/{self._repository}:{tag} does not hold packages of {tree.project} at tree {tree.tree[:12]}",
+                next_step="remove that tag, and look who else can write to this repository",
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        files = []
+        for layer in document["layers"]:
+            name = Path(str((layer.get("annotations") or {}).get(TITLE))).name
+            with self._client.stream_blob(self._repository, layer["digest"], layer["size"]) as chunks, (folder / name).open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            files.append(folder / name)
+        return sorted(files)
+
+    def keep(self, tree: SourceTree, environment: str, files: list[Path]) -> None:
+        """Keep the packages that a tree was built into; what is there already under this name stays, because images may hold it."""
+        tag = self.tag(tree, environment)
+        if self._client.head(self._repository, tag) is not None:
+            return
+        self._put(EMPTY_BLOB)
+        layers = []
+        for file in sorted(files):
+            content = file.read_bytes()
+            self._put(content)
+            layers.append(Descriptor(_RPM, digest_of(content), len(content), ((TITLE, file.name),)))
+        notes = {_TREE: tree.tree, "io.topcoat.project": tree.project}
+        self._client.put_manifest(self._repository, tag, artifact_manifest(PACKAGES_TYPE, layers, annotations=notes), OCI_MANIFEST)
+
+    def _put(self, content: bytes) -> None:
+        digest = digest_of(content)
+        if not self._client.has_blob(self._repository, digest):
+            self._client.put_blob(self._repository, digest, content)
