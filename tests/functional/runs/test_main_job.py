@@ -9,6 +9,7 @@ import time
 import unittest
 from pathlib import Path
 
+from tests.functional.gating.test_build import SPEC, tree
 from tests.functional.runs.site import RECIPES, Site, packages
 from topcoat_demo.rpms import RpmSpec, make_repository
 
@@ -320,3 +321,14 @@ class HotfixTest(SiteTest):
         self.assertEqual(self.tags("nova-api"), {"trunk1", "current-passed-ci"})
         self.fail_with(1, "in no image", "hotfix", "^base$", "--rpm", str(rpm), "--tag", "nowhere")
         self.fail_with(2, "is no binary RPM file", "hotfix", "^base$", "--rpm", str(self.site.tree), "--tag", "nowhere")
+
+    def test_a_source_tree_on_given_images(self):
+        self.publish()
+        more = "%package -n python3-keystone-extra\nSummary: more\n%description -n python3-keystone-extra\nmore\n"
+        spec = SPEC.replace("Version: 1.0", "Version: 2.0").replace("python3-foo", "python3-keystone").replace("Epoch: 1\n", "")
+        spec = spec.replace("%prep", f"{more}%prep") + "%files -n python3-keystone-extra\n"
+        source = tree(self.site.directory / "keystone-source", spec)
+        answer = self.succeed("hotfix", "^keystone$", "--source", str(source), "--tag", "mine")
+        self.assertIn("1 need not be in any", answer.output)
+        self.assertIn("python3-keystone-2.0-0.", self.succeed("inventory", f"{self.site.server.host}/site/keystone:mine").output)
+        self.fail_with(1, "no selected image takes a package", "hotfix", "^nova-api$", "--source", str(source), "--tag", "nowhere")

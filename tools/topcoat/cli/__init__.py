@@ -41,9 +41,15 @@ class Commands(click.Group):
         return super().resolve_command(context, args)
 
 
+def _profiles(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from topcoat.cli import _complete
+
+    return _complete.profiles(context, parameter, incomplete)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="topcoat")
-@click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", help="Profile: a name or a file.")
+@click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", shell_complete=_profiles, help="Profile: a name or a file.")
 @click.option("--recipes", default="container-images", show_default=True, envvar="TOPCOAT_RECIPES", help="Directory of the recipe tree.")
 @click.option(
     "--format",

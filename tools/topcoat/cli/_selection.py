@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from topcoat.cli import _complete
 from topcoat.cli._context import Settings
 from topcoat.errors import UsageError
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 def selection_options(function: Callable) -> Callable:
     """PATTERN... and --family, --class, --exclude, --skip-parents; the command gets them as one ``selection``."""
     decorators = (
-        click.argument("patterns", nargs=-1, metavar="[REGEX]..."),
-        click.option("--family", "families", multiple=True, help="Only images of this family; may be repeated."),
+        click.argument("patterns", nargs=-1, metavar="[REGEX]...", shell_complete=_complete.images),
+        click.option("--family", "families", multiple=True, shell_complete=_complete.families, help="Only images of this family; may be repeated."),
         click.option("--class", "classes", multiple=True, type=click.Choice(["openstack", "infra"]), help="Only images of this class."),
         click.option("--exclude", multiple=True, metavar="REGEX", help="Leave these images out; may be repeated."),
         click.option("--skip-parents", is_flag=True, help="Do not add the parents of what is selected."),

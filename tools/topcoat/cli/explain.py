@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from topcoat.cli import _complete
 from topcoat.cli._context import Settings, emit, format_option
 from topcoat.cli._selection import Sources, request_of, source_options
 
 
 @click.command()
-@click.argument("image", metavar="IMAGE")
+@click.argument("image", metavar="IMAGE", shell_complete=_complete.images)
 @source_options
 @format_option
 @click.pass_obj

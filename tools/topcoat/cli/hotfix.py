@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from topcoat.cli import _complete
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+
+if TYPE_CHECKING:
+    from topcoat.model import Plan
+    from topcoat.runs.planning import Request
 
 
 @click.command()
-@click.argument("patterns", nargs=-1, required=True, metavar="REGEX...")
+@click.argument("patterns", nargs=-1, required=True, metavar="REGEX...", shell_complete=_complete.images)
 @click.option("--rpm", "rpms", multiple=True, metavar="FILE", help="RPM file to put on the images; may be repeated.")
 @click.option("--source", "sources", multiple=True, metavar="DIR", help="Source tree with a spec file: it is built first; may be repeated.")
 @click.option("--tag", required=True, help="Tag of the results.")
@@ -57,6 +63,8 @@ def command(
         reference_tag=reference_tag or settings.profile.reference_tag,
         gating_repository=str(repository.directory),
     )
+    if sources:
+        request = _only_what_fits(request, decide(request, registries=settings.registries, work=settings.work_dir).plan)
     if dry_run:
         plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
         emit(plan_to_dict(plan), output_format, table(plan))
@@ -70,3 +78,19 @@ def command(
         console.show(receipt)
     else:
         emit(document.receipt_to_dict(receipt), output_format, "")
+
+
+def _only_what_fits(request: Request, plan: Plan) -> Request:
+    """A source tree gives packages for many images: those that none of the selected images takes need not be proven.
+
+    :raises ContentError: the images take none of them.
+    """
+    from dataclasses import replace
+
+    from topcoat.errors import ContentError
+
+    taken = {change.new for image in plan.images for change in image.changes if change.new}
+    if not taken & set(plan.gated):
+        raise ContentError("no selected image takes a package of the source tree", next_step="'topcoat why PACKAGE' names the images that hold it")
+    others = sorted({package.name for package in plan.gated if package not in taken})
+    return replace(request, profile=replace(request.profile, not_containerised=(*request.profile.not_containerised, *others)))

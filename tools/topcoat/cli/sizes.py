@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
+from topcoat.cli import _complete
 from topcoat.cli._context import Settings, emit, format_option
 
 
 @click.command()
-@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=_complete.images)
 @click.option("--tag", help="Tag of images that are named by recipe, instead of the profile's reference tag.")
 @click.option("--reference-tag", help="Tag to compare with, instead of the profile's reference tag.")
 @click.option("--max-growth", metavar="LIMIT", help="Growth against the reference that fails the command: 5% or 10MB.")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import click
 
+from topcoat.cli import _complete
 from topcoat.cli._context import Settings, emit, format_option
 
 
 @click.command()
-@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=_complete.images)
 @click.option("--tag", help="Tag of images that are named by recipe, instead of the profile's reference tag.")
 @click.option("--allow", multiple=True, metavar="PATTERN", help="Setuid or world-writable path to accept, no leading slash; may be repeated.")
 @click.option("--run", "also_run", is_flag=True, help="Also pull each image and ask its program for the version, with podman; no service is started.")
