@@ -54,6 +54,24 @@ class Collecting(SetCase):
         self.promoter(self.space).rollback("floating")
         self.assertEqual(sets["hash-2"], self.shown(self.space, "floating"))
 
+    def test_a_set_that_moved_in_parts_stays_whole_under_its_old_names_too(self) -> None:
+        sets = {tag: self.push_set(self.space, tag) for tag in ("daily", "weekly-1", "weekly-2", "weekly-3")}
+        self.promoter(self.space).promote(Request("daily", "floating"))
+        for tag in ("weekly-1", "weekly-2", "weekly-3"):
+            self.promoter(self.space, ("base",)).promote(Request(tag, "floating", partial=True))
+        old_name = f"{self.space}/api-of-nova"
+        digest = sets["daily"]["nova-api"]
+        for tag in ("floating", "closed-1"):
+            Publisher(self.registries()).retag(self.server.host, f"{self.space}/nova-api", digest, old_name, tag)
+        image, blobs = make_image(random_bytes("older", 500))
+        Publisher(self.registries()).publish(f"{self.server.host}/{old_name}", image, blobs, ["closed-2"])
+        self.paths.append(old_name)
+        self.collect(dry_run=False, aliases={old_name: f"{self.space}/nova-api"})
+        self.assertEqual({"base": sets["weekly-3"]["base"], "nova-api": digest}, self.shown(self.space, "floating"))
+        tags = {path: {tag for tag in self.client().tags(path) if not tag.startswith("sha256-")} for path in self.paths}
+        base, api = self.paths[:2]
+        self.assertEqual({base: {"floating", "weekly-2", "weekly-3"}, api: {"floating", "daily"}, old_name: {"floating", "closed-1"}}, tags)
+
     def test_a_dry_run_writes_nothing(self) -> None:
         self.push_set(self.space, "one")
         client = self.client()

@@ -9,7 +9,7 @@ from tests.functional.registry.base import make_image
 from tests.functional.registry.faults import Fault
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model.receipt import ImageResult, Receipt
-from topcoat.promotion import Control, Promoter, Request, Target
+from topcoat.promotion import Control, Outcome, Promoter, Request, SetRecord, Target
 from topcoat.publisher import Publisher
 from topcoat.registry import oci
 
@@ -153,6 +153,52 @@ class Whole(SetCase):
         self.promoter(self.space).promote(Request("new", "floating"))
         self.promoter(self.space, NAMES[:1]).rollback("floating")
         self.assertEqual(self.old, self.shown(self.space, "floating"))
+
+
+class Part(SetCase):
+    """A weekly rebuild promotes one class of images; the record of the floating tag still names all of them."""
+
+    def setUp(self) -> None:
+        self.space = self.id().rsplit(".", 1)[-1].replace("_", "-").lower()
+        self.old = self.push_set(self.space, "old")
+        self.new = self.push_set(self.space, "new")
+        self.promoter(self.space).promote(Request("old", "floating"))
+        self.mixed = {**self.old, "base": self.new["base"]}
+
+    def part(self, **options: object) -> Outcome:
+        return self.promoter(self.space, ("base",)).promote(Request("new", "floating", partial=True), **options)  # type: ignore[arg-type]
+
+    def record(self) -> SetRecord:
+        found = Control(self.client(), self.space).read("floating")
+        assert found
+        return found
+
+    def test_the_others_stay_and_all_come_back(self) -> None:
+        self.assertEqual(("promoted", 1), (self.part().state, self.part().images))
+        self.assertEqual(self.mixed, self.shown(self.space, "floating"))
+        self.assertEqual(("new", self.mixed), (self.record().source, self.record().images.as_dict()))
+        self.assertEqual({f"{self.space}/{name}" for name in NAMES}, {repository for _, repository in self.record().repositories})
+        self.promoter(self.space, ("base",)).rollback("floating")
+        self.assertEqual((self.old, self.old), (self.shown(self.space, "floating"), self.record().images.as_dict()))
+
+    def test_a_failure_after_the_record_was_written_brings_the_record_back(self) -> None:
+        def fail() -> None:
+            self.assertEqual(self.mixed, self.record().images.as_dict())
+            raise InfrastructureError("DLRN is away")
+
+        with self.assertRaises(InfrastructureError):
+            self.part(announce=fail)
+        self.assertEqual((self.old, self.old), (self.shown(self.space, "floating"), self.record().images.as_dict()))
+
+    def test_a_promoter_that_died_after_the_record_was_written_had_finished(self) -> None:
+        promoter = self.promoter(self.space, ("base",))
+        promoter._forget = lambda target, name: None  # type: ignore[method-assign]  # as if it had been killed there
+        promoter.promote(Request("new", "floating", partial=True))
+        self.assertIsNotNone(Control(self.client(), self.space).read("floating.pending"))
+        again = self.part()
+        self.assertEqual("unchanged", again.state)
+        self.assertIn("was complete", again.recovered[0])
+        self.assertEqual(self.mixed, self.record().images.as_dict())
 
 
 class Two(SetCase):

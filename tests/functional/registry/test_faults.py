@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.functional.registry.base import QUICK, ProxyCase, RegistryCase, make_
 from tests.functional.registry.faults import Fault, Request
 from topcoat.errors import InfrastructureError
 from topcoat.publisher import Publisher
-from topcoat.registry import BrokenConnectionError, DeadlineError, DigestMismatchError, RefusedError, digest_of
+from topcoat.registry import BrokenConnectionError, DeadlineError, Descriptor, DigestMismatchError, RefusedError, digest_of, oci
 from topcoat_demo.registry import RegistryServer
 
 
@@ -242,6 +243,33 @@ class Writing(ProxyCase):
         self.assertEqual(5 * len(base), sum(result.bytes_mounted for result in results.values()))
         for number in range(6):
             self.assertEqual(results[number].digest, self.client().head(f"faults/pusher-{number}", "t"))
+
+    def test_a_manifest_goes_up_while_others_send_its_blob_again(self) -> None:
+        """Every client sends the blob, as if it had asked before the first had sent it: the registry writes the blob's link anew each time."""
+        data = random_bytes("config", 2)
+        digest = digest_of(data)
+        barrier = threading.Barrier(8)
+
+        def push(number: int) -> list[str]:
+            client = self.client()
+            barrier.wait()
+            stored = []
+            for turn in range(6):
+                name = f"faults/again-{turn}"
+                client.put_blob(name, digest, data)
+                body = oci.artifact_manifest("application/x-test", (Descriptor("application/x", digest, len(data)),), annotations={"n": str(number)})
+                client.put_blob(name, digest_of(oci.EMPTY_BLOB), oci.EMPTY_BLOB)
+                stored.append(client.put_manifest(name, f"t{number}", body, oci.OCI_MANIFEST))
+            return stored
+
+        with ThreadPoolExecutor(8) as pool:
+            for number, stored in enumerate(pool.map(push, range(8))):
+                self.assertEqual(stored, [self.client().head(f"faults/again-{turn}", f"t{number}") for turn in range(6)])
+        answer = Fault(status=400, body=b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}')
+        proxy = self.proxy(first(2, answer, "PUT", "/manifests/"))
+        client = self.proxied(proxy).client(proxy.host)
+        manifest = client.manifest("faults/again-0", "t0")
+        self.assertEqual(manifest.digest, client.put_manifest("faults/again-0", "t9", manifest.body, manifest.media_type))
 
 
 class ReadOnly(RegistryCase):

@@ -122,9 +122,8 @@ class Words(unittest.TestCase):
         return _classified(ContentError(f"buildah ended with code 1; its last lines: {text}", image="i", log="l"))
 
     def test_a_failed_step_is_the_recipes_fault(self) -> None:
-        error = self.classify(
-            'STEP 1/3: RUN dnf\nComplete!\nSTEP 2/3: RUN x\nno such package\nsubprocess exited with status 1\nError: building at STEP "RUN x": exit status 1'
-        )
+        failed = 'no such package\nsubprocess exited with status 1\nError: building at STEP "RUN x": exit status 1'
+        error = self.classify(f"STEP 1/3: RUN dnf\nComplete!\nSTEP 2/3: RUN x\n{failed}")
         self.assertIsInstance(error, ContentError)
         self.assertEqual((error.what, error.image, error.log), ("RUN failed: no such package", "i", "l"))
 

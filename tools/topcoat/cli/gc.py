@@ -48,9 +48,14 @@ def command(
     if older_than < 0 or keep_newest < 0:
         raise UsageError("--older-than and --keep-newest cannot be negative", next_step="give a number of days and of tags")
     profile = settings.profile
-    aliases = old_names(settings.recipes_dir, settings.all_recipes).values()
-    images = {*settings.all_recipes, *(name for names in aliases for name in names)}
-    names = repositories or sorted({*(profile.repository_of(image) for image in images), *_catalog(settings)})
+    aliases = {
+        profile.repository_of(name): profile.repository_of(image)
+        for image, names in old_names(settings.recipes_dir, settings.all_recipes).items()
+        for name in names
+    }
+    known = {*(profile.repository_of(image) for image in settings.all_recipes), *aliases, *_catalog(settings)}
+    # what upstream removed lies only in the mirror of the base, and no tag there says what still needs it
+    names = repositories or sorted(known - {profile.base.mirror.removeprefix(f"{profile.registry}/")})
     rules = KeepRules(
         tags=frozenset({profile.reference_tag, *keep_tag, *_lines(keep_tags_file)}),
         patterns=tuple(_compiled(pattern) for pattern in keep_pattern),
@@ -58,7 +63,7 @@ def command(
         newest=keep_newest,
     )
     collector = Collector(settings.registries.client(profile.registry), profile.namespace, say=lambda line: click.echo(line, err=True))
-    result = collector.collect(names, rules, dry_run=not delete)
+    result = collector.collect(names, rules, dry_run=not delete, aliases=aliases)
     word = "removed" if delete else "would remove"
     lines = [f"{word} {entry}" for entry in (*result.untagged, *result.deleted)]
     if result.condemned:

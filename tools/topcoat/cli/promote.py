@@ -91,6 +91,7 @@ def command(
                 load(Path(receipt_file)) if receipt_file else None,
                 not without_inventories,
                 wait,
+                not selection.is_everything,
             )
             outcome = promoter.promote(
                 request,

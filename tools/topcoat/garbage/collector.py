@@ -14,9 +14,10 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.garbage.rules import KeepRules, RepositoryPlan, RepositoryState, decide, subject_of
@@ -66,22 +67,32 @@ class Collector:
         self._workers = workers
         self._say = say
 
-    def collect(self, repositories: Sequence[str], rules: KeepRules, *, dry_run: bool = True, now: float | None = None) -> Collected:
+    def collect(
+        self,
+        repositories: Sequence[str],
+        rules: KeepRules,
+        *,
+        dry_run: bool = True,
+        now: float | None = None,
+        aliases: Mapping[str, str] = MappingProxyType({}),
+    ) -> Collected:
         """Collect in these repositories.
 
         :param repositories: paths; those that do not exist are nothing to collect.
+        :param aliases: repository of an image's old name -> repository of the image: what records name in the one is kept in the other.
         :raises ContentError: a kept reference does not answer afterwards (it names it).
         """
         with contextlib.ExitStack() as stack:
             if not dry_run:  # no set may be promoted onto manifests that are about to go
                 for name in self._control.floating_names():
                     stack.enter_context(self._control.lock(name, wait=30.0, say=self._say))
-            return self._collect(repositories, rules, dry_run, time.time() if now is None else now)
+            return self._collect(repositories, rules, dry_run, time.time() if now is None else now, aliases)
 
-    def _collect(self, repositories: Sequence[str], rules: KeepRules, dry_run: bool, moment: float) -> Collected:
+    def _collect(self, repositories: Sequence[str], rules: KeepRules, dry_run: bool, moment: float, aliases: Mapping[str, str]) -> Collected:
         begin = time.monotonic()
         result = Collected(dry_run=dry_run)
         recorded = self._recorded()
+        recorded |= {alias: recorded[name] for alias, name in aliases.items() if name in recorded}
         seen, condemned = self._first_seen(), self._condemned()
         states = self._each(repositories, lambda name: self._read(name, rules, recorded))
         states = [state for state in states if state.tags]

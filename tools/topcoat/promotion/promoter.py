@@ -38,6 +38,8 @@ class Request:
     """Each image must have its inventory attached."""
     wait_seconds: float = 0.0
     """How long to wait for another promoter of the same name."""
+    partial: bool = False
+    """The images are a part of what the floating tag stands for (a weekly rebuild of one class): the others stay in its record."""
 
 
 @dataclass
@@ -150,7 +152,7 @@ class Promoter:
                 before = records[target]
                 if before and before.source != request.source:
                     target.control.write(f"{request.name}.previous", before)
-                target.control.write(request.name, plan)
+                target.control.write(request.name, plan.over(before) if request.partial else plan)
             announce()
         except BaseException as error:
             self._undo(request.name, plans, begun, records, error)
@@ -204,10 +206,11 @@ class Promoter:
         if problems:
             return [f"{target.place}: {problem}" for problem in problems]
         current = target.control.read(plan.name)
-        if current == plan and before:
-            target.control.write(plan.name, before)
-        elif current == plan:
-            target.control.clear(plan.name)
+        if current and current.is_result_of(plan):
+            if before:
+                target.control.write(plan.name, before)
+            else:
+                target.control.clear(plan.name)
         target.control.clear(f"{plan.name}.pending")
         return []
 
@@ -227,7 +230,8 @@ class Promoter:
         pending = {target: plan for target, plan in plans.items() if plan}
         if not pending:
             return []
-        complete = all(target.control.read(name) == plan for target, plan in pending.items()) and len(pending) == len(plans)
+        records = {target: target.control.read(name) for target in pending}
+        complete = len(pending) == len(plans) and all(record and record.is_result_of(pending[target]) for target, record in records.items())
         done = []
         for target, plan in pending.items():
             if complete:
@@ -249,10 +253,10 @@ class Promoter:
     def _before(self, target: Target, plan: SetRecord) -> SetRecord | None:
         """The record that stood before a cut-off promotion."""
         current = target.control.read(plan.name)
-        if current != plan:
+        if current is None or not current.is_result_of(plan):
             return current
         previous = target.control.read(f"{plan.name}.previous")
-        return previous if previous and previous.images == plan.previous else None
+        return previous if previous and previous.images.holds(plan.previous) else None
 
     # ---- roll back by hand --------------------------------------------------------------------------------------------------------------------
 

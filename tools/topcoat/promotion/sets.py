@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest
@@ -32,6 +32,10 @@ class ImageSet:
         """The mapping."""
         return dict(self.digests)
 
+    def holds(self, other: ImageSet) -> bool:
+        """Whether every image of another set is in this one with the same digest."""
+        return set(other.digests) <= set(self.digests)
+
 
 @dataclass(frozen=True)
 class SetRecord:
@@ -51,6 +55,17 @@ class SetRecord:
     time: float = 0.0
     """Seconds since the epoch."""
     by: str = ""
+
+    def over(self, before: SetRecord | None) -> SetRecord:
+        """The record of the floating tag after a promotion of some images only: those of ``before`` that it does not name stay what they are."""
+        if before is None:
+            return self
+        images = {**before.images.as_dict(), **self.images.as_dict()}
+        return replace(self, images=ImageSet.of(images), repositories=tuple(sorted({**dict(before.repositories), **dict(self.repositories)}.items())))
+
+    def is_result_of(self, plan: SetRecord) -> bool:
+        """Whether this was written at the end of the promotion that ``plan`` had begun."""
+        return (self.source, self.time, self.by) == (plan.source, plan.time, plan.by) and self.images.holds(plan.images)
 
     def repository_of(self, image: str) -> str:
         """Repository of an image of this record."""

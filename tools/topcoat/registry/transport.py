@@ -287,7 +287,9 @@ def failure(host: str, verb: str, url: str, answer: Response, *, has_login: bool
         return InfrastructureError(
             where, retry_after=_retry_after(answer.headers.get("retry-after")), next_step="wait for the registry and run again"
         )
-    return InfrastructureError(where, retriable=False, next_step="the registry refuses the request; its log tells why")
+    # While somebody uploads a blob that is there already, docker-registry 2.8 writes its link anew, and for a moment the link is empty.
+    passes = answer.status == 400 and "MANIFEST_BLOB_UNKNOWN" in text
+    return InfrastructureError(where, retriable=passes, next_step="the registry refuses the request; its log tells why")
 
 
 def _said(text: str) -> str:

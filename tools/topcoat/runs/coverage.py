@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 from topcoat.errors import ContentError
 from topcoat.model import Nevra
 
-
 _NAMED = 3
 """Packages that an error names; the table has all."""
 
