@@ -167,6 +167,35 @@ class Dlrn(SetCase):
         self.assertIn("is back at", done.stdout)
         self.assertEqual(sets[self.hashes[0].tag], self.shown(space, self.name))
 
+    def test_the_criteria_of_the_profile(self) -> None:
+        space = "of-the-profile"
+        sets = {trunk.tag: self.push_set(space, trunk.tag) for trunk in self.hashes[:2]}
+        self.command(space, "--help")  # writes the tree
+        self.assertIn("what shall be promoted", self.command(space, "--dlrn", self.dlrn.url).stderr)
+        rules = self.folder / f"tree-{space}/criteria/test.yaml"
+        rules.parent.mkdir()
+
+        def promote(rule: str, *words: str) -> subprocess.CompletedProcess:
+            rules.write_text(f"{self.name}: {{ candidate: {self.waiting}, required: [deploy, scenario], {rule} }}\n")
+            return self.command(space, "--dlrn", self.dlrn.url, *words)
+
+        self.candidate(0, "deploy", "scenario-b", failed=("scenario",))
+        self.assertIn("failed: scenario", promote("").stderr)
+        second = "alternatives: { scenario: [scenario-a, scenario-b] }"
+        for word, code, said in (("fail", 1, "too old"), ("skip", 0, "nothing newer")):
+            done = promote(f"{second}, max_age_hours: 0.000001, too_old: {word}")
+            self.assertEqual(code, done.returncode, done.stderr)
+            self.assertIn(said, done.stdout + done.stderr)
+            self.assertEqual(dict.fromkeys(self.names), self.shown(space, self.name))
+        done = promote(f"{second}, max_age_hours: 0.000001, too_old: allow")
+        self.assertIn("scenario-b in place of scenario", done.stderr)
+        self.assertEqual(sets[self.hashes[0].tag], self.shown(space, self.name))
+        self.candidate(1, "deploy", "scenario")
+        self.assertEqual(0, promote("max_age_hours: 24").returncode)
+        self.assertEqual(sets[self.hashes[1].tag], self.shown(space, self.name))
+        self.assertEqual(self.hashes[1], self.api.current(self.name).hash)
+        self.assertIn("criteria for 'other'", promote("", "--to", "other").stderr)
+
     def test_dlrn_that_dies_brings_the_tags_back(self) -> None:
         space = "dies"
         self.push_set(space, self.hashes[0].tag)

@@ -70,6 +70,11 @@ class Commands(unittest.TestCase):
 
     def test_lint(self) -> None:
         self.assertEqual(self.call("lint").strip(), "No problem found.")
+        with tempfile.TemporaryDirectory() as folder:
+            for path, text in (("base.yaml", "base:\n  from: profile\n"), ("criteria/site.yaml", "passed: { candidate: current }\n")):
+                (Path(folder) / path).parent.mkdir(exist_ok=True)
+                (Path(folder) / path).write_text(text)
+            self.assertIn("criteria/site.yaml: passed: required", self.call("--recipes", folder, "lint", code=2))
 
     def test_a_mistake_is_one_line_and_exit_code_2(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""``topcoat lint``: every mistake of the recipe tree, its profiles and its image lists, one line each.
+"""``topcoat lint``: every mistake of the recipe tree, its profiles, image lists and promotion criteria, one line each.
 
 This module must never change a file.
 """
@@ -8,16 +8,23 @@ from __future__ import annotations
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
+from topcoat.errors import UsageError
 
 
 @click.command()
 @format_option
 @click.pass_obj
 def command(settings: Settings, output_format: str) -> None:
-    """Check recipes, profiles and image lists; exit 2 when there is a mistake."""
+    """Check recipes, profiles, image lists and promotion criteria; exit 2 when there is a mistake."""
     from topcoat.lists import lint
+    from topcoat.promotion import load_criteria
 
     problems = lint(settings.recipes_dir, recipe_format=settings.recipe_format, variables=settings.variables)
+    for path in sorted((settings.recipes_dir / "criteria").glob("*.yaml")):
+        try:
+            load_criteria(path)
+        except UsageError as error:
+            problems.take(error)
     data = {"problems": [problem.as_dict() for problem in problems.found]}
     emit(data, output_format, "\n".join(str(problem) for problem in problems.found) or "No problem found.")
     if problems.found:

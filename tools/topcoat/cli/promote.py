@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--to", "name", metavar="NAME", help="Floating tag to move, instead of the profile's reference tag.")
 @click.option("--receipt", "receipt_file", metavar="FILE", help="Receipt of the run that made the set; its digests must be what the registry shows.")
-@click.option("--criteria", "criteria_file", metavar="FILE", help="Promotion criteria (YAML); needs --dlrn.")
+@click.option("--criteria", "criteria_file", metavar="FILE", help="Promotion criteria; needs --dlrn.  [default: criteria/PROFILE.yaml]")
 @click.option("--dlrn", metavar="URL", help="DLRN API: votes are read there, and it is told last.")
 @click.option(
     "--also",
@@ -80,7 +80,7 @@ def command(
             outcome = promoter.rollback(name, dry_run=dry_run, wait_seconds=wait)
         else:
             api = _dlrn(settings, dlrn) if dlrn else None
-            criteria = _criteria(criteria_file, name, api)
+            criteria = _criteria(settings, criteria_file, name, api)
             candidate = _candidate(api, criteria, source)
             if source is None and candidate is None:
                 emit({"state": "unchanged", "name": name}, output_format, f"{name}: nothing newer to promote")
@@ -137,14 +137,18 @@ def _dlrn(settings: Settings, url: str) -> DlrnApi:
     return DlrnApi(url, login=(login.user, login.password) if login else None, ca_file=settings.ca_file)
 
 
-def _criteria(path: str | None, name: str, api: DlrnApi | None) -> Criteria | None:
+def _criteria(settings: Settings, given: str | None, name: str, api: DlrnApi | None) -> Criteria | None:
+    """The rule of a floating name: from the file given, else from that of the profile."""
     from topcoat.promotion import load_criteria
 
-    if path is None:
-        return None
     if api is None:
-        raise UsageError("criteria are judged by votes, so --criteria needs --dlrn", next_step="give the URL of the DLRN API")
-    rules = load_criteria(Path(path))
+        if given:
+            raise UsageError("criteria are judged by votes, so --criteria needs --dlrn", next_step="give the URL of the DLRN API")
+        return None
+    path = Path(given) if given else settings.recipes_dir / "criteria" / f"{settings.profile.name}.yaml"
+    if not given and not path.is_file():
+        return None
+    rules = load_criteria(path)
     if name not in rules:
         raise UsageError(f"{path} has no criteria for {name!r}", next_step=f"it has: {', '.join(sorted(rules))}")
     return rules[name]
@@ -160,7 +164,7 @@ def _candidate(api: DlrnApi | None, criteria: Criteria | None, source: str | Non
     if api is None:
         return None
     if criteria is None:
-        raise UsageError("with --dlrn the candidate's name is needed", next_step="give --criteria too")
+        raise UsageError("with --dlrn the candidate's name is needed", next_step="give --criteria too, or write criteria/PROFILE.yaml")
     return candidates.by_tag(api, criteria, source)
 
 
