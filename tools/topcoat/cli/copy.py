@@ -58,33 +58,40 @@ def command(
         other = seen.setdefault(str(target), source)
         if other != source:
             raise UsageError(f"{source} and {other} would both become {target}", next_step="copy them in two runs with different namespaces")
-    publisher = Publisher(settings.registries)
-
-    def one(pair: tuple[ImageReference, ImageReference]) -> dict[str, object]:
-        source, target = pair
-        if dry_run:
-            digest = settings.registries.client(source.host).head(source.repository, source.target)
-            if digest is None:
-                raise ContentError(f"{source} does not exist", next_step="check the reference")
-            there = settings.registries.client(target.host).head(target.repository, target.tag or digest) == digest
-            return {"source": str(source), "target": str(target), "digest": digest, "unchanged": there, "bytes_pushed": 0, "bytes_mounted": 0}
-        done = publisher.copy(source, target, artifacts=not without_attached)
-        return {
-            "source": str(source),
-            "target": str(target),
-            "digest": done.digest,
-            "unchanged": done.unchanged,
-            "bytes_pushed": done.bytes_pushed,
-            "bytes_mounted": done.bytes_mounted,
-        }
-
-    with ThreadPoolExecutor(max(parallel, 1)) as pool:
-        rows = list(pool.map(one, pairs))
+    if dry_run:
+        with ThreadPoolExecutor(max(parallel, 1)) as pool:
+            rows = list(pool.map(lambda pair: _would(settings, *pair), pairs))
+    else:
+        done = Publisher(settings.registries).copy_set(pairs, artifacts=not without_attached, workers=parallel)
+        rows = [
+            _row(source, target, one.digest, one.unchanged, one.bytes_pushed, one.bytes_mounted)
+            for (source, target), one in zip(pairs, done, strict=True)
+        ]
     word = "would copy" if dry_run else "copied"
     lines = [f"{'same already' if row['unchanged'] else word}: {row['source']} -> {row['target']}" for row in rows]
     sent = sum(int(str(row["bytes_pushed"])) for row in rows)
     lines.append(f"{len(rows)} images, {sum(not row['unchanged'] for row in rows)} {'to copy' if dry_run else 'copied'}, {sent} bytes sent")
     emit(rows, output_format, "\n".join(lines))
+
+
+def _would(settings: Settings, source: ImageReference, target: ImageReference) -> dict[str, object]:
+    """What a copy would do."""
+    digest = settings.registries.client(source.host).head(source.repository, source.target)
+    if digest is None:
+        raise ContentError(f"{source} does not exist", next_step="check the reference")
+    there = settings.registries.client(target.host).head(target.repository, target.tag or digest) == digest
+    return _row(source, target, digest, there, 0, 0)
+
+
+def _row(source: ImageReference, target: ImageReference, digest: str, unchanged: bool, pushed: int, mounted: int) -> dict[str, object]:
+    return {
+        "source": str(source),
+        "target": str(target),
+        "digest": digest,
+        "unchanged": unchanged,
+        "bytes_pushed": pushed,
+        "bytes_mounted": mounted,
+    }
 
 
 def _target(source: ImageReference, destination: str, tag: str | None) -> ImageReference:

@@ -190,24 +190,19 @@ def _copier(settings: Settings, places: list[Place], tag: str) -> Callable[[Mapp
     """Brings the set into the further registries; what is there already costs one request an image."""
 
     def copy(manifests: Mapping[str, Manifest]) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
         from topcoat.model import ImageReference
         from topcoat.publisher import Publisher
 
         if len(places) < 2:
             return
-        publisher = Publisher(settings.registries)
         own = dict(places[0].repositories)
-
-        def one(item: tuple[Place, str, str]) -> None:
-            place, image, repository = item
-            source = ImageReference(places[0].host, own[image], digest=manifests[image].digest)
-            publisher.copy(source, ImageReference(place.host, repository, tag))
-
-        work = [(place, image, repository) for place in places[1:] for image, repository in place.repositories]
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(one, work))
+        Publisher(settings.registries).copy_set(
+            [
+                (ImageReference(places[0].host, own[image], digest=manifests[image].digest), ImageReference(place.host, repository, tag))
+                for place in places[1:]
+                for image, repository in place.repositories
+            ]
+        )
 
     return copy
 

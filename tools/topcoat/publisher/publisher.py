@@ -6,7 +6,9 @@ This module must never move a tag before everything under it is in place.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +134,40 @@ class Publisher:
             writer.put_manifest(target.repository, target.tag, manifest.body, manifest.media_type, read_back=False)
             unchanged = False
         return Published(manifest, tally.pushed, tally.mounted, (), unchanged)
+
+    def copy_set(self, pairs: Sequence[tuple[ImageReference, ImageReference]], *, artifacts: bool = True, workers: int = 4) -> list[Published]:
+        """Copy images that share layers: what any of the targets holds, also from a run that was cut off, is mounted and not sent again.
+
+        :param pairs: (source, target) as of ``copy``. :returns: in the same order.
+        :raises NotFoundError: a source does not exist; nothing was copied then.
+        """
+        with ThreadPoolExecutor(max(workers, 1)) as pool:
+            manifests = list(pool.map(lambda pair: self._registries.client(pair[0].host).manifest(pair[0].repository, pair[0].target), pairs))
+            parts = list(pool.map(lambda pair, manifest: self._blobs_below(pair[0], manifest), pairs, manifests))
+            times = Counter(digest for digests in parts for digest in digests)
+            list(
+                pool.map(
+                    lambda pair, manifest, digests: self._learn(pair[1], manifest.digest, digests, {one for one in digests if times[one] > 1}),
+                    pairs,
+                    manifests,
+                    parts,
+                )
+            )
+            return list(pool.map(lambda pair: self.copy(*pair, artifacts=artifacts), pairs))
+
+    def _blobs_below(self, source: ImageReference, manifest: Manifest) -> set[Digest]:
+        """Every blob of an image, or of all images of an index."""
+        reader = self._registries.client(source.host)
+        below = (self._blobs_below(source, reader.manifest(source.repository, child.digest)) for child in manifest.children)
+        return {blob.digest for blob in manifest.blobs}.union(*below)
+
+    def _learn(self, target: ImageReference, digest: Digest, blobs: set[Digest], shared: set[Digest]) -> None:
+        """Write down which blobs a target repository holds: all when it holds the image, else those of the shared ones that it shows."""
+        client = self._registries.client(target.host)
+        whole = client.head(target.repository, digest) == digest
+        for blob in blobs if whole else shared:
+            if whole or client.has_blob(target.repository, blob):
+                self._ledger.add(target.host, blob, target.repository)
 
     def _transfer(
         self, reader: RegistryClient, source: str, manifest: Manifest, writer: RegistryClient, target: str, tally: _Tally, *, artifacts: bool
