@@ -165,6 +165,37 @@ class Playbooks(JobCase):
         self.assertNotIn(OSLO, os.listdir(self.folder / "work/node/src" / HOST / "openstack"))
 
 
+@unittest.skipUnless(ANSIBLE and shutil.which("podman") and shutil.which("runc") and os.geteuid() == 0, "needs ansible-playbook, podman, runc, root")
+class Container(JobCase):
+    """A container that sees this machine's files and writes into a layer of its own."""
+
+    def setUp(self):
+        super().setUp()
+        storage = self.folder / "storage"
+        self.podman = ["podman", "--root", str(storage / "root"), "--runroot", str(storage / "run"), "--runtime", "runc"]
+        limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
+        words = ["run", "--detach", "--name", "node", "--network=none", *limits, "--rootfs", "/:O", "sleep", "600"]
+        subprocess.run([*self.podman, *words], check=True, capture_output=True)
+        self.addCleanup(subprocess.run, [*self.podman, "rm", "--force", "--time", "0", "node"], check=True, capture_output=True)
+
+    def inside(self, *words):
+        return subprocess.run([*self.podman, "exec", "node", *words], check=True, capture_output=True, text=True).stdout
+
+    def test_sources_go_there_and_playbooks_run_there(self):
+        node = dataclasses.replace(Node.parse("container:node/srv/topcoat-try"), podman=" ".join(self.podman))
+        with self.assertRaisesRegex(ContentError, "no such package"):
+            self.reproduce(self.recording("playbooks/fail.yaml"), until="run", node=node)
+        self.assertEqual("nova changed\n", self.inside("cat", f"/srv/topcoat-try/src/{HOST}/{NOVA}/file"))
+        lines = self.inside("cat", "/srv/topcoat-try/topcoat/trace").splitlines()
+        self.assertEqual(["pre", "fail", "post False"], [line.rsplit(" hello", 1)[0] for line in lines])
+        self.assertFalse(Path("/srv/topcoat-try").exists())
+
+    def test_a_container_that_is_not_there(self):
+        node = dataclasses.replace(Node.parse("container:nowhere"), podman=" ".join(self.podman))
+        with self.assertRaisesRegex(ContentError, "cannot reach the container"):
+            self.reproduce(self.recording(), until="run", node=node)
+
+
 @unittest.skipUnless(ANSIBLE and Path("/usr/sbin/sshd").is_file() and os.geteuid() == 0, "needs ansible-playbook, sshd and root")
 class OtherMachine(JobCase):
     """A node of its own folder behind an sshd on loopback."""
@@ -197,6 +228,7 @@ class OtherMachine(JobCase):
         with self.assertRaisesRegex(ContentError, "no such package"):
             self.reproduce(self.recording("playbooks/fail.yaml"), until="run", node=self.node)
         remote = self.folder / "remote"
+        self.assertTrue((self.folder / "work" / "executor" / "remote").is_dir())
         self.assertEqual("nova changed\n", (remote / "src" / HOST / NOVA / "file").read_text())
         lines = (remote / "topcoat" / "trace").read_text().splitlines()
         self.assertEqual(["pre", "fail", "post False"], [line.rsplit(" hello", 1)[0] for line in lines])

@@ -67,9 +67,15 @@ class Nodes(unittest.TestCase):
             ("host", 22, "", "/var/tmp/topcoat-reproduce"),
             tuple(getattr(Node.parse("ssh://host"), name) for name in ("host", "port", "user", "folder")),
         )
+        node = Node.parse("container:try_1.a/srv/try")
+        self.assertEqual((True, "try_1.a", "/srv/try", True), (node.remote, node.host, node.folder, node.container))
+        self.assertEqual("topcoat_container", node.inventory()["ansible_connection"])
         for text in (
             "",
             "host",
+            "container:",
+            "container:-x",
+            "container:a/../etc",
             "http://host",
             "ssh://",
             "ssh://u:secret@host",

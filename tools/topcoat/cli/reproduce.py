@@ -46,7 +46,13 @@ def _pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
 @click.option("--artifacts", metavar="FILE", help="zuul.artifacts as JSON, instead of the recorded ones: images of changes ahead.")
 @click.option("--receipt", metavar="FILE", help="Receipt of the original, to compare with; else it is looked for beside the recording.")
 @click.option("--no-registry", is_flag=True, help="Do not start a registry; the variables name one.")
-@click.option("--node", default="local", show_default=True, metavar="local|ssh://[USER@]HOST[:PORT][/DIR]", help="Machine that the job runs on.")
+@click.option(
+    "--node",
+    default="local",
+    show_default=True,
+    metavar="local|ssh://[USER@]HOST[:PORT][/DIR]|container:NAME[/DIR]",
+    help="Machine, or running podman container, that the job runs on.",
+)
 @click.option("--node-key", metavar="FILE", help="Private key for it.")
 @click.option("--directory", metavar="DIR", help="Folder that everything is written to.  [default: WORK_DIR/reproduce]")
 @format_option

@@ -1,4 +1,4 @@
-"""The machine that stands in for a node of the job: this one, or another one over ssh.
+"""The machine that stands in for a node of the job: this one, another one over ssh, or a running container.
 
 This module must never store a password; ssh keys stay where they are.
 """
@@ -16,37 +16,43 @@ from topcoat.errors import UsageError
 
 _FOLDER = "/var/tmp/topcoat-reproduce"
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
+_CONTAINER = re.compile(r"container:(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*)(?P<folder>/.*)?")
+_STEP = "write local, ssh://user@host:port/folder, or container:NAME/folder for a running podman container"
 
 
 @dataclass(frozen=True)
 class Node:
-    """Where a job runs. ``host`` is empty for this machine; ``folder`` is where sources and work go on the other one."""
+    """Where a job runs. ``host`` is empty for this machine; ``folder`` is where sources and work go on the other one.
+
+    ``container``: ``host`` names a running podman container of this machine; ``podman`` is the program with the options that name its storage.
+    """
 
     host: str = ""
     port: int = 22
     user: str = ""
     folder: str = _FOLDER
     key: Path | None = None
+    container: bool = False
+    podman: str = "podman"
 
     @classmethod
     def parse(cls, text: str, key: Path | None = None) -> Node:
-        """``local``, or ``ssh://[user@]host[:port][/folder]``.
+        """``local``, ``ssh://[user@]host[:port][/folder]``, or ``container:name[/folder]``.
 
-        :raises UsageError: neither.
+        :raises UsageError: none of them.
         """
         if text == "local":
             return cls()
+        if container := _CONTAINER.fullmatch(text):
+            return cls(container["name"], folder=_checked_folder(container["folder"] or ""), container=True)
         parts = urlsplit(text)
         try:
             port = parts.port or 22
         except ValueError:
             port = 0
         if parts.scheme != "ssh" or not parts.hostname or parts.password or not port or parts.query or parts.fragment:
-            raise UsageError(f"not a node: {text!r}", next_step="write local, or ssh://user@host:port/folder")
-        folder = parts.path.rstrip("/") or _FOLDER
-        if not _PLAIN.fullmatch(folder) or ".." in folder.split("/"):
-            raise UsageError(f"not a plain folder on the node: {folder!r}", next_step="use letters, digits and / . _ -")
-        return cls(parts.hostname, port, parts.username or "", folder, key)
+            raise UsageError(f"not a node: {text!r}", next_step=_STEP)
+        return cls(parts.hostname, port, parts.username or "", _checked_folder(parts.path), key)
 
     @property
     def remote(self) -> bool:
@@ -58,10 +64,20 @@ class Node:
         if not self.remote:
             address = {"private_ipv4": "127.0.0.1", "interface_ip": "127.0.0.1"}
             return {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3", "nodepool": address}
+        if self.container:
+            return {
+                "ansible_connection": "topcoat_container",
+                "ansible_host": self.host,
+                "ansible_remote_tmp": f"{self.folder}/tmp",
+                "topcoat_container_podman": self.podman,
+                "ansible_python_interpreter": "/usr/bin/python3",
+                "nodepool": {"private_ipv4": "127.0.0.1", "interface_ip": "127.0.0.1"},
+            }
         entry: dict[str, object] = {
             "ansible_connection": "ssh",
             "ansible_host": self.host,
             "ansible_port": self.port,
+            "ansible_remote_tmp": f"{self.folder}/tmp",
             "ansible_python_interpreter": "/usr/bin/python3",
             "nodepool": {"private_ipv4": self.host, "interface_ip": self.host},
         }
@@ -70,10 +86,6 @@ class Node:
         if self.key:
             entry["ansible_ssh_private_key_file"] = str(self.key.absolute())
         return entry
-
-    def temporary(self, executor: Path) -> str:
-        """Folder for Ansible's files on the node."""
-        return f"{self.folder}/tmp" if self.remote else f"{executor}/remote"
 
     def variables(self) -> dict[str, object]:
         """Variables of the roles that follow from where the node is."""
@@ -93,3 +105,10 @@ class Node:
                 "src": f"{source}/src.tar.gz", "dest": self.folder, "extra_opts": ["--no-same-owner"]}},
         ]  # fmt: skip
         return json.dumps([{"name": "Put the sources on the node", "hosts": "all", "tasks": tasks}], indent=1)
+
+
+def _checked_folder(path: str) -> str:
+    folder = path.rstrip("/") or _FOLDER
+    if not _PLAIN.fullmatch(folder) or ".." in folder.split("/"):
+        raise UsageError(f"not a plain folder on the node: {folder!r}", next_step="use letters, digits and / . _ -")
+    return folder

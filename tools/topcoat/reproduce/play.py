@@ -22,6 +22,7 @@ from topcoat.reproduce.jobs import Playbook
 from topcoat.reproduce.node import Node
 
 _PLUGINS = Path(__file__).resolve().parent / "plugins"
+_CONNECTIONS = Path(__file__).resolve().parent / "connections"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ class Player:
         self._write("zuul_vars.yaml", extra)
         (executor / "ansible.cfg").write_text(
             "[defaults]\n"
-            f"action_plugins = {_PLUGINS}\nlocal_tmp = {executor}/tmp\nremote_tmp = {self.node.temporary(executor)}\nretry_files_enabled = False\n"
+            f"action_plugins = {_PLUGINS}\nconnection_plugins = {_CONNECTIONS}\n"
+            # Also where a task for another node is handed to this machine.
+            f"local_tmp = {executor}/tmp\nremote_tmp = {executor}/remote\nretry_files_enabled = False\n"
             f"gathering = smart\nfact_caching = jsonfile\nfact_caching_connection = {executor}/facts\nfact_caching_timeout = 0\n"
             "localhost_warning = False\nnocows = True\n"
             # Keys of hosts are remembered here; no shared connection, since the path of its socket may get too long.
@@ -151,6 +154,7 @@ class Player:
         environment = {
             "PATH": f"{Path(command).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
             "HOME": str(self.places.root / "home"),
+            "TOPCOAT_CALLER_HOME": os.environ.get("HOME", ""),
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_CONFIG": str(executor / "ansible.cfg"),
             "ANSIBLE_HOME": str(executor / "ansible"),
@@ -159,7 +163,7 @@ class Player:
             "ZUUL_RETURN_FILE": str(self.places.results),
             **{
                 name: os.environ[name]
-                for name in ("https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE", "PIP_INDEX_URL", "SSH_AUTH_SOCK")
+                for name in ("https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE", "PIP_INDEX_URL", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR")
                 if name in os.environ
             },
         }

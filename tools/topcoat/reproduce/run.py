@@ -62,6 +62,8 @@ class Inputs:
     sources: tuple[Source, ...]
     host: str = "controller"
     original: Receipt | None = None
+    other_hosts: tuple[str, ...] = ()
+    """Further nodes of the recording: here the first one does their work too."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def reproduce(words: Sequence[str], options: Options, *, say: Callable[[str], No
     items = tuple(inputs.zuul["items"])  # type: ignore[call-overload]
     for item in items:
         say(f"item: {item['project']['name']} {item.get('change') or item.get('branch')}" + (f",{item['patchset']}" if item.get("patchset") else ""))
+    if inputs.other_hosts:
+        say(f"nodes: {inputs.host} does the work of {', '.join(inputs.other_hosts)} too")
     places = Places(options.work)
     places.root.mkdir(parents=True, exist_ok=True)
     checkouts = []
@@ -260,6 +264,7 @@ def from_recording(recording: Recording, options: Options) -> Inputs:
     projects = {str(name): dict(project) for name, project in dict(zuul.get("projects") or {}).items()}  # type: ignore[call-overload]
     zuul["projects"] = projects
     original = _original(recording, hosts, options)
+    others = tuple(name for name in shape.get("hosts") or {} if str(name) != hosts[0])
     sources = []
     for name, project in projects.items():
         own = [item for item in items if item["project"]["canonical_name"] == name and item.get("change")]
@@ -271,7 +276,7 @@ def from_recording(recording: Recording, options: Options) -> Inputs:
         if review and name not in options.git and name.partition("/")[0] not in options.git:
             url = f"{review.base}/{own[0]['project']['name']}"
         sources.append(Source(name, str(project.get("src_dir") or f"src/{name}"), url, branch, merges, commit, _times(original, commit)))
-    return Inputs(zuul, variables, tuple(sources), host=hosts[0], original=original)
+    return Inputs(zuul, variables, tuple(sources), host=hosts[0], original=original, other_hosts=others)
 
 
 def _ref(item: Mapping[str, object]) -> str:
