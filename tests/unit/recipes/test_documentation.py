@@ -49,11 +49,11 @@ class Documentation(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             tree = Path(folder) / "container-images"
             shutil.copytree(DOCUMENTS.parents[2] / "container-images", tree)
-            with (tree / "openstack/cinder.yaml").open("a") as stream:
+            with (tree / "openstack/nova.yaml").open("a") as stream:
                 stream.write("\n" + recipe)
             problems = [problem.what for problem in lint(tree, variables={}).found]
             self.assertEqual(len(problems), 1)
-            self.assertIn("'cinder-manage-worker' is not in the list", problems[0])
-            listed = (tree / "lists/deploy.yaml").read_text().replace("\nexternal:", "  - image: cinder-manage-worker\n\nexternal:")
+            self.assertIn("'nova-manage' is not in the list", problems[0])
+            listed = (tree / "lists/deploy.yaml").read_text().replace("\nexternal:", "  - image: nova-manage\n\nexternal:")
             (tree / "lists/deploy.yaml").write_text(listed)
             self.assertEqual([str(problem) for problem in lint(tree, variables={}).found], [])
