@@ -7,6 +7,7 @@ import time
 
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.base import make_image, random_bytes
+from topcoat.errors import ContentError
 from topcoat.garbage import Collector, KeepRules
 from topcoat.promotion import Request
 from topcoat.publisher import Publisher
@@ -71,6 +72,19 @@ class Collecting(SetCase):
         tags = {path: {tag for tag in self.client().tags(path) if not tag.startswith("sha256-")} for path in self.paths}
         base, api = self.paths[:2]
         self.assertEqual({base: {"floating", "weekly-2", "weekly-3"}, api: {"floating", "daily"}, old_name: {"floating", "closed-1"}}, tags)
+
+    def test_a_kept_image_that_does_not_answer_afterwards_is_an_error(self) -> None:
+        self.push_set(self.space, "open-1")
+        self.push_set(self.space, "closed-1")
+        client = self.client()
+        lost = client.manifest(self.paths[1], "open-1").blobs[-1].digest
+        data = self.server.storage / f"docker/registry/v2/blobs/sha256/{lost[7:9]}/{lost[7:]}/data"
+        data.rename(data.with_suffix(".away"))
+        with self.assertRaises(ContentError) as caught:
+            self.collect(dry_run=False)
+        self.assertIn(f"{self.paths[1]}@{lost}", str(caught.exception))
+        data.with_suffix(".away").rename(data)
+        self.assertEqual(self.collect(dry_run=False).checked, self.collect(dry_run=False).kept)
 
     def test_a_dry_run_writes_nothing(self) -> None:
         self.push_set(self.space, "one")

@@ -94,6 +94,7 @@ class SeveralRegistries(CommandCase):
         for name, digest in one.items():
             self.assertEqual(1, len(self.there.referrers(f"mirror/{name}", digest)), "inventories follow")
         self.assertEqual("unchanged", self.promote("one")["state"])
+        self.assertIn("named twice", self.promote("one", "--also", f"{self.other.host}/mirror", code=2)["error"])
         self.assertEqual("would-promote", self.promote("two", "--dry-run")["state"])
         self.assertEqual([one, one], self.both("floating"))
         self.assertEqual("promoted", self.promote("two")["state"])

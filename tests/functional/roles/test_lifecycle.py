@@ -50,9 +50,11 @@ class Lifecycle(ProviderCase):
         self.assertNoSecret(run)
 
         arguments = {"promote_images_from": TAG, "promote_images_to": "tested", "promote_images_arguments": ["--without-inventories"]}
-        run = self.job(self.zuul, "promote/run", **arguments)
+        also = [f"{self.site.server.host}/{self.namespace}-mirror"]
+        run = self.job(self.zuul, "promote/run", **arguments, promote_images_also=also)
         for name, digest in self.reference.items():
-            self.assertEqual(self.site.client.head(f"{self.namespace}/{name}", "tested"), digest, name)
+            for space in (self.namespace, f"{self.namespace}-mirror"):
+                self.assertEqual(self.site.client.head(f"{space}/{name}", "tested"), digest, name)
         self.assertTrue((self.work / "logs/promotion.json").is_file())
         self.assertNoSecret(run)
 

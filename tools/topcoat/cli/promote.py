@@ -71,6 +71,9 @@ def command(
     name = name or settings.profile.reference_tag
     images = selection.of(settings.recipes)
     places = [_own_place(settings, images), *(_other_place(settings, images, text) for text in also)]
+    names = [str(place) for place in places]
+    if len(set(names)) < len(names):
+        raise UsageError(f"one place is named twice: {', '.join(names)}", next_step="--also takes further registries or namespaces")
     targets = [Target(place, settings.registries.client(place.host)) for place in places]
     promoter = Promoter(targets, say=lambda line: click.echo(line, err=True))
     try:
