@@ -122,6 +122,12 @@ class ReviewTest(SiteTest):
         self.assertIn("python3-keystone-1.0-1.el9.noarch", answer.output)
         self.assertIn("update", self.succeed("plan", "keystone", "--gating-repo", str(self.site.repository_of(gated())), work="fresh2").output)
 
+    def test_a_receipt_names_no_log_of_an_earlier_run(self):
+        time.sleep(1.1)  # the logs of the full build are older than the start of this run by more than a file system's grain
+        answer = self.succeed("build", "--tag", "two")
+        self.assertTrue((self.site.directory / "work/logs/keystone.log").exists())
+        self.assertIsNone(answer.image("keystone")["log"])
+
     def test_a_renamed_image_answers_to_its_old_name_until_the_day(self):
         lists = self.site.tree / "lists"
         lists.mkdir()

@@ -257,6 +257,8 @@ class Tcib(TreeTest):
             ("tcib_copies: one\n", 1, "must be a list"),
             ("tcib_gather_files: [/etc/passwd]\n", 1, "outside the tree"),
             ("tcib_gather_files: [../../../../etc/passwd]\n", 1, "outside the tree"),
+            ("tcib_gather_files: [.]\n", 1, "the context has its own"),
+            ("tcib_gather_files: [Containerfile]\n", 1, "outside the tree"),
             ("- a\n", 1, "must hold variables"),
             ("a: !!python/object/apply:os.system [id]\ntcib_user: x\n  y: z\n", 3, "is not YAML"),
         )

@@ -169,5 +169,7 @@ def _gathered(variables: Variables, files: TreeFiles) -> list[CopyFile]:
         if source is None:
             raise UsageError(f"tcib_gather_files names a file outside the tree: {text!r}", where=where, next_step="copy the file into the tree")
         written = PurePosixPath("/", text)
+        if written in (PurePosixPath("/"), PurePosixPath("/Containerfile")):
+            raise UsageError(f"tcib_gather_files names {text!r}, where the context has its own", where=where, next_step="rename the file")
         found.append(CopyFile(source.absolute(), f"/{written.name}" if ".." in written.parts else str(written)))
     return found

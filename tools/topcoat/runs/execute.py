@@ -71,7 +71,7 @@ def execute(
     """
     started = time.time()
     planned = [image for image in decision.plan.images if image.action in options.only and (options.names is None or image.name in options.names)]
-    facts = Facts(decision, options.tag, works)
+    facts = Facts(decision, options.tag, works, started)
     results: dict[str, TaskResult] = {}
     table: tuple[coverage.Covered, ...] = ()
     moved: tuple[str, ...] = ()

@@ -34,10 +34,17 @@ def gated(packages: Iterable[GatedPackage]) -> tuple[dict[str, object], ...]:
 class Facts:
     """What every line of a receipt shares."""
 
-    def __init__(self, decision: Decision, tag: str, works: Works) -> None:
+    def __init__(self, decision: Decision, tag: str, works: Works, started: float) -> None:
         self.decision = decision
         self.tag = tag
         self.works = works
+        self.started = started
+
+    def log_of(self, name: str) -> str | None:
+        """Path of an image's log from the receipt; None where this run wrote none (an earlier one in the same folder may have)."""
+        log = self.works.log_of(name)
+        # File systems keep coarser times than clocks do.
+        return f"logs/{log.name}" if log.exists() and log.stat().st_mtime >= self.started - 1 else None
 
 
 def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts) -> ImageResult:
@@ -46,7 +53,6 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
     recipe = facts.decision.request.recipes[planned.name]
     reference = facts.decision.references.get(planned.name)
     outcome = result.value if result and isinstance(result.value, Outcome) else None
-    log = facts.works.log_of(planned.name)
     root = facts.decision.request.recipes_root
     error = error_shape(result.error, root) if result and result.error else None
     if result and result.skipped_because and error is None:
@@ -73,7 +79,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
         attempts=result.attempts if result else 0,
         bytes_pushed=outcome.bytes_pushed if outcome else 0,
         bytes_mounted=outcome.bytes_mounted if outcome else 0,
-        log=f"logs/{log.name}" if log.exists() else None,
+        log=facts.log_of(planned.name),
         error=error,
         parent=planned.parent,
         where=place(recipe.where, root),
