@@ -45,9 +45,9 @@ class World:
             "topcoat_profile": "demo",
             "topcoat_set": images.profile_values(),
             "topcoat_ca_certificates": (places.etc / "tls/ca.pem").read_text(),
-            # The nodes have all packages of the system and no way to a package index.
+            # The nodes have all packages of the system and no way to a package index; what a job never imports need not be compiled.
             "install_topcoat_system_packages": False,
-            "install_topcoat_pip_options": ["--no-index", f"--find-links={places.cache}/wheels"],
+            "install_topcoat_pip_options": ["--no-index", "--no-compile", f"--find-links={places.cache}/wheels"],
             "run_ci_registry_system_packages": False,
             # The checks look into the images after the buildset has ended.
             "stop_ci_registry_keep_storage": True,
