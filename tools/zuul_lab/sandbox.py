@@ -107,7 +107,8 @@ def stop(places: Places) -> bool:
                 break
             time.sleep(0.05)
     if places.state.exists():
-        shutil.rmtree(places.state, ignore_errors=True)
+        # Some hundred thousand files: rm is several times faster than Python here.
+        run(["rm", "-rf", "--one-file-system", places.state], timeout=600, check=False)
     return pid is not None
 
 
