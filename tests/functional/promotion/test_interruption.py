@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from dataclasses import replace
 
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.base import QUICK
 from tests.functional.registry.faults import Fault
-from topcoat.errors import TopcoatError
+from topcoat.errors import ContentError, TopcoatError
 from topcoat.promotion import Control, HalfMovedError, Promoter, Request, Target
 from topcoat.registry import Credentials, RegistryClient
 from topcoat.registry.client import tls_context
@@ -31,10 +32,10 @@ class EveryRequest(SetCase):
         self.dead = gone.pid
         self.direct = self.client()
 
-    def through_the_proxy(self, limits=ONCE) -> Promoter:
+    def through_the_proxy(self, limits=ONCE, names: tuple[str, ...] = ()) -> Promoter:
         client = RegistryClient(self.spoiler.host, self.credentials, context=self.context, limits=limits)
         self.addCleanup(client.close)
-        return Promoter([Target(self.place(self.space, self.spoiler.host), client, workers=2, pid=self.dead)])
+        return Promoter([Target(self.place(self.space, self.spoiler.host, names), client, workers=2, pid=self.dead)])
 
     def show(self) -> dict[str, str | None]:
         return {name: self.direct.head(f"{self.space}/{name}", "floating") for name in self.names}
@@ -106,3 +107,51 @@ class EveryRequest(SetCase):
 
     def test_the_first_promotion_ever_dies_at_each_request(self) -> None:
         self.cut_everywhere(Fault(reset_after=True), for_ever=True, first_ever=True)
+
+    def test_a_rollback_dies_at_each_request_and_the_next_one_finishes_it(self) -> None:
+        """Of a promotion of a part: what it had not moved must stay, whichever half of the work was done."""
+        self.through_the_proxy(QUICK).promote(Request("two", "floating"))
+        part = {**self.sets["two"], "base": self.sets["one"]["base"]}
+        number, finished = 0, False
+        while not finished:
+            number += 1
+            self.through_the_proxy(QUICK, ("base",)).promote(Request("one", "floating", partial=True))
+            self.assertEqual(part, self.show())
+            self.spoiler.forget()
+            self.spoiler.rule = lambda request, n=number: (
+                Fault(reset_after=True) if request.number == n else Fault(reset_before=True) if request.number > n else None
+            )
+            with contextlib.suppress(TopcoatError):
+                self.through_the_proxy().rollback("floating")
+            finished = len(self.spoiler.seen) < number
+            self.spoiler.rule = lambda request: None
+            with self.subTest(number=number):
+                with contextlib.suppress(ContentError):  # there is no earlier set when the first one had finished
+                    self.through_the_proxy(QUICK).rollback("floating")
+                self.assertEqual(self.sets["two"], self.show())
+                self.assertEqual(self.sets["two"], Control(self.direct, self.space).read("floating").images.as_dict())
+        self.assertGreater(number, 10)
+
+    def test_a_promotion_of_a_part_dies_at_each_request(self) -> None:
+        self.through_the_proxy(QUICK).promote(Request("two", "floating"))
+        part = {**self.sets["two"], "base": self.sets["one"]["base"]}
+        number, finished = 0, False
+        while not finished:
+            number += 1
+            self.through_the_proxy(QUICK).promote(Request("two", "floating"))
+            self.spoiler.forget()
+            self.spoiler.rule = lambda request, n=number: (
+                Fault(reset_after=True) if request.number == n else Fault(reset_before=True) if request.number > n else None
+            )
+            with contextlib.suppress(TopcoatError):
+                self.through_the_proxy(ONCE, ("base",)).promote(Request("one", "floating", partial=True))
+            finished = len(self.spoiler.seen) < number
+            self.spoiler.rule = lambda request: None
+            with self.subTest(number=number):
+                self.through_the_proxy(QUICK, ("base",)).promote(Request("one", "floating", partial=True))
+                self.assertEqual(part, self.show())
+                record = Control(self.direct, self.space).read("floating")
+                self.assertEqual(("one", part), (record.source, record.images.as_dict()))
+                before = Control(self.direct, self.space).read("floating.previous")
+                self.assertEqual(("two", self.sets["two"]), (before.source, before.images.as_dict()))
+        self.assertGreater(number, 20)

@@ -57,11 +57,19 @@ class SetRecord:
     by: str = ""
 
     def over(self, before: SetRecord | None) -> SetRecord:
-        """The record of the floating tag after a promotion of some images only: those of ``before`` that it does not name stay what they are."""
+        """The record of the floating tag after a promotion of some images only: those of ``before`` that it does not name stay what they are.
+
+        They stay in ``previous`` too: an image without an entry there would lose its tag when this record is rolled back.
+        """
         if before is None:
             return self
-        images = {**before.images.as_dict(), **self.images.as_dict()}
-        return replace(self, images=ImageSet.of(images), repositories=tuple(sorted({**dict(before.repositories), **dict(self.repositories)}.items())))
+        rest = {image: digest for image, digest in before.images.digests if image not in self.images.as_dict()}
+        return replace(
+            self,
+            images=ImageSet.of({**rest, **self.images.as_dict()}),
+            repositories=tuple(sorted({**dict(before.repositories), **dict(self.repositories)}.items())),
+            previous=ImageSet.of({**rest, **self.previous.as_dict()}),
+        )
 
     def is_result_of(self, plan: SetRecord) -> bool:
         """Whether this was written at the end of the promotion that ``plan`` had begun."""
