@@ -155,3 +155,45 @@ class EveryRequest(SetCase):
                 before = Control(self.direct, self.space).read("floating.previous")
                 self.assertEqual(("two", self.sets["two"]), (before.source, before.images.as_dict()))
         self.assertGreater(number, 20)
+
+    def test_two_registries_that_die_show_one_set_after_the_next_run(self) -> None:
+        """Every third request, to save time: what each of them does in one registry is cut above."""
+        spaces = (self.space, f"{self.space}-b")
+        for tag in ("one", "two"):
+            self.assertEqual(self.sets[tag], self.push_set(spaces[1], tag))
+
+        def promoter(limits) -> Promoter:  # type: ignore[no-untyped-def]
+            client = RegistryClient(self.spoiler.host, self.credentials, context=self.context, limits=limits)
+            self.addCleanup(client.close)
+            return Promoter([Target(self.place(space, self.spoiler.host), client, workers=2, pid=self.dead) for space in spaces])
+
+        def show() -> list[dict[str, str | None]]:
+            return [{name: self.direct.head(f"{space}/{name}", "floating") for name in self.names} for space in spaces]
+
+        source, other = "one", "two"
+        promoter(QUICK).promote(Request(other, "floating"))
+        number, finished, halves = 1, False, 0
+        while not finished:
+            self.spoiler.forget()
+            self.spoiler.rule = lambda request, n=number: (
+                Fault(reset_after=True) if request.number == n else Fault(reset_before=True) if request.number > n else None
+            )
+            error: TopcoatError | None = None
+            try:
+                promoter(ONCE).promote(Request(source, "floating"))
+            except TopcoatError as caught:
+                error = caught
+            finished = len(self.spoiler.seen) < number
+            self.spoiler.rule = lambda request: None
+            with self.subTest(number=number, error=str(error)):
+                shown = show()
+                halves += shown[0] != shown[1]
+                if error is None:
+                    self.assertEqual([self.sets[source]] * 2, shown, "it said promoted")
+                elif not isinstance(error, HalfMovedError):
+                    self.assertEqual([self.sets[other]] * 2, shown, "it said that nothing moved, or that the previous set is back")
+                self.assertIn(promoter(QUICK).promote(Request(source, "floating")).state, ("promoted", "unchanged"))
+                self.assertEqual([self.sets[source]] * 2, show())
+            source, other = other, source
+            number += 3
+        self.assertGreater(halves, 0, "no cut fell between the two registries")
