@@ -2,11 +2,13 @@
 
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
 from topcoat import gating
 from topcoat.errors import ContentError, InfrastructureError, UsageError
+from topcoat.garbage import Collector, KeepRules
 from topcoat.gating.rpmbuild import RpmBuild
 from topcoat.registry import Limits, Registries
 from topcoat_demo.registry import RegistryServer
@@ -208,6 +210,17 @@ class Store(unittest.TestCase):
         client.put_manifest(self.REPOSITORY, self.store.tag(gating.SourceTree.at(self.source), environment), manifest.body, manifest.media_type)
         with self.assertRaisesRegex(ContentError, "does not hold packages of foo at tree"):
             self.build("two")
+
+    def test_what_is_kept_goes_like_any_other_image(self):
+        self.build("one")
+        (tag,) = self.tags()
+        collector = Collector(self.registries.client(self.server.host), "demo")
+        self.assertEqual(collector.collect([self.REPOSITORY], KeepRules(newest=1), dry_run=False).kept, 1)
+        month = time.time() + 30 * 86400
+        self.assertEqual(collector.collect([self.REPOSITORY], KeepRules(newest=0), dry_run=False, now=month).untagged, [f"{self.REPOSITORY}:{tag}"])
+        self.assertEqual(self.tags(), ())
+        self.build("two")
+        self.assertIn("building foo", self.said[0])
 
     def test_a_registry_that_is_down_is_said(self):
         self.server.stop()
