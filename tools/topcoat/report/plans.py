@@ -6,6 +6,7 @@ This module must never leave an image out.
 from __future__ import annotations
 
 from topcoat.model import Action, Plan
+from topcoat.report.facts import plural
 
 
 def table(plan: Plan) -> str:
@@ -15,4 +16,4 @@ def table(plan: Plan) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows]
     counts = ", ".join(f"{plan.count(action)} to {action.value}" for action in Action)
-    return "\n".join([*lines, "", f"{len(plan.images)} images: {counts}"])
+    return "\n".join([*lines, "", f"{plural(len(plan.images), 'image')}: {counts}"])
