@@ -11,8 +11,8 @@ import yaml
 
 from tests.unit.recipes.tcibtrees import write_tree
 from topcoat.recipes.tcibfile import Variables
-from topcoat.recipes.tcibfiles import TreeFiles
 from topcoat.recipes.templating import Templates
+from topcoat.recipes.treefiles import TreeFiles
 from topcoat.recipes.yamltree import parse_file
 
 SHAPES = {

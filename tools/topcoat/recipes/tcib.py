@@ -14,8 +14,8 @@ from topcoat.errors import UsageError
 from topcoat.model.recipe import CopyFile, Recipe
 from topcoat.recipes.reading import IMAGE_NAME, Problems
 from topcoat.recipes.tcibfile import Variables, containerfile
-from topcoat.recipes.tcibfiles import TreeFiles
 from topcoat.recipes.templating import Templates
+from topcoat.recipes.treefiles import TreeFiles
 from topcoat.recipes.yamltree import Node, parse_file
 
 MAX_IMAGES = 10_000
@@ -44,7 +44,7 @@ def examine_tcib(root: Path, *, variables: Mapping[str, str]) -> tuple[dict[str,
     top = root / "tcib" if (root / "tcib").is_dir() else root
     folders: dict[str, Path] = {}
     values: dict[str, dict[str, Node]] = {}
-    for folder, files in _image_folders(top, problems):
+    for folder, documents in _image_folders(top, problems):
         name = folder.resolve().name if folder == top else folder.name
         if not IMAGE_NAME.fullmatch(name):
             problems.add(str(folder), f"directory name outside the OCI grammar: {name!r}", "rename the directory: it is the image's name")
@@ -52,7 +52,7 @@ def examine_tcib(root: Path, *, variables: Mapping[str, str]) -> tuple[dict[str,
             problems.add(str(folder), f"image {name!r} is defined twice (first at {folders[name]})", "rename one directory")
         else:
             folders[name] = folder
-            values[name] = _merge(folder, files, problems)
+            values[name] = _merge(folder, documents, problems)
     if not folders and not problems.found:
         problems.add(str(root), "holds no tcib image", "give the directory that holds base/base.yaml")
     templates = Templates()
