@@ -42,6 +42,17 @@ class TcibBuilds(unittest.TestCase):
         shutil.copytree(self.site.tree / "profiles", tree / "profiles")
         self.site.tree = tree
 
+    def test_files_that_a_lookup_gathered_are_copied_by_the_path_that_was_written(self) -> None:
+        home = self.service.parent.parent.parent
+        (home / "kolla/service").mkdir(parents=True)
+        (home / "kolla/service/start.sh").write_text("#!/bin/sh\n")
+        there = "/usr/share/elsewhere/container-images/kolla/service"
+        (self.service / "service.yaml").write_text(
+            f"tcib_gather_files: \"{{{{ lookup('fileglob', '{there}/*', wantlist=True) }}}}\"\n"
+            f"tcib_actions:\n- copy: {there}/start.sh /usr/local/bin/start\n- run: chmod 755 /usr/local/bin/start && test -x /usr/local/bin/start\n"
+        )
+        self.assertEqual(self.build("one").actions(), {"base": "build", "service": "build"})
+
     def test_an_image_on_a_base_of_its_own(self) -> None:
         other = self.site.base("other", [], config={"Env": ["OTHER=yes"]})
         tool = self.service.parent.parent / "tool"
