@@ -8,7 +8,7 @@ import unittest
 from zuul_lab.places import REPOSITORY
 
 
-@unittest.skipUnless(os.environ.get("TOPCOAT_E2E_ZUUL"), "takes ten minutes; set TOPCOAT_E2E_ZUUL=1 or run tox -e zuul")
+@unittest.skipUnless(os.environ.get("TOPCOAT_E2E_ZUUL"), "takes about twenty minutes; set TOPCOAT_E2E_ZUUL=1 or run tox -e zuul")
 class Story(unittest.TestCase):
     def test_all_checks_pass(self):
         self.assertEqual(subprocess.run([sys.executable, "-m", "zuul_lab", "test"], cwd=REPOSITORY, check=False).returncode, 0)
