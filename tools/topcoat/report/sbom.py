@@ -6,6 +6,7 @@ bytes: identifiers are derived from its digest, times are given by the caller.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import uuid
@@ -117,6 +118,25 @@ def _spdx_id(text: str) -> str:
     return "SPDXRef-" + re.sub(r"[^a-zA-Z0-9.]", lambda match: f"-{ord(match[0]):x}-", text)
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def _spdx_package(material: Material, distro: str) -> dict[str, object]:
+    """A package's entry, to be read only: the images of a run share most of their packages, so each is made once."""
+    package: dict[str, object] = {
+        "SPDXID": _spdx_id(f"rpm-{material.nevra}"),
+        "name": material.nevra.name,
+        "versionInfo": material.nevra.evr,
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": False,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+        "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(material, distro)}],
+    }
+    if material.source_rpm:
+        package["sourceInfo"] = f"built from {material.source_rpm}"
+    return package
+
+
 def spdx(subject: Subject, materials: Iterable[Material]) -> str:
     """SPDX 2.3 JSON; the rpm database does not tell licences in SPDX's terms, so they are NOASSERTION."""
     packages: list[dict[str, object]] = [
@@ -132,22 +152,9 @@ def spdx(subject: Subject, materials: Iterable[Material]) -> str:
     ]
     relations = [{"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-image"}]
     for material in sorted(materials, key=lambda entry: entry.nevra):
-        name = _spdx_id(f"rpm-{material.nevra}")
-        package: dict[str, object] = {
-            "SPDXID": name,
-            "name": material.nevra.name,
-            "versionInfo": material.nevra.evr,
-            "downloadLocation": "NOASSERTION",
-            "filesAnalyzed": False,
-            "licenseConcluded": "NOASSERTION",
-            "licenseDeclared": "NOASSERTION",
-            "copyrightText": "NOASSERTION",
-            "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(material, subject.distro)}],
-        }
-        if material.source_rpm:
-            package["sourceInfo"] = f"built from {material.source_rpm}"
+        package = _spdx_package(material, subject.distro)
         packages.append(package)
-        relations.append({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": name})
+        relations.append({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": str(package["SPDXID"])})
     document = {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
