@@ -20,7 +20,8 @@ from topcoat_demo.registry import RegistryServer
 
 SHARED = 2_000_000
 OWN = 1_200_000
-IMAGES = 4
+IMAGES = 12
+"""So many that enough is left to be cut off after the runs that were cut off before, however many uploads were on their way."""
 
 
 class Copies(ProxyCase):

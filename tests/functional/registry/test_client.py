@@ -93,7 +93,7 @@ class Client(RegistryCase):
         again = Publisher(self.registries()).attach_inventory(name, digest, {"packages.solv": b"\x00", "inventory.json": b"[]"})
         self.assertEqual(first, again)
         self.assertEqual(1, len(client.referrers("client/attached", digest)))
-        client.attach("client/attached", client.manifest("client/attached", digest).descriptor, "application/x-sbom", {"sbom": b"{}"})
+        client.attach("client/attached", client.manifest("client/attached", digest).descriptor, {"application/x-sbom": {"sbom": b"{}"}})
         self.assertEqual(2, len(client.referrers("client/attached", digest)))
         self.assertEqual({"inventory.json": b"[]", "packages.solv": b"\x00"}, publisher.inventory(name, digest))
 

@@ -39,7 +39,8 @@ def command(settings: Settings, image: str, sbom_format: str, output: str | None
     if attach and dry_run:
         click.echo(f"would attach {len(text)} bytes to {stored.reference}", err=True)
     elif attach:
-        bills.attach(Publisher(settings.registries), [sbom_format], stored, reader.inventory(stored), distro=settings.profile.distro)
+        documents = bills.documents([sbom_format], stored, reader.inventory(stored), distro=settings.profile.distro)
+        Publisher(settings.registries).attach(stored.reference.name, stored.digest, documents)
         click.echo(f"attached to {stored.reference}", err=True)
     if output and not dry_run:
         write_atomically(Path(output), text)

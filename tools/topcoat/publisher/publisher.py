@@ -18,6 +18,7 @@ from topcoat.model.receipt import LayerSize
 from topcoat.publisher.ledger import BlobLedger
 from topcoat.registry import INVENTORY_TYPE, Descriptor, Image, Manifest, Registries, RegistryClient, digest_of, image_manifest
 from topcoat.registry.oci import OCI_MANIFEST
+from topcoat.registry.referrers import Documents
 
 
 @dataclass(frozen=True)
@@ -199,14 +200,14 @@ class Publisher:
 
         :param repository: ``host[:port]/path``. :param files: file name -> content.
         """
-        return self.attach(repository, digest, INVENTORY_TYPE, files)
+        return self.attach(repository, digest, {INVENTORY_TYPE: files})[INVENTORY_TYPE]
 
-    def attach(self, repository: str, digest: Digest, artifact_type: str, files: dict[str, bytes]) -> Digest:
-        """Store a document beside an image, found again by the image's digest and the type; returns the digest of its manifest."""
+    def attach(self, repository: str, digest: Digest, documents: Documents) -> dict[str, Digest]:
+        """Store documents beside an image, found again by the image's digest and their types; see ``RegistryClient.attach``."""
         target = ImageReference.parse(repository)
         client = self._registries.client(target.host)
         subject = client.manifest(target.repository, digest).descriptor
-        return client.attach(target.repository, subject, artifact_type, files)
+        return client.attach(target.repository, subject, documents)
 
     def inventory(self, repository: str, digest: Digest) -> dict[str, bytes] | None:
         """The files that ``attach_inventory`` stored, or None."""

@@ -21,7 +21,7 @@ from topcoat.registry.limits import Limits, Traffic
 from topcoat.registry.listing import Listing
 from topcoat.registry.manifests import Manifests
 from topcoat.registry.oci import Descriptor, Image, Manifest
-from topcoat.registry.referrers import Referrers
+from topcoat.registry.referrers import Documents, Referrers
 from topcoat.registry.transport import Transport
 
 
@@ -176,9 +176,14 @@ class RegistryClient:
         """What is attached to a manifest, by the referrers API or the tag that stands in for it."""
         return self._referrers.find(repository, digest, artifact_type)
 
-    def attach(self, repository: str, subject: Descriptor, artifact_type: str, files: dict[str, bytes]) -> Digest:
-        """Store files as an artifact attached to a manifest; the same files again change nothing."""
-        return self._referrers.attach(repository, subject, artifact_type, files)
+    def attach(self, repository: str, subject: Descriptor, documents: Documents) -> dict[str, Digest]:
+        """Store each document as an artifact attached to a manifest; the same files again change nothing.
+
+        All of them are listed at once, so whoever finds one finds the others.
+
+        :returns: artifact type -> digest of the artifact's manifest.
+        """
+        return self._referrers.attach(repository, subject, documents)
 
     def put_attached(self, repository: str, subject: Digest, manifest: Manifest, entry: Descriptor) -> None:
         """Store an artifact's manifest (its blobs are there) so that ``referrers`` of the subject lists ``entry``."""

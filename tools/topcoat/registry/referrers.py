@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterable, Mapping
 
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import Digest
@@ -24,6 +25,9 @@ INVENTORY_TYPE = "application/vnd.topcoat.inventory.v1+json"
 TITLE = "org.opencontainers.image.title"
 _FILE_TYPE = "application/octet-stream"
 _TRIES = 8
+
+Documents = Mapping[str, Mapping[str, bytes]]
+"""What is attached at once: artifact type -> file name -> content."""
 
 
 class Referrers:
@@ -71,18 +75,25 @@ class Referrers:
             return ()
         return index.children
 
-    def attach(self, repository: str, subject: Descriptor, artifact_type: str, files: dict[str, bytes]) -> Digest:
+    def attach(self, repository: str, subject: Descriptor, documents: Documents) -> dict[str, Digest]:
         """See ``RegistryClient.attach``."""
-        layers = []
+        if not documents:
+            return {}
         self._put_empty(repository)
-        for name, data in sorted(files.items()):
-            digest = oci.digest_of(data)
-            self._blobs.put_missing(repository, digest, data)
-            layers.append(Descriptor(_FILE_TYPE, digest, len(data), ((TITLE, name),)))
-        body = oci.artifact_manifest(artifact_type, layers, subject=subject)
-        entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), artifact_type=artifact_type)
-        self.put(repository, subject.digest, oci.Manifest(entry.digest, oci.OCI_MANIFEST, body), entry)
-        return entry.digest
+        entries: dict[str, Descriptor] = {}
+        unlisted: list[Descriptor] = []
+        for artifact_type, files in documents.items():
+            layers = []
+            for name, data in sorted(files.items()):
+                digest = oci.digest_of(data)
+                self._blobs.put_missing(repository, digest, data)
+                layers.append(Descriptor(_FILE_TYPE, digest, len(data), ((TITLE, name),)))
+            body = oci.artifact_manifest(artifact_type, layers, subject=subject)
+            entries[artifact_type] = entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), artifact_type=artifact_type)
+            if not self._store(repository, subject.digest, oci.Manifest(entry.digest, oci.OCI_MANIFEST, body)):
+                unlisted.append(entry)
+        self._add_to_tag(repository, subject.digest, unlisted)
+        return {artifact_type: entry.digest for artifact_type, entry in entries.items()}
 
     def _put_empty(self, repository: str) -> None:
         """The empty configuration; with one request where a repository of ours holds it already and the registry mounts."""
@@ -96,12 +107,16 @@ class Referrers:
 
     def put(self, repository: str, subject: Digest, manifest: oci.Manifest, entry: Descriptor) -> None:
         """See ``RegistryClient.put_attached``."""
-        headers = self._manifests.store(repository, manifest.digest, manifest.body, manifest.media_type)[1]
-        if headers.get("oci-subject") != subject:  # the registry does not keep referrers by itself
-            self._add_to_tag(repository, subject, entry)
+        if not self._store(repository, subject, manifest):
+            self._add_to_tag(repository, subject, [entry])
 
-    def _add_to_tag(self, repository: str, subject: Digest, entry: Descriptor) -> None:
-        """Add a descriptor to the index under the stand-in tag.
+    def _store(self, repository: str, subject: Digest, manifest: oci.Manifest) -> bool:
+        """Store an artifact's manifest; False where the registry does not keep referrers by itself."""
+        headers = self._manifests.store(repository, manifest.digest, manifest.body, manifest.media_type)[1]
+        return headers.get("oci-subject") == subject
+
+    def _add_to_tag(self, repository: str, subject: Digest, entries: list[Descriptor]) -> None:
+        """Add descriptors to the index under the stand-in tag.
 
         Two processes may do so at once and a registry has no compare-and-swap: so what was written is read again, and
         written again until it holds us.
@@ -109,15 +124,18 @@ class Referrers:
         with self._lock:
             lock = self._subjects.setdefault((repository, subject), threading.Lock())
         tag = oci.referrers_tag(subject)
+        if not entries:
+            return
         with lock:
             for attempt in range(_TRIES):
                 known = self._by_tag(repository, subject)
-                if entry.digest in {other.digest for other in known}:
+                missing = _without(entries, known)
+                if not missing:
                     return
-                self._manifests.put(repository, tag, oci.index_manifest([*known, entry]), oci.OCI_INDEX, read_back=False)
+                self._manifests.put(repository, tag, oci.index_manifest([*known, *missing]), oci.OCI_INDEX, read_back=False)
                 if attempt:
                     time.sleep(0.02 * attempt)
-            if entry.digest not in {other.digest for other in self._by_tag(repository, subject)}:
+            if _without(entries, self._by_tag(repository, subject)):
                 raise InfrastructureError(f"{self._transport.host}: others keep overwriting {repository}:{tag}", next_step="run again")
 
     def read(self, repository: str, digest: Digest, artifact_type: str) -> dict[str, bytes] | None:
@@ -134,3 +152,8 @@ class Referrers:
                 raise ContentError(f"{repository}@{manifest.digest}: an attached file has no name", next_step="attach it again")
             files[name] = self._blobs.read(repository, descriptor.digest)
         return files
+
+
+def _without(entries: list[Descriptor], known: Iterable[Descriptor]) -> list[Descriptor]:
+    listed = {other.digest for other in known}
+    return [entry for entry in entries if entry.digest not in listed]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from topcoat.model import ImageReference
-from topcoat.publisher import Publisher
 from topcoat.report import sbom
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs.references import StoredImage
@@ -53,8 +52,7 @@ def bill(name: str, stored: StoredImage, inventory: Inventory, *, distro: str) -
     return Bill(kind, f"sbom.{name}.json", write(subject, materials))
 
 
-def attach(publisher: Publisher, names: Iterable[str], stored: StoredImage, inventory: Inventory, *, distro: str) -> None:
-    """Attach the bills of an image that the registry holds; the same bill again changes nothing."""
-    for name in names:
-        made = bill(name, stored, inventory, distro=distro)
-        publisher.attach(stored.reference.name, stored.digest, made.artifact_type, {made.file: made.text.encode()})
+def documents(names: Iterable[str], stored: StoredImage, inventory: Inventory, *, distro: str) -> dict[str, dict[str, bytes]]:
+    """The bills of an image as ``Publisher.attach`` takes them: artifact type -> file name -> content."""
+    made = [bill(name, stored, inventory, distro=distro) for name in names]
+    return {entry.artifact_type: {entry.file: entry.text.encode()} for entry in made}

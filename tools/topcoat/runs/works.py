@@ -6,6 +6,7 @@ This module must never move a floating tag: that is for the end of the run, when
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,7 @@ from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe
 from topcoat.publisher import Publisher, SourceBlob
-from topcoat.registry import Registries
+from topcoat.registry import INVENTORY_TYPE, Registries
 from topcoat.registry.oci import parse_image, to_json
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs import bills, inputs
@@ -102,7 +103,7 @@ class Works:
             return None
         if planned.action is Action.UPDATE and inventory.nevras != self._expected(planned):
             return None
-        self._attach_bills(found, inventory, missing_only=True)
+        self._attach_missing_bills(found, inventory)
         self._publisher.move_tag(found.reference.name, found.digest, self._target.tag)
         self._read_back(found.reference.with_tag(self._target.tag), found.digest)
         return Outcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found))
@@ -136,9 +137,8 @@ class Works:
         image = parse_image(published.manifest, to_json(built.image.config))
         stored = StoredImage(self._target.host, self.repository_of(planned.name), published.manifest, image)
         inventory = built.inventory or self._reader.inventory(base)
-        # The inventory last: an image that has one counts as finished.
-        self._attach_bills(stored, inventory)
-        attached = self._publisher.attach_inventory(repository, published.digest, inventory.to_files())
+        documents = self._bills(self._target.bills, stored, inventory) | {INVENTORY_TYPE: inventory.to_files()}
+        attached = self._publisher.attach(repository, published.digest, documents)[INVENTORY_TYPE]
         self._publisher.move_tag(repository, published.digest, self._target.tag, look=published.unchanged)
         self._read_back(stored.reference.with_tag(self._target.tag), published.digest)
         self._reader.remember(stored, inventory)
@@ -242,13 +242,16 @@ class Works:
                 f"{reference} reads back as {found}, not {digest}", next_step="another run may write the same tag; use a unique one"
             )
 
-    def _attach_bills(self, stored: StoredImage, inventory: Inventory, *, missing_only: bool = False) -> None:
-        """Bills of materials; with ``missing_only`` the registry is asked first which it has, because an earlier run may have made others."""
-        wanted = self._target.bills
-        if wanted and missing_only:
-            there = {entry.artifact_type for entry in self._registries.client(stored.host).referrers(stored.repository, stored.digest)}
-            wanted = tuple(name for name in wanted if bills.artifact_type(name) not in there)
-        bills.attach(self._publisher, wanted, stored, inventory, distro=self._decision.request.profile.distro)
+    def _bills(self, names: Iterable[str], stored: StoredImage, inventory: Inventory) -> dict[str, dict[str, bytes]]:
+        return bills.documents(names, stored, inventory, distro=self._decision.request.profile.distro)
+
+    def _attach_missing_bills(self, stored: StoredImage, inventory: Inventory) -> None:
+        """The registry is asked which bills it has: an earlier run may have made others."""
+        if not self._target.bills:
+            return
+        there = {entry.artifact_type for entry in self._registries.client(stored.host).referrers(stored.repository, stored.digest)}
+        missing = [name for name in self._target.bills if bills.artifact_type(name) not in there]
+        self._publisher.attach(stored.reference.name, stored.digest, self._bills(missing, stored, inventory))
 
     def _attach_if_missing(self, name: str, stored: StoredImage) -> None:
         """A copied image keeps its inventory; where the source registry had none, the one we made goes with it."""
