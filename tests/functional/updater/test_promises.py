@@ -45,6 +45,7 @@ class Promise(WorldCase):
         with self.assertRaises(ContentError) as caught:
             self.world.update(base, *repositories, line=line)
         self.assertIn("the plan is a promise", str(caught.exception))
+        self.world.store.wait_swept()
         self.assertEqual(list((self.world.store.directory / "mounts").iterdir()), [])
         return str(caught.exception)
 
@@ -112,6 +113,7 @@ class Ends(WorldCase):
         self.assertIn("waiting", self.world.log.read_text())
         self.assertEqual(sleepers(), [])
         self.assertEqual(mounts_below(self.world.directory), [])
+        self.world.store.wait_swept()
         self.assertEqual(list((self.world.store.directory / "mounts").iterdir()), [])
 
     def test_a_worker_is_used_again_after_an_error_and_started_anew_after_a_timeout(self) -> None:

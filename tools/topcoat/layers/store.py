@@ -78,6 +78,10 @@ class LayerStore:
         """Delete the layer archives that this store made; unpacked layers stay. A store that is never closed is cleaned by the next one."""
         self._owned.close()
 
+    def wait_swept(self) -> None:
+        """Wait until everything that was given up so far is removed."""
+        self._sweeper.submit(lambda: None).result()
+
     def __enter__(self) -> LayerStore:
         return self
 
