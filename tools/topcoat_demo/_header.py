@@ -1,4 +1,4 @@
-"""Header surgery: adds tags to a finished RPM that the package builder has no word for (the source package), and signs off the new digests.
+"""Header surgery: adds tags to a finished RPM that the package builder has no word for (the source package), its new digests and its signatures.
 
 This module must never touch the payload.
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 _MAGIC = b"\x8e\xad\xe8\x01\0\0\0\0"
 _LEAD = 96
@@ -63,11 +63,16 @@ def _emit(region: int, entries: Mapping[int, Entry]) -> bytes:
     return _MAGIC + struct.pack(">II", total, len(store)) + region_entry + bytes(index) + bytes(store)
 
 
-def with_strings(package: bytes, tags: Mapping[int, str]) -> bytes:
+Sign = Callable[[bytes, bytes], Mapping[int, bytes]]
+"""(header, payload) -> tag of the signature header -> signature."""
+
+
+def with_strings(package: bytes, tags: Mapping[int, str], sign: Sign | None = None) -> bytes:
     """The same RPM with string tags set in its header.
 
     :param package: a complete, unsigned RPM file.
     :param tags: tag number -> text, as in rpmtag.h (1044 is SOURCERPM).
+    :param sign: makes the signatures of the new header.
     :raises ValueError: not an RPM file.
     """
     signature_region, signature, end = _parse(package, _LEAD)
@@ -84,5 +89,7 @@ def with_strings(package: bytes, tags: Mapping[int, str]) -> bytes:
     }
     kept = {tag: entry for tag, entry in signature.items() if tag not in (1008,)}
     kept.update(fresh)
+    if sign is not None:
+        kept.update({tag: (_BIN, len(data), data) for tag, data in sign(header, package[payload:]).items()})
     sealed = _emit(signature_region, kept)
     return package[:_LEAD] + sealed + b"\0" * (-len(sealed) % 8) + body

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from topcoat_demo import _header, convert, debian, filesystem, rpms
+from topcoat_demo import _header, convert, debian, filesystem, rpms, signing
 from topcoat_demo.convert import Rules
 from topcoat_demo.debian import Deb
 from topcoat_demo.rpms import symlink, words, write_rpm
@@ -60,7 +60,7 @@ class Selection:
 def _code_digest() -> str:
     """Changes whenever the conversion could come out differently."""
     digest = hashlib.sha256()
-    for module in (_header, convert, debian, rpms, filesystem):
+    for module in (_header, convert, debian, rpms, filesystem, signing):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()
@@ -155,7 +155,7 @@ def _convert(deb: Deb, archive: Path, folder: Path, requires: tuple[str, ...], r
     """One package into a folder that appears only when it is complete."""
     partial = folder.with_name(f"{folder.name}.{os.getpid()}")
     spec = convert.specification(deb, archive, requires, rules)
-    write_rpm(spec.bump(release=spec.release + release_suffix), partial)
+    write_rpm(spec.bump(release=spec.release + release_suffix), partial, signer=signing.DEMO)
     try:
         partial.rename(folder)
     except OSError:
@@ -190,4 +190,4 @@ def tiny(cache: Path) -> tuple[Path, ...]:
 
 
 def _filesystem(cache: Path) -> Path:
-    return write_rpm(filesystem.filesystem(), cache / "rpms" / "own")
+    return write_rpm(filesystem.filesystem(), cache / "rpms" / "own", signer=signing.DEMO)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.model import Digest
-from topcoat_demo import base, images, packages, sources, trunk
+from topcoat_demo import base, images, packages, signing, sources, trunk
 from topcoat_demo.catalog import Catalog
 from topcoat_demo.images import Layout
-from topcoat_demo.rpms import make_repository
+from topcoat_demo.rpms import make_repository, words
 from topcoat_demo.trunk import HashDirectory
 
 Say = Callable[[str], None]
@@ -45,6 +45,11 @@ class Distribution:
     def base(self) -> Path:
         """Repository of everything that is not built from the trunk."""
         return self.repositories / "base"
+
+    @property
+    def key(self) -> Path:
+        """The public key that signed every published package; those of changes under test are not signed."""
+        return self.repositories / signing.KEY_FILE
 
     @property
     def current(self) -> Path:
@@ -106,7 +111,9 @@ def _make(directory: Path, cache: Path, quick: bool, key: str, say: Say) -> Dist
     real = () if quick else base.real(cache)
     say(f"base packages: {len(real) or len(tiny)} ready")
     converted = {path.name.rsplit("-", 2)[0] for path in (*tiny, *real)}
-    folder = make_repository(staging / "repos" / "base", [*packages.infra(catalog, converted), *real, *tiny])
+    specs, modules = packages.with_modules(catalog, packages.infra(catalog, converted))
+    folder = make_repository(staging / "repos" / "base", [*specs, *real, *tiny], modules=modules, signer=signing.DEMO)
+    (staging / "repos" / signing.KEY_FILE).write_text(signing.DEMO.armored())
     say(f"repository base: {len(list(folder.glob('*.rpm')))} packages")
     states = trunk.make_trunk(catalog, staging / "repos")
     say(f"trunk: {len(states)} states, current is {states[-1].full}")
@@ -167,7 +174,8 @@ def _key(quick: bool) -> str:
     """Changes with anything in this package that shapes the distribution."""
     digest = hashlib.sha256(b"quick" if quick else b"full")
     folder = Path(__file__).parent
-    for name in ("_header", "base", "catalog", "convert", "debian", "distribution", "filesystem", "images", "packages", "rpms", "sources", "trunk"):
+    shaping = words("_header base catalog convert debian distribution filesystem images packages rpms signing sources trunk")
+    for name in shaping:
         digest.update((folder / f"{name}.py").read_bytes())
     for path in sorted((folder / "data").glob("*.yaml")):
         digest.update(path.read_bytes())

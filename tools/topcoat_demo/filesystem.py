@@ -5,14 +5,15 @@ This module must never read the host's files.
 
 from __future__ import annotations
 
+from topcoat_demo import signing
 from topcoat_demo.rpms import File, RpmSpec, config, directory, symlink, words
 
 RELEASE = "9"
 PLATFORM = "platform:el9"
 
 _DIRECTORIES = words(
-    "/boot /dev /etc /etc/rpm /etc/dnf /etc/dnf/modules.d /etc/dnf/vars /etc/yum.repos.d /etc/pki /home /media /mnt /opt /run /srv /usr "
-    "/usr/bin /usr/include /usr/lib /usr/lib64 /usr/libexec /usr/local /usr/local/bin /usr/sbin /usr/share /var /var/cache /var/lib "
+    "/boot /dev /etc /etc/rpm /etc/dnf /etc/dnf/modules.d /etc/dnf/vars /etc/yum.repos.d /etc/pki /etc/pki/rpm-gpg /home /media /mnt /opt /run /srv "
+    "/usr /usr/bin /usr/include /usr/lib /usr/lib64 /usr/libexec /usr/local /usr/local/bin /usr/sbin /usr/share /var /var/cache /var/lib "
     "/var/log /var/spool"
 )
 _PASSWD = """root:x:0:0:root:/root:/bin/sh
@@ -89,6 +90,7 @@ def filesystem() -> RpmSpec:
         config("/etc/dnf/dnf.conf", _DNF_CONF),
         File("/etc/rpm/macros.dbpath", "%_dbpath /var/lib/rpm\n%_db_backend sqlite\n"),
         File("/usr/lib/os-release", _OS_RELEASE),
+        File(f"/etc/pki/rpm-gpg/{signing.KEY_FILE}", signing.DEMO.armored()),
         File("/etc/system-release", f"Demo Linux release {RELEASE}\n"),
     ]
     return RpmSpec(

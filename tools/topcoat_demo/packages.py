@@ -15,6 +15,7 @@ from topcoat_demo.rpms import File, RpmSpec, Trigger, config, script
 
 SITE = "/usr/lib/python3.11/site-packages"
 VERSIONS = "/usr/share/demo/versions"
+_MODULE_RELEASE = "1.module_el9"
 _MODULE_BYTES = 6_000
 
 _STAND_IN = """
@@ -75,7 +76,13 @@ def _modules(name: str, count: int, commit: Commit) -> list[File]:
         seed = f"{name}/{number}" + (f"/{commit.hash}" if number == 1 else "")
         size = _MODULE_BYTES * (1 + number % 4)
         files.append(File(f"{folder}/module_{number}.py", f'"""Module {number} of {name}."""\n\nDATA = """{filler(seed, size)}"""\n'))
-    return files
+    return [*files, *_compiled(folder, name)]
+
+
+def _compiled(folder: str, name: str) -> list[File]:
+    """Two levels of optimisation in one inode, as byte compilation leaves them. The magic number is nobody's, so that any Python compiles anew."""
+    code = b"\0\0\r\n" + bytes(12) + filler(f"{name}/compiled", 1_000).encode()
+    return [File(f"{folder}/__pycache__/__init__.cpython-311{level}.pyc", code, hardlink="compiled") for level in ("", ".opt-1")]
 
 
 def _release(commit: Commit) -> str:
@@ -250,6 +257,7 @@ def _infra_package(name: str, entry: Mapping[str, object]) -> RpmSpec:
     spec = RpmSpec(
         name,
         version,
+        _MODULE_RELEASE if entry.get("stream") else "1.el9",
         epoch=int(entry.get("epoch", 0)),  # type: ignore[call-overload]
         requires=listed("requires"),
         post=entry.get("post"),  # type: ignore[arg-type]
@@ -257,3 +265,61 @@ def _infra_package(name: str, entry: Mapping[str, object]) -> RpmSpec:
         source=str(entry.get("source", name)),
     )
     return spec.bump(files=(*files, version_file(name, spec.evr)))
+
+
+_MODULE = """---
+document: modulemd
+version: 2
+data:
+  name: {name}
+  stream: "{stream}"
+  version: 9010020250101000000
+  context: {context}
+  arch: x86_64
+  summary: {name} {stream}
+  description: Stream {stream} of {name} in the demo distribution.
+  license: {{module: [Apache-2.0]}}
+  dependencies: [{{requires: {{platform: [el9]}}}}]
+  profiles: {{common: {{rpms: [{rpms}]}}}}
+  artifacts:
+    rpms:
+{artifacts}
+...
+"""
+_DEFAULT = """---
+document: modulemd-defaults
+version: 1
+data:
+  module: {name}
+  stream: "{stream}"
+  profiles: {{"{stream}": [common]}}
+...
+"""
+
+
+def with_modules(catalog: Catalog, specs: Iterable[RpmSpec]) -> tuple[tuple[RpmSpec, ...], str]:
+    """The packages with those of another stream of each module, and the module metadata (modulemd version 2).
+
+    The stream of the tables is the default one. The other, a major version newer, must reach no image that did not enable it.
+    """
+    tables: Mapping[str, Mapping[str, object]] = catalog.infra["packages"]  # type: ignore[assignment]
+    streams = {name: str(entry["stream"]) for name, entry in tables.items() if entry.get("stream")}
+    packages: list[RpmSpec] = []
+    members: dict[tuple[str, str], list[RpmSpec]] = {}
+    for spec in specs:
+        packages.append(spec)
+        if spec.name in streams:
+            module, _, stream = streams[spec.name].partition(":")
+            major = int(spec.version.partition(".")[0]) + 1
+            other = spec.bump(version=f"{major}.0.0", files=(*spec.files[:-1], version_file(spec.name, f"{major}.0.0")))
+            packages.append(other)
+            members.setdefault((module, stream), []).append(spec)
+            members.setdefault((module, f"{major}.0"), []).append(other)
+    documents = []
+    for (module, stream), inside in sorted(members.items()):
+        artifacts = "\n".join(f"      - {spec.name}-{spec.epoch}:{spec.version}-{spec.release}.{spec.arch}" for spec in inside)
+        context = f"{random.Random(f'{module}:{stream}').getrandbits(32):08x}"
+        names = ", ".join(spec.name for spec in inside)
+        documents.append(_MODULE.format(name=module, stream=stream, context=f'"{context}"', rpms=names, artifacts=artifacts))
+    documents += [_DEFAULT.format(name=module, stream=stream) for module, _, stream in sorted({item.partition(":") for item in streams.values()})]
+    return tuple(packages), "".join(documents)

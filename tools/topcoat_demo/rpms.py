@@ -34,11 +34,13 @@ import createrepo_c as cr
 import rpm_rs
 
 from topcoat_demo import _header
+from topcoat_demo.signing import Key
 
 EPOCH = 1_735_689_600
 """2025-01-01T00:00:00Z: build time and file time of everything that does not say otherwise."""
 
 _SOURCERPM = 1044
+_SIGNED_AFTER = 3600
 _DEPENDENCY = re.compile(r"(?P<name>\S+)\s+(?P<operator><=|>=|<|>|=)\s+(?P<version>\S+)")
 
 
@@ -227,9 +229,10 @@ def _trigger_method(kind: str) -> str:
     return "_".join(part for part in (match[1], match[2], "trigger", match[3]) if part)
 
 
-def build_rpm(spec: RpmSpec) -> bytes:
-    """The bytes of the RPM file: format 4, zstd level 3, unsigned.
+def build_rpm(spec: RpmSpec, *, signer: Key | None = None) -> bytes:
+    """The bytes of the RPM file: format 4, zstd level 3.
 
+    :param signer: the key that signs it, an hour after it was built; None: it stays unsigned.
     :raises ValueError: a dependency, trigger or file entry is malformed.
     """
     builder = rpm_rs.PackageBuilder(spec.name, spec.version, spec.license, spec.arch, spec.summary or f"Package {spec.name} of the demo distribution")
@@ -261,7 +264,8 @@ def build_rpm(spec: RpmSpec) -> bytes:
         match = _DEPENDENCY.fullmatch(trigger.target)
         more = {"version": match["version"], "flags": rpm_rs.DependencyFlags(_operator(match["operator"]))} if match else {}
         getattr(builder, _trigger_method(trigger.kind))(match["name"] if match else trigger.target, trigger.script, **more)
-    return _header.with_strings(builder.build().to_bytes(), {_SOURCERPM: spec.source_rpm})
+    sign = None if signer is None else lambda header, payload: signer.signatures(header, payload, spec.time + _SIGNED_AFTER)
+    return _header.with_strings(builder.build().to_bytes(), {_SOURCERPM: spec.source_rpm}, sign)
 
 
 def _place(path: Path, data: bytes, time: int) -> None:
@@ -271,11 +275,11 @@ def _place(path: Path, data: bytes, time: int) -> None:
     partial.replace(path)
 
 
-def write_rpm(spec: RpmSpec, folder: Path) -> Path:
+def write_rpm(spec: RpmSpec, folder: Path, *, signer: Key | None = None) -> Path:
     """Write the RPM under its canonical name into a folder (made when missing); its file time is the build time."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / spec.filename
-    _place(path, build_rpm(spec), spec.time)
+    _place(path, build_rpm(spec, signer=signer), spec.time)
     return path
 
 
@@ -291,18 +295,21 @@ def _adopt(source: Path, folder: Path) -> None:
         _place(target, source.read_bytes(), int(source.stat().st_mtime))
 
 
-def make_repository(folder: Path, rpms: Iterable[RpmSpec | Path] = (), *, modules: str | None = None, revision: int = EPOCH) -> Path:
+def make_repository(
+    folder: Path, rpms: Iterable[RpmSpec | Path] = (), *, modules: str | None = None, revision: int = EPOCH, signer: Key | None = None
+) -> Path:
     """Make or refresh a yum repository.
 
     :param rpms: specifications are written, paths hard-linked into the folder; RPMs that lie in the folder already belong to it as well.
     :param modules: text of a ``modules.yaml`` (documents of modulemd version 2), or None.
+    :param signer: signs the packages that are written (finished files stay as they are).
     :param revision: goes into repomd.xml and is the timestamp of every record: nothing of the day is in the metadata.
     :returns: the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for item in rpms:
         if isinstance(item, RpmSpec):
-            write_rpm(item, folder)
+            write_rpm(item, folder, signer=signer)
         else:
             _adopt(item, folder)
     repodata = folder / "repodata"

@@ -21,6 +21,7 @@ import yaml
 from topcoat_demo.catalog import Catalog, Commit
 from topcoat_demo.packages import Trunk
 from topcoat_demo.rpms import make_repository, write_rpm
+from topcoat_demo.signing import DEMO
 
 URL = "https://trunk.example.org/demo9-master"
 """What ``delorean.repo`` names: a constant, so that the trees do not depend on where they lie."""
@@ -53,16 +54,22 @@ def make_trunk(catalog: Catalog, folder: Path, *, url: str = URL) -> tuple[HashD
     pool = folder / ".pool"
     commits = dict(catalog.first)
     newest = max(commits.values(), key=lambda commit: commit.time)
-    packages: dict[str, list[Path]] = {name: [write_rpm(spec, pool) for spec in Trunk(catalog, commits).project(name)] for name in commits}
+    packages: dict[str, list[Path]] = {
+        name: [write_rpm(spec, pool, signer=DEMO) for spec in Trunk(catalog, commits).project(name)] for name in commits
+    }
     states = [_state(folder, newest, commits, packages, url)]
     for commit in catalog.later:
         commits[commit.project] = commit
-        packages[commit.project] = [write_rpm(spec, pool) for spec in Trunk(catalog, commits).project(commit.project)]
+        packages[commit.project] = _written(catalog, commits, commit.project, pool)
         states.append(_state(folder, commit, commits, packages, url))
     name_state(folder, "current-passed-ci", states[0])
     name_state(folder, "current", states[-1])
     shutil.rmtree(pool)
     return tuple(states)
+
+
+def _written(catalog: Catalog, commits: Mapping[str, Commit], project: str, pool: Path) -> list[Path]:
+    return [write_rpm(spec, pool, signer=DEMO) for spec in Trunk(catalog, commits).project(project)]
 
 
 def _state(folder: Path, commit: Commit, commits: Mapping[str, Commit], packages: Mapping[str, list[Path]], url: str) -> HashDirectory:
