@@ -50,7 +50,7 @@ def mount_overlay(lower: list[str], upper: str, work: str, target: str) -> None:
     """Mount an overlay; ``lower`` is topmost first.
 
     Directories are named as ``/proc/self/fd/N``: the kernel takes one page of options, and dozens of long paths do not fit into it; it also
-    makes ``:`` and ``,`` in paths harmless.
+    makes ``:`` and ``,`` in paths harmless. A device or a set-user-id file of an image means nothing there: it is nobody's to use on this machine.
 
     :raises OSError: as mount(2); EPERM without CAP_SYS_ADMIN.
     """
@@ -64,11 +64,11 @@ def mount_overlay(lower: list[str], upper: str, work: str, target: str) -> None:
         places = f"lowerdir={':'.join(map(short, lower))},upperdir={short(upper)},workdir={short(work)}"
         try:
             # "volatile": nothing is synced to disk; the upper directory is thrown away after a crash anyway.
-            mount("overlay", target, "overlay", 0, f"{places},{_OVERLAY_OPTIONS},volatile")
+            mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, f"{places},{_OVERLAY_OPTIONS},volatile")
         except OSError as error:
             if error.errno != 22:
                 raise
-            mount("overlay", target, "overlay", 0, f"{places},{_OVERLAY_OPTIONS}")
+            mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, f"{places},{_OVERLAY_OPTIONS}")
 
 
 def prepare_overlay(lower: list[str], directory: str) -> tuple[str, str]:

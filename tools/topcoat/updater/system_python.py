@@ -19,14 +19,14 @@ from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.layers import mounts
-from topcoat.process import Processes, run
+from topcoat.process import Processes, groups, run
 
 CANDIDATES = (Path("/usr/bin/python3"), Path("/usr/libexec/platform-python"))
 WORKER = Path(__file__).with_name("worker")
 _START_SECONDS = 60.0
 _READER_SECONDS = 2.0
-# Mounts, processes, network: all that a transaction starts ends with its worker, however that ends.
-_NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
+# Mounts, processes, network: all that a worker starts ends with it. Each transaction has a jail of its own inside (worker/jail.py).
+NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
 
 
 class SystemPython:
@@ -57,6 +57,7 @@ class Worker:
     def __init__(self, python: Path, *, processes: Processes | None = None) -> None:
         self._python = python
         self._processes = processes
+        self._group = groups.fresh()
         self._child: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._buffer = b""
@@ -129,6 +130,7 @@ class Worker:
             # its last words are the reason that people need; a grandchild that holds the pipe must not hold us
             self._reader.join(_READER_SECONDS)
         child.stdout.close()  # type: ignore[union-attr]
+        groups.remove(self._group)
         if self._processes:
             self._processes.discard(child.pid)
         return code
@@ -146,7 +148,7 @@ class Worker:
         self._last.clear()
         try:
             child = subprocess.Popen(
-                [*_NAMESPACES, os.fspath(self._python), "-I", os.fspath(WORKER), mounts.__file__],
+                [*NAMESPACES, os.fspath(self._python), "-I", os.fspath(WORKER), mounts.__file__, self._group],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

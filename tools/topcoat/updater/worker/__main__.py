@@ -3,7 +3,8 @@
 This program must never import anything but the standard library, dnf and rpm, and never write outside the folder that a request names.
 
 It is started in mount, process and network namespaces of its own. So its mounts and whatever a scriptlet starts end with it, however it ends, and
-a scriptlet that wants the network fails on every machine alike.
+a scriptlet that wants the network fails on every machine alike. Each request is carried out by a child in a ``jail`` of its own, which sees nothing
+but that request's folders; this process mounts, hands messages on, and runs nothing that came from outside.
 
 Request ``{"op": "transact", "lower": [...], "work": dir, "cache": dir, "repositories": [...], "upgrade": [name...],
 "install": [{"nevra", "repository"}...], "reinstall": [the same], "names": [package name...],
@@ -16,7 +17,7 @@ Request ``{"op": "facts", "root": dir, "work": dir, "paths": [path...]}`` is ans
 """
 
 # Plain strings throughout: the bindings want them. This program also has to run on the Python 3.9 of CentOS Stream 9.
-# ruff: noqa: PTH103, PTH120, BLE001
+# ruff: noqa: PTH102, PTH103, PTH118, PTH120, BLE001
 
 from __future__ import annotations
 
@@ -26,41 +27,123 @@ import importlib.util
 import json
 import logging
 import os
-import select
 import sys
-import threading
+import tempfile
 import traceback
+from urllib.parse import unquote, urlsplit
 
 import database
 import dnf
 import dnf.exceptions
 import files
+import jail
 import packages
+import relay
 import rpm
 from protocol import Clock, Refused, environment
 
 
+class Service:
+    """Serves requests until the input ends."""
+
+    def __init__(self, mounts, group: str) -> None:  # type: ignore[no-untyped-def]
+        self._mounts = mounts
+        self._answers = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)  # whatever prints to standard output must not disturb the protocol
+        self._system_calls = jail.compile_filter()
+        jail.count_processes(group)
+        packages.warm_up()
+        self._namespaces = relay.Namespaces()
+        self._filled: set = set()
+
+    def serve(self) -> None:
+        gc.freeze()  # dnf collects garbage with every image; what was imported is none, and stays shared with the children
+        self._send({"ok": True, "rpm": rpm.__version__, "dnf": dnf.VERSION})
+        for line in iter(sys.stdin.readline, ""):
+            self._send(self._answer(json.loads(line)))
+
+    def _send(self, message: dict) -> None:
+        self._answers.write(json.dumps(message) + "\n")
+
+    def _answer(self, request: dict) -> dict:
+        with _log(request.get("log")) as log:
+            return _result(lambda request, _: self._served(request, log), request, self._fetch)
+
+    def _served(self, request: dict, log: int) -> dict:
+        if request["op"] == "transact":
+            return self._transact(request, log)
+        if request["op"] == "facts":
+            return self._jailed(_facts, request, log, [(request["root"], "rw")])
+        raise Refused("infrastructure", f"unknown request {request['op']!r}")
+
+    def _transact(self, request: dict, log: int) -> dict:
+        clock = Clock()
+        mounted: list = []
+        answer: dict = {"ok": True, "before": [], "after": [], "newest": 0}
+        changes = any(request[key] for key in ("upgrade", "install", "reinstall", "names"))
+        try:
+            if changes:
+                with clock.step("metadata"):
+                    self._fill_cache(request, log)
+            with clock.step("mount"):
+                root = self._overlay(request["lower"], request["work"], mounted)
+            files.apply(root, request.get("before") or {})
+            if changes:
+                # The cache is this transaction's alone: what an image's scriptlets do to it, no other image sees.
+                own = _folder(request["work"], "cache")
+                cache = self._overlay([request["cache"]], own, mounted)
+                folders = [*_readable(request), (cache, "rw"), (root, "rw")]
+                with jail.Devices(root) as devices:
+                    answer = self._jailed(_packages(root), {**request, "cache": cache}, log, folders, system=devices)
+            files.apply(root, request.get("after") or {})
+        finally:
+            with clock.step("unmount"):
+                self._mounts.unmount_all(mounted)
+        return {**answer, "times": {**answer.get("times", {}), **clock.times}}
+
+    def _overlay(self, lower: list, directory: str, mounted: list) -> str:
+        _, root = self._mounts.prepare_overlay(lower, directory)
+        mounted.insert(0, root)
+        return root
+
+    def _fill_cache(self, request: dict, log: int) -> None:
+        """dnf's own form of the frozen metadata, made once: no transaction can write to it."""
+        if request["cache"] not in self._filled:
+            os.makedirs(request["cache"], exist_ok=True)
+            self._jailed(packages.fill_cache, request, log, [*_readable(request), (request["cache"], "rw")])
+            self._filled.add(request["cache"])
+
+    def _jailed(self, work, request: dict, log: int, folders: list, *, system: jail.Devices | None = None) -> dict:  # type: ignore[no-untyped-def]
+        """Carry out ``work(request, fetch)`` in a jail; its answer.
+
+        The work folder that it sees is a fresh one.
+
+        :param system: where an image's root among the folders gets its devices and process table.
+        :raises Refused: the answer is a refusal, or there is none.
+        """
+        with tempfile.TemporaryDirectory(prefix="jail-", dir=request["work"]) as place:
+            scratch = _folder(place, "scratch")
+            new_root = _folder(place, "root")
+            request = {**request, "work": scratch}
+
+            def enter() -> None:
+                jail.enter(new_root, self._system_calls, folders=[*folders, (scratch, "rw")], system=system)
+
+            answer = relay.run(enter, lambda fetch: _result(work, request, fetch), self._namespaces, self._fetch, log)
+        if not answer.get("ok"):
+            raise Refused(str(answer.get("kind")), str(answer.get("what")), answer.get("errno"))
+        return answer
+
+    def _fetch(self, needed: list) -> bool:
+        """Have the caller put packages where their repository says they are; whoever cannot does not answer, but ends us."""
+        self._send({"need": needed})
+        return bool(json.loads(sys.stdin.readline())["ok"])
+
+
 def main() -> int:
     """Serve requests until the input ends."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever prints to standard output must not disturb the protocol
     os.umask(0o022)
-    mounts = _load(sys.argv[1])
-    # A caller that died can neither read the answer nor unmount: do not go on without him. (Process 1 of a namespace cannot be killed from inside.)
-    threading.Thread(target=_leave_with_caller, daemon=True).start()
-
-    def send(message: dict) -> None:
-        answers.write(json.dumps(message) + "\n")
-
-    def fetch(needed: list) -> None:
-        """Have the caller put packages where their repository says they are; whoever cannot does not answer, but ends us."""
-        send({"need": needed})
-        json.loads(sys.stdin.readline())
-
-    gc.freeze()  # dnf collects garbage with every image; what was imported is none
-    send({"ok": True, "rpm": rpm.__version__, "dnf": dnf.VERSION})
-    for line in iter(sys.stdin.readline, ""):
-        send(_answer(json.loads(line), mounts, fetch))
+    Service(_load(sys.argv[1]), sys.argv[2]).serve()
     return 0
 
 
@@ -71,23 +154,45 @@ def _load(path: str):  # type: ignore[no-untyped-def]
     return module
 
 
-def _leave_with_caller() -> None:
-    poller = select.poll()
-    poller.register(0, 0)  # only POLLHUP and POLLERR
-    poller.poll()
-    os._exit(1)
+def _folder(parent: str, name: str) -> str:
+    path = os.path.join(parent, name)
+    os.mkdir(path, 0o700)
+    return path
 
 
-def _answer(request: dict, mounts, fetch) -> dict:  # type: ignore[no-untyped-def]
+def _readable(request: dict) -> list:
+    """The folders and files of the machine that a request names: the frozen repositories, and their keys."""
+    found = []
+    for entry in request["repositories"]:
+        for text in (entry["url"], *entry.get("gpgkey", ())):
+            url = urlsplit(text)
+            if url.scheme in ("", "file"):
+                found.append((unquote(url.path), "ro"))
+    return found
+
+
+def _packages(root: str):  # type: ignore[no-untyped-def]
+    """The work inside: the packages of an image's root."""
+
+    def work(request: dict, fetch) -> dict:  # type: ignore[no-untyped-def]
+        clock = Clock()
+        place = database.database(root)
+        with database.macros(root, place, request["work"]), environment(SOURCE_DATE_EPOCH=str(request["epoch"])):
+            return packages.run(request, root, place, clock, fetch)
+
+    return work
+
+
+def _facts(request: dict, _fetch) -> dict:  # type: ignore[no-untyped-def]
+    return database.facts(request)
+
+
+def _result(work, request: dict, fetch) -> dict:  # type: ignore[no-untyped-def]
+    """What a piece of work answers, whatever happens."""
     try:
-        with _log(request.get("log")):
-            if request["op"] == "transact":
-                return _transact(request, mounts, fetch)
-            if request["op"] == "facts":
-                return database.facts(request)
-            raise Refused("infrastructure", f"unknown request {request['op']!r}")
+        return work(request, fetch)
     except Refused as error:
-        return {"ok": False, "kind": error.kind, "what": error.what}
+        return {"ok": False, "kind": error.kind, "what": error.what, "errno": error.errno}
     except dnf.exceptions.Error as error:
         return {"ok": False, "kind": "content", "what": str(error).strip()}
     except OSError as error:
@@ -99,43 +204,13 @@ def _answer(request: dict, mounts, fetch) -> dict:  # type: ignore[no-untyped-de
 
 @contextlib.contextmanager
 def _log(path):  # type: ignore[no-untyped-def]
-    """Everything that anybody prints goes to the image's log for the time of a request."""
+    """Where a request's output goes: the image's log, or what the caller sees of us."""
     if not path:
-        yield
+        yield 2
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    saved = [os.dup(1), os.dup(2)]
     with open(path, "ab", buffering=0) as sink:
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            for number, handle in enumerate(saved, 1):
-                os.dup2(handle, number)
-                os.close(handle)
-
-
-def _transact(request: dict, mounts, fetch) -> dict:  # type: ignore[no-untyped-def]
-    clock = Clock()
-    mounted: list = []
-    answer = {"ok": True, "before": [], "after": [], "newest": 0, "times": clock.times}
-    try:
-        with clock.step("mount"):
-            _, root = mounts.prepare_overlay(request["lower"], request["work"])
-            mounted.append(root)
-            mounted[:0] = mounts.mount_devices(root)
-        files.apply(root, request.get("before") or {})
-        if any(request[key] for key in ("upgrade", "install", "reinstall", "names")):
-            place = database.database(root)
-            with database.macros(root, place, request["work"]), environment(SOURCE_DATE_EPOCH=str(request["epoch"])):
-                answer.update(packages.run(request, root, place, clock, fetch))
-        files.apply(root, request.get("after") or {})
-        return answer
-    finally:
-        with clock.step("unmount"):
-            mounts.unmount_all(mounted)
+        yield sink.fileno()
 
 
 if __name__ == "__main__":

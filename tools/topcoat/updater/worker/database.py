@@ -82,7 +82,8 @@ def checkpoint(directory: str) -> None:
 @contextlib.contextmanager
 def macros(root: str, database: str, work: str):  # type: ignore[no-untyped-def]
     """rpm's settings for this image: where its database is, and what its own macro files say about languages and documentation."""
-    values = {"_dbpath": f"/{database}", "_db_backend": "sqlite"}
+    # No plugins of the host's rpm: they would speak to its services, and want rights that a transaction does not have.
+    values = {"_dbpath": f"/{database}", "_db_backend": "sqlite", "__plugindir": "/nonexistent"}
     pattern = re.compile(r"%(\w+)\s+(\S.*)")
     for path in sorted(glob.glob(f"{root}/usr/lib/rpm/macros.d/macros*") + glob.glob(f"{root}/etc/rpm/macros*")):
         if os.path.islink(path) or not os.path.isfile(path):

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 
 import database
 import dnf
+import dnf.conf
 import dnf.exceptions
 import dnf.repo
 import dnf.transaction
@@ -58,10 +60,32 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
     return {"ok": True, "before": before, "after": after, "newest": newest, "times": clock.times}
 
 
+def warm_up() -> None:
+    """Load what dnf and rpm load at first use, so that every child has it already; reads nothing but an empty folder."""
+    with tempfile.TemporaryDirectory() as empty:
+        request = {"work": empty, "cache": os.path.join(empty, "cache"), "repositories": [], "options": {"release": "", "arch": "noarch"}}
+        base = _base(request, os.path.join(empty, "root"))
+        try:
+            base.fill_sack(load_system_repo=False)
+            base.resolve()
+        finally:
+            base.close()
+
+
+def fill_cache(request: dict, _fetch) -> dict:  # type: ignore[no-untyped-def]
+    """Read the repositories, so that dnf's own form of their metadata lies in the cache."""
+    base = _base(request, os.path.join(request["work"], "root"))
+    try:
+        base.fill_sack(load_system_repo=False)
+    finally:
+        base.close()
+    return {"ok": True}
+
+
 def _base(request: dict, root: str) -> dnf.Base:
     """A dnf that knows nothing of this host: no configuration file, no plugin, no history in the image."""
     options = request["options"]
-    base = dnf.Base()
+    base = dnf.Base(dnf.conf.Conf())  # a configuration that is given is taken as it is: nothing of the host is looked up
     conf = base.conf
     conf.installroot = root
     conf.cachedir = request["cache"]

@@ -13,10 +13,11 @@ import time
 class Refused(Exception):
     """The request cannot be carried out; ``kind`` tells the caller whose fault it is."""
 
-    def __init__(self, kind: str, what: str) -> None:
+    def __init__(self, kind: str, what: str, errno: int | None = None) -> None:
         super().__init__(what)
         self.kind = kind
         self.what = what
+        self.errno = errno
 
 
 class Clock:
