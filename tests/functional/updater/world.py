@@ -150,7 +150,7 @@ class World:
         snapshot = self.snapshot(*repositories)
         planned, request = self.plan(base, snapshot)
         self.log = self.path("update.log")
-        with self.updater(snapshot, store=store, timeout=timeout) as updater:
+        with snapshot, self.updater(snapshot, store=store, timeout=timeout) as updater:
             return updater.update(
                 line or planned,
                 base.image,

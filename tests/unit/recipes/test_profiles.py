@@ -67,6 +67,37 @@ class Profiles(TreeTest):
         with self.assertRaisesRegex(UsageError, "file://, http:// or https://|registry host"):
             self.load(GOOD, repositories="/x", host="${digest}")
 
+    def test_signatures_and_where_keys_are(self) -> None:
+        text = GOOD.replace("updates: false}", "updates: false, keys: [keys/A, 'https://x/B', keys/A]}").replace(
+            "module_hotfixes: true}", "signed: never}"
+        )
+        loaded = self.load(text + "gating: {signed: required, keys: [C]}\npromote_signatures: required\n", repositories="/x")
+        current, base = loaded.repositories
+        folder = (self.root / "profiles").resolve().as_uri()
+        self.assertEqual((current.signatures.signed, current.signatures.keys), ("never", ()))
+        self.assertEqual((base.signatures.signed, base.signatures.keys), ("required", (f"{folder}/keys/A", "https://x/B")))
+        self.assertEqual((loaded.gating_signatures.signed, loaded.promote_signatures), ("required", "required"))
+        self.assertEqual(loaded.keys, (f"{folder}/keys/A", "https://x/B", f"{folder}/C"))
+        plain = self.load(GOOD, repositories="/x")
+        policies = [entry.signatures.signed for entry in plain.repositories] + [plain.gating_signatures.signed, plain.promote_signatures]
+        self.assertEqual((policies, plain.keys), (["optional"] * 4, ()))
+
+    def test_mistakes_about_signatures(self) -> None:
+        for more, words in (
+            ("signed: required", "signed: required needs keys"),
+            ("signed: requird", "did you mean 'required'"),
+            ("signed: [yes]", "signed"),
+            ("keys: ['ftp://x/y']", "not the place of a key"),
+            ("keys: ['https://me:word@x/y']", "not the place of a key"),
+            ("keys: KEY", "keys"),
+            ("key: [KEY]", "did you mean 'keys'"),
+        ):
+            with self.subTest(more=more), self.assertRaisesRegex(UsageError, words):
+                self.load(GOOD.replace("updates: false}", "updates: false, " + more + "}"), repositories="/x")
+        for more, words in (("gating: {signed: required}", "needs keys"), ("promote_signatures: never", "promote_signatures is not")):
+            with self.subTest(more=more), self.assertRaisesRegex(UsageError, words):
+                self.load(GOOD + more + "\n", repositories="/x")
+
     def test_mistakes(self) -> None:
         cases = (
             (GOOD, {}, "'repositories' has no value"),

@@ -92,6 +92,17 @@ class Page(unittest.TestCase):
         ):
             self.assertIn(word, text)
 
+    def test_who_signed_is_told_for_each_image_and_for_what_changed(self):
+        receipt = fixtures.green()
+        change = next(image.changes[0] for image in receipt.images if image.changes)
+        signers = {"05b555b38483c65d": 240, "<b>": 1, "": 2}
+        images = tuple(replace(image, signers=signers, unsigned=(str(image.changes[0].new),) if image.changes else ()) for image in receipt.images)
+        text = " ".join(" ".join(Reader(page.render(replace(receipt, images=images))).words).split())
+        for words in ("signed by 2 keys, 2 unsigned", "05b555b38483c65d : 240 packages", "<b> : 1 package", f"{change.new} came without signature"):
+            self.assertIn(words, text)
+        self.assertIn("unsigned", text[text.index("Packages that changed") :])
+        self.assertNotIn("signed by", " ".join(Reader(page.render(receipt)).words))
+
     def test_log_tails(self):
         with tempfile.TemporaryDirectory() as folder:
             top = Path(folder)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from topcoat import containerfile
 from topcoat.builder import metadata_cache
 from topcoat.builder.buildah import Buildah
 from topcoat.builder.finish import finish
+from topcoat.errors import ContentError, TopcoatError
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import ImageReference, Profile, Recipe
 from topcoat.process import Processes
@@ -36,6 +37,7 @@ class Builder:
         work: Path,
         *,
         repo_file: str,
+        refusal: Callable[[str], TopcoatError | None] = lambda text: None,
         release: str = "",
         timeout: float = TIMEOUT_SECONDS,
         processes: Processes | None = None,
@@ -43,6 +45,7 @@ class Builder:
         """:param work: folder for contexts, the .repo file and the metadata cache; the caller deletes it.
 
         :param repo_file: text of the .repo file that names every repository a build may see (``RepositoryServer.repo_file()``).
+        :param refusal: why a package that a build's log names was not handed out (``RepositoryServer.refusal``).
         :param timeout: seconds for one build.
         """
         self._store = store
@@ -50,6 +53,7 @@ class Builder:
         self._buildah = buildah
         self._work = work.resolve()
         self._timeout = timeout
+        self._refusal = refusal
         self._repositories = self._work / "repos"
         self._repositories.mkdir(parents=True, exist_ok=True)
         (self._repositories / "topcoat.repo").write_text(repo_file)
@@ -80,14 +84,20 @@ class Builder:
             context = Path(folder)
             containerfile.write_context(rendered, context)
             start = time.time()
-            stored = self._buildah.build(
-                context,
-                timeout=self._timeout,
-                host=parent_reference.host,
-                volumes=[f"{self._repositories}:/etc/yum.repos.d:ro", f"{self._cache}:/var/cache/dnf:O"],
-                log=log,
-                image=recipe.name,
-            )
+            try:
+                stored = self._buildah.build(
+                    context,
+                    timeout=self._timeout,
+                    host=parent_reference.host,
+                    volumes=[f"{self._repositories}:/etc/yum.repos.d:ro", f"{self._cache}:/var/cache/dnf:O"],
+                    log=log,
+                    image=recipe.name,
+                )
+            except ContentError as error:
+                cause = self._refusal(log.read_text("utf-8", "replace") if log else error.what)
+                if cause is None:
+                    raise
+                raise type(cause)(cause.what, image=recipe.name, log=error.log, next_step=cause.next_step) from error
             stages.append(("build", start, time.time()))
         return finish(
             self._store,

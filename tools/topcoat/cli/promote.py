@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     metavar="HOST/NAMESPACE",
     help="Promote there too, as one step; missing images are copied first. May be repeated.",
 )
+@click.option(
+    "--signatures",
+    "asked_signatures",
+    type=click.Choice(["required", "optional"]),
+    help="required: refuse a set that holds a package which no key of the profile signed.  [default: the profile's promote_signatures]",
+)
 @click.option("--without-inventories", is_flag=True, help="Do not ask for an attached inventory with each image.")
 @click.option("--wait", default=0.0, metavar="SECONDS", help="How long to wait for another promoter of the same name.")
 @click.option("--rollback", is_flag=True, help="Bring the set back that was there before the last promotion.")
@@ -56,6 +62,7 @@ def command(
     criteria_file: str | None,
     dlrn: str | None,
     also: tuple[str, ...],
+    asked_signatures: str | None,
     without_inventories: bool,
     wait: float,
     rollback: bool,
@@ -99,6 +106,7 @@ def command(
             outcome = promoter.promote(
                 request,
                 allowed=_rule(api, criteria, candidate),
+                examine=_signature_check(settings, places[0], asked_signatures),
                 prepare=_copier(settings, places, request.source),
                 announce=_announcement(api, candidate, name),
                 dry_run=dry_run,
@@ -179,6 +187,26 @@ def _rule(api: DlrnApi | None, criteria: Criteria | None, candidate: DlrnPromoti
             click.echo(candidates.require(api, criteria, candidate, now=time.time()).sentence, err=True)
 
     return allowed
+
+
+def _signature_check(settings: Settings, place: Place, asked: str | None) -> Callable[[Mapping[str, Manifest]], None]:
+    """Reads the package databases of the set, where signatures are required; nothing else asks for a layer."""
+
+    def examine(manifests: Mapping[str, Manifest]) -> None:
+        if (asked or settings.profile.promote_signatures) != "required":
+            return
+        from topcoat.model import ImageReference
+        from topcoat.runs.signatures import require_signed
+
+        own = dict(place.repositories)
+        client = settings.registries.client(place.host)
+        images = {
+            image: (ImageReference(place.host, own[image], digest=manifest.digest), client.image(own[image], manifest.digest)[1])
+            for image, manifest in manifests.items()
+        }
+        require_signed(images, settings.registries, settings.profile)
+
+    return examine
 
 
 def _announcement(api: DlrnApi | None, candidate: DlrnPromotion | None, name: str) -> Callable[[], None]:

@@ -1,14 +1,20 @@
-"""``topcoat verify``: whether built images keep the contract: program, user, accounts, modes, labels, leftovers.
+"""``topcoat verify``: whether built images keep the contract: program, user, accounts, modes, labels, leftovers; and who signed what is inside.
 
 This module must never start a service.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from topcoat.cli import _complete
 from topcoat.cli._context import Settings, emit, format_option
+
+if TYPE_CHECKING:
+    from topcoat.inspection.remote import RemoteImages
+    from topcoat.inspection.targets import Target
 
 
 @click.command()
@@ -16,15 +22,26 @@ from topcoat.cli._context import Settings, emit, format_option
 @click.option("--tag", help="Tag of images that are named by recipe, instead of the profile's reference tag.")
 @click.option("--allow", multiple=True, metavar="PATTERN", help="Setuid or world-writable path to accept, no leading slash; may be repeated.")
 @click.option("--run", "also_run", is_flag=True, help="Also pull each image and ask its program for the version, with podman; no service is started.")
+@click.option(
+    "--signatures", "with_signatures", is_flag=True, help="Also check the signatures of installed packages against the keys that the profile names."
+)
 @format_option
 @click.pass_obj
-def command(settings: Settings, images: tuple[str, ...], tag: str | None, allow: tuple[str, ...], also_run: bool, output_format: str) -> None:
+def command(
+    settings: Settings,
+    images: tuple[str, ...],
+    tag: str | None,
+    allow: tuple[str, ...],
+    also_run: bool,
+    with_signatures: bool,
+    output_format: str,
+) -> None:
     """Check built images: references, or regular expressions for recipe names (none: every recipe). Exit 1 when a promise is broken."""
     from topcoat.errors import ContentError
     from topcoat.inspection import check
     from topcoat.inspection.remote import RemoteImages
     from topcoat.inspection.running import Probe
-    from topcoat.inspection.targets import Target, ancestors, targets
+    from topcoat.inspection.targets import ancestors, targets
 
     remote = RemoteImages(settings.registries)
     rows: list[dict[str, object]] = []
@@ -55,15 +72,40 @@ def command(settings: Settings, images: tuple[str, ...], tag: str | None, allow:
     finally:
         if probe is not None:
             probe.close()
+    if with_signatures:
+        _add_signatures(settings, remote, wanted, rows)
     for row in rows:
         problems: list[dict[str, str]] = row["problems"]  # type: ignore[assignment]
         lines.append(f"{'ok  ' if not problems else 'FAIL'}  {row['name']}{_ran(row)}")
         lines += [f"      {problem['code']}: {problem['sentence']}" for problem in problems]
+        lines += [f"      signatures: {note}" for note in row.get("notes", ())]  # type: ignore[attr-defined]
     broken = [row for row in rows if row["problems"]]
     lines.append(f"{len(rows) - len(broken)} of {len(rows)} images keep the contract.")
     emit({"images": rows}, output_format, "\n".join(lines))
     if broken:
         click.get_current_context().exit(1)
+
+
+def _add_signatures(settings: Settings, remote: RemoteImages, wanted: list[Target], rows: list[dict[str, object]]) -> None:
+    """What is wrong is a problem; unsigned packages and unknown keys are one where no repository of the profile would accept them, else a note."""
+    from topcoat.runs import signatures
+
+    strict = settings.profile.promote_signatures == "required" or not signatures.accepts_unsigned(settings.profile)
+    keyring = signatures.profile_keyring(settings.profile)
+    try:
+        images = {str(target.reference): (target.reference, remote.image(target.reference)) for target in wanted}
+        found = signatures.examine(images, settings.registries, keyring)
+    finally:
+        keyring.close()
+    for row in rows:
+        signers = found[str(row["reference"])]
+        row["signatures"] = signers.as_dict()
+        wrong = len(signers.wrong)
+        for number, line in enumerate(signers.faults()):
+            if strict or number < wrong:
+                row["problems"].append({"code": "signature", "sentence": line})  # type: ignore[attr-defined]
+            else:
+                row.setdefault("notes", []).append(line)  # type: ignore[attr-defined]
 
 
 def _ran(row: dict[str, object]) -> str:

@@ -6,7 +6,7 @@ This room must never do input or output, and imports nothing but ``errors``.
 from topcoat.model.image import Digest, ImageReference
 from topcoat.model.package import Nevra, PackageChange
 from topcoat.model.plan import Action, Plan, PlannedImage, Reason
-from topcoat.model.profile import Base, Profile, Repository
+from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
 from topcoat.model.receipt import ImageResult, LayerSize, Receipt
 from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
 
@@ -29,5 +29,6 @@ __all__ = [
     "Receipt",
     "Recipe",
     "Repository",
+    "SignaturePolicy",
     "Step",
 ]

@@ -27,6 +27,17 @@ class Base:
 
 
 @dataclass(frozen=True)
+class SignaturePolicy:
+    """What is asked of the signatures of a repository's packages."""
+
+    signed: str = "optional"
+    """``required``: each package carries a signature by one of the keys. ``optional``: unsigned ones and those of unknown keys are accepted, a
+    signature by a known key must hold, and nothing may be damaged. ``never``: not looked at."""
+    keys: tuple[str, ...] = ()
+    """URLs of public key files."""
+
+
+@dataclass(frozen=True)
 class Repository:
     """One yum repository of a repo set; options as in dnf.conf(5)."""
 
@@ -42,6 +53,7 @@ class Repository:
     """Whether newer packages here are a reason for an update layer; False: only used to satisfy requirements."""
     gated: bool = False
     """The gating repository: its packages are installed at exactly their NEVRA, also when that is a downgrade."""
+    signatures: SignaturePolicy = SignaturePolicy()
 
 
 @dataclass(frozen=True)
@@ -71,8 +83,18 @@ class Profile:
     environment: tuple[tuple[str, str], ...] = ()
     install_options: tuple[str, ...] = ("--setopt=install_weak_deps=False", "--nodocs")
     """Options of ``dnf install`` in Containerfiles."""
+    gating_signatures: SignaturePolicy = SignaturePolicy()
+    """Of the repository of the changes under test."""
+    promote_signatures: str = "optional"
+    """``required``: a set is promoted only when every package in it is signed by one of the profile's keys."""
     overrides: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = field(default=())
     """Additions per selector (image name, family or class): applied by ``topcoat.recipes.profiles``."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """URLs of every key file that the profile names."""
+        policies = (*(repository.signatures for repository in self.repositories), self.gating_signatures)
+        return tuple(dict.fromkeys(key for policy in policies for key in policy.keys))
 
     def reference_repository_of(self, image: str) -> str:
         """Repository path of the reference image of an image name, in the reference registry."""

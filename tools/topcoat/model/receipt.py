@@ -5,6 +5,7 @@ This module must never hold a secret and never a path outside the work folder.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from topcoat.model.image import Digest
@@ -63,6 +64,10 @@ class ImageResult:
     warnings: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     """Repositories under old names that got the same tags."""
+    signers: Mapping[str, int] = field(default_factory=dict)
+    """Key id → how many packages carry a signature of it; the empty id: unsigned. Empty where nothing is known."""
+    unsigned: tuple[str, ...] = ()
+    """Packages among the changes that came without signature."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Promoter:
         request: Request,
         *,
         allowed: Callable[[], None] = lambda: None,
+        examine: Callable[[Mapping[str, Manifest]], None] = lambda manifests: None,
         prepare: Callable[[Mapping[str, Manifest]], None] = lambda manifests: None,
         announce: Callable[[], None] = lambda: None,
         dry_run: bool = False,
@@ -86,6 +87,7 @@ class Promoter:
         """Promote.
 
         :param allowed: raises when the criteria are not met; called under the lock, before anything is moved.
+        :param examine: raises when something in the set may not be promoted; called under the lock, before anything is moved.
         :param prepare: brings the set into further registries; called after the source was read, before it is checked there.
         :param announce: tells DLRN; called last, its failure brings the tags back.
         :raises TopcoatError: nothing was moved, or everything was brought back; the text says which. ``HalfMovedError`` when it could not be.
@@ -115,6 +117,7 @@ class Promoter:
             outcome.previous_source = known.source if known else ""
             outcome.seconds = time.monotonic() - begin
             allowed()
+            examine(manifests)
             if dry_run:
                 outcome.state = "would-promote" if outcome.changes else "unchanged"
                 return outcome

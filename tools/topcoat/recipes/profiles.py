@@ -12,7 +12,7 @@ from pathlib import Path
 
 from topcoat.errors import UsageError
 from topcoat.model.image import ImageReference, check_digest, check_repository, check_tag
-from topcoat.model.profile import Base, Profile, Repository
+from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
 from topcoat.model.recipe import Package, Recipe, Step
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import read_packages, read_steps
@@ -41,8 +41,11 @@ _KEYS = (
     "env",
     "install_options",
     "overrides",
+    "gating",
+    "promote_signatures",
 )
-_REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated")
+_REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", "signed", "keys")
+_SIGNED = ("required", "optional", "never")
 _OVERRIDE_KEYS = ("packages", "labels", "env", "run")
 
 
@@ -109,7 +112,9 @@ def examine_profile(
     profile = Profile(
         name=(reader.text(entries["name"], "name") if "name" in entries else None) or path.stem,
         base=_base(reader, entries, document),
-        repositories=_repositories(reader, entries),
+        repositories=_repositories(reader, entries, path),
+        gating_signatures=_gating(reader, entries, path),
+        promote_signatures=_one_of(reader, entries, "promote_signatures", _SIGNED[:2], "optional"),
         not_containerised=_patterns(reader, entries, "not_containerised"),
         allowed_to_fail=_patterns(reader, entries, "allowed_to_fail"),
         labels=reader.pairs(entries["labels"], "labels", LABEL_NAME) if "labels" in entries else (),
@@ -208,7 +213,43 @@ def _without_tag(mirror: str) -> None:
         raise UsageError(f"the base's mirror is a repository, not {mirror!r}", next_step="write host/repository, without tag and digest")
 
 
-def _repositories(reader: Reader, entries: Mapping[str, Node]) -> tuple[Repository, ...]:
+def _one_of(reader: Reader, entries: Mapping[str, Node], key: str, words: tuple[str, ...], default: str) -> str:
+    if key not in entries:
+        return default
+    text = reader.text(entries[key], key) or default
+    if text not in words:
+        reader.problems.add(entries[key], f"{key} is not {text!r}{nearest(text, words)}", f"write one of {', '.join(words)}")
+        return default
+    return text
+
+
+def _signatures(reader: Reader, parts: Mapping[str, Node], node: Node, profile: Path) -> SignaturePolicy:
+    """The signature policy of a repository. Who lists keys wants them used: then the default is ``required``."""
+    keys = []
+    for item in reader.items(parts["keys"], "keys") if "keys" in parts else ():
+        text = reader.text(item, "an entry of keys")
+        if not text:
+            continue
+        if "://" not in text:
+            keys.append((profile.absolute().parent / text).resolve().as_uri())
+        elif _URL.fullmatch(text) and not re.match(r"https?://[^/]*@", text):
+            keys.append(text)
+        else:
+            reader.problems.add(item, f"not the place of a key: {text!r}", "write a file relative to the profile, or a file, http or https URL")
+    signed = _one_of(reader, parts, "signed", _SIGNED, "required" if keys else "optional")
+    if signed == "required" and not keys:
+        reader.problems.add(parts.get("signed", node), "signed: required needs keys", "add 'keys: [FILE]', or write 'signed: optional'")
+    return SignaturePolicy(signed, tuple(dict.fromkeys(keys)))
+
+
+def _gating(reader: Reader, entries: Mapping[str, Node], profile: Path) -> SignaturePolicy:
+    """The policy for packages of the changes under test, which usually nobody signed."""
+    if "gating" not in entries:
+        return SignaturePolicy()
+    return _signatures(reader, reader.mapping(entries["gating"], "gating", ("signed", "keys")), entries["gating"], profile)
+
+
+def _repositories(reader: Reader, entries: Mapping[str, Node], profile: Path) -> tuple[Repository, ...]:
     found: list[Repository] = []
     for item in reader.items(entries["repositories"], "repositories") if "repositories" in entries else ():
         parts = reader.mapping(item, "a repository", _REPOSITORY_KEYS)
@@ -232,6 +273,7 @@ def _repositories(reader: Reader, entries: Mapping[str, Node]) -> tuple[Reposito
                 priority=priority or 99,
                 includepkgs=_patterns(reader, parts, "includepkgs"),
                 excludepkgs=_patterns(reader, parts, "excludepkgs"),
+                signatures=_signatures(reader, parts, item, profile),
                 **{key: reader.flag(parts[key], key) for key in ("module_hotfixes", "updates", "gated") if key in parts},
             )
         )

@@ -72,7 +72,7 @@ def _image_from_dict(shape: Mapping[str, object]) -> ImageResult:
     values["changes"] = tuple(change_from_dict(change) for change in shape.get("changes", ()))  # type: ignore[attr-defined]
     values["layers"] = tuple(LayerSize(layer["digest"], layer["size"], layer.get("new", False)) for layer in shape.get("layers", ()))  # type: ignore[attr-defined]
     values["stages"] = tuple((stage["name"], stage["start"], stage["end"]) for stage in shape.get("stages", ()))  # type: ignore[attr-defined]
-    for name in ("warnings", "aliases"):
+    for name in ("warnings", "aliases", "unsigned"):
         values[name] = tuple(shape.get(name, ()))  # type: ignore[arg-type]
     return ImageResult(**values)  # type: ignore[arg-type]
 

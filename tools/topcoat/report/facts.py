@@ -160,6 +160,15 @@ def brief(text: object, limit: int = 320) -> str:
     return f"{head} … {tail.split(' ', 1)[-1]}"
 
 
+def signatures(image: ImageResult) -> str:
+    """Who signed an image's packages, in a few words; whether anybody knows those keys is for ``topcoat verify --signatures`` to say."""
+    keys = sum(1 for name in image.signers if name)
+    parts = [f"signed by {plural(keys, 'key')}"] if keys else []
+    if image.signers.get(""):
+        parts.append(f"{image.signers['']:,} unsigned")
+    return ", ".join(parts)
+
+
 def next_step(error: Mapping[str, object]) -> str:
     """What the reader can do about an error; where the error does not say it, what its class allows to say."""
     if error.get("next_step"):

@@ -144,6 +144,7 @@ def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original
         images=[image for group in groups.values() for image in group],
         changes=facts.changes(receipt),
         gated=facts.gated(receipt),
+        unsigned={package for image in receipt.images for package in image.unsigned},
         uncovered=[str(entry["package"]) for entry in facts.uncovered(receipt)],
         tree=_tree(receipt),
         timeline=drawing.timeline(receipt),

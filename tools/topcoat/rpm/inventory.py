@@ -9,8 +9,9 @@ import functools
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ from isal import isal_zlib
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Nevra, PackageChange
 from topcoat.process import run
-from topcoat.rpm import layerdb, rpmdb, solvfile
+from topcoat.rpm import header, layerdb, rpmdb, solvfile
 from topcoat.rpm.difference import pair
 
 SCHEMA = "https://topcoat.dev/schemas/inventory/1"
@@ -31,12 +32,17 @@ _SOLV_TIMEOUT_SECONDS = 120.0
 
 @dataclass(frozen=True, order=True)
 class InstalledPackage:
-    """One installed package. ``size`` is the installed size and ``build_time`` seconds since the epoch; both as the RPM says."""
+    """One installed package. ``size`` is the installed size and ``build_time`` seconds since the epoch; both as the RPM says.
+
+    ``signers`` are the ids of the keys whose signatures its header carries, whether or not anybody knows them, blanks between them; empty: it is
+    unsigned; None: the inventory does not say.
+    """
 
     nevra: Nevra
     source_rpm: str
     size: int
     build_time: int = 0
+    signers: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,20 @@ class Inventory:
         return frozenset(package.nevra for package in self.packages)
 
     @functools.cached_property
+    def signers(self) -> dict[str, int]:
+        """Key ids with the number of packages that carry a signature of each, most first; the unsigned ones under the empty name.
+
+        Empty where the inventory does not say.
+        """
+        known = [package.signers for package in self.packages if package.signers is not None]
+        return dict(Counter(name for signers in known for name in signers.split() or ("",)).most_common())
+
+    @property
+    def unsigned(self) -> frozenset[Nevra]:
+        """The packages without signature."""
+        return frozenset(package.nevra for package in self.packages if package.signers == "")
+
+    @functools.cached_property
     def solv(self) -> bytes:
         """The installed packages as a .solv file: names, dependencies and files."""
         return isal_zlib.decompress(self.solv_gz, 31)
@@ -70,6 +90,8 @@ class Inventory:
             "rpmdb_path": self.rpmdb_path,
             "key": self.key,
             "packages": [[str(package.nevra), package.source_rpm, package.size, package.build_time] for package in self.packages],
+            # beside the packages, because programs of before read exactly four values of each
+            "signers": [package.signers for package in self.packages],
         }
         return {
             FILE_PACKAGES: json.dumps(document, separators=(",", ":")).encode() + b"\n",
@@ -89,7 +111,9 @@ class Inventory:
                     f"the inventory has the schema {document['schema']!r}, this program reads {SCHEMA}",
                     next_step="use the topcoat version that made it",
                 )
-            packages = tuple([_package(*entry) for entry in document["packages"]])
+            entries = document["packages"]
+            signers = document.get("signers") or [None] * len(entries)
+            packages = tuple([_package(*entry, signed) for entry, signed in zip(entries, signers, strict=True)])
             return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV])
         except (KeyError, ValueError, TypeError, UsageError) as error:
             raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
@@ -117,9 +141,9 @@ class Inventory:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _package(nevra: str, source_rpm: str, size: int, build_time: int) -> InstalledPackage:
+def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: str | None) -> InstalledPackage:
     # A hundred images share most of their packages: each is made once.
-    return InstalledPackage(Nevra.parse(nevra), source_rpm, size, build_time)
+    return InstalledPackage(Nevra.parse(nevra), source_rpm, size, build_time, signers)
 
 
 def from_files(files: Mapping[str, bytes]) -> Inventory:
@@ -150,11 +174,31 @@ def _from_database(found: rpmdb.Database) -> Inventory:
     """Have rpmdb2solv read a private root that holds nothing but the database."""
     with tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder:
         private = Path(folder)
-        rpmdb.place(found, private)
+        database = rpmdb.place(found, private)
         target = private / "installed.solv"
         run(["rpmdb2solv", "-r", private, "-o", target], timeout=_SOLV_TIMEOUT_SECONDS)
         packages, data = _read_solv(target)
-    return assemble(packages, data, found.path)
+        signers = _signers(database)
+    # The same text for both: parsing one package name takes longer than reading its header.
+    named = tuple(replace(package, signers=signers.get((_text(package.nevra), package.build_time))) for package in packages)
+    return assemble(named, data, found.path)
+
+
+def _text(nevra: Nevra) -> str:
+    return f"{nevra.name}-{nevra.full_evr}.{nevra.arch}"
+
+
+def _signers(database: Path) -> dict[tuple[str, int], str]:
+    """(package as name-epoch:version-release.arch, build time) → ids of the keys that signed it; ``unnamed`` where a signature does not say."""
+    found = {}
+    try:
+        for blob in header.rows(database):
+            entry = header.stored(blob, checkable=False)
+            names = dict.fromkeys(signed.signature.key_id or "unnamed" for signed in entry.signatures)
+            found[entry.nevra, entry.build_time] = " ".join(names)
+    except header.Damaged as error:
+        raise ContentError(f"the package database cannot be read: {error}", next_step="rebuild the image") from error
+    return found
 
 
 def assemble(packages: tuple[InstalledPackage, ...], data: bytes, rpmdb_path: str) -> Inventory:

@@ -19,14 +19,18 @@ import solv
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Nevra, Repository
-from topcoat.rpm import repomd, solvfile
+from topcoat.rpm import repomd, signatures, solvfile
 from topcoat.rpm.evr import Order
+from topcoat.rpm.signatures import KeyFile, Keyring
 from topcoat.rpm.transport import Checksum, FetchError, Transport, join, local_path, matches
 
 __all__ = ["FrozenRepository", "RepositoryPackage", "Snapshot", "freeze"]
 
 REPOMD = "repodata/repomd.xml"
 _REPOMD_LIMIT = 16 << 20
+_KEY_LIMIT = 1 << 20
+KEYS_SUFFIX = "#keys"
+"""A view names the keys of a repository under its id and this."""
 # What dnf asks for when it loads a repository. Change logs, SQLite twins and delta indexes stay where they are until somebody asks.
 _EAGER = ("primary", "filelists", "group", "group_gz", "group_xz", "updateinfo", "modules")
 
@@ -53,6 +57,12 @@ class FrozenRepository:
     checksum: str
     """sha256 of repomd.xml, hexadecimal."""
     records: dict[str, repomd.Record]
+    keyring: Keyring
+
+    @property
+    def policy(self) -> str:
+        """What is asked of signatures, with the keys' content: sha256, hexadecimal."""
+        return hashlib.sha256(f"{self.repository.signatures.signed} {self.keyring.identity}".encode()).hexdigest()
 
     @property
     def id(self) -> str:
@@ -78,11 +88,19 @@ class Snapshot:
         self._lock = threading.Lock()
         self._fetching: dict[tuple[str, str], threading.Lock] = {}
         self._fetched: set[tuple[str, str]] = set()
+        self._accepted: set[tuple[str, str]] = set()
 
     @property
     def view(self) -> tuple[tuple[str, str], ...]:
-        """(id, sha256 of repomd.xml), in the order of the repo set."""
-        return tuple((frozen.id, frozen.checksum) for frozen in self.repositories)
+        """(id, sha256 of repomd.xml), in the order of the repo set; after them (id#keys, sha256 of the key files) of those that have keys."""
+        states = [(frozen.id, frozen.checksum) for frozen in self.repositories]
+        keys = [(frozen.id + KEYS_SUFFIX, frozen.keyring.identity) for frozen in self.repositories if frozen.repository.signatures.keys]
+        return (*states, *keys)
+
+    @property
+    def policies(self) -> tuple[tuple[str, str], ...]:
+        """(id, sha256 over signature policy and keys): a result that was made under other ones is not the same result."""
+        return tuple((frozen.id, frozen.policy) for frozen in self.repositories)
 
     def repository(self, repo_id: str) -> FrozenRepository:
         """The frozen repository of an id.
@@ -115,13 +133,33 @@ class Snapshot:
         return tuple(sorted(order.newest(nevras) for nevras in builds.values()))
 
     def fetch(self, repo_id: str, href: str) -> Path:
-        """A verified local copy of a package, or of a metadata file that repomd.xml names; fetched once, whoever asks.
+        """A verified local copy of a package, or of a metadata file that repomd.xml names; fetched and checked once, whoever asks.
 
         :returns: its path below the frozen repository's directory.
         :raises UsageError: unknown repository.
-        :raises ContentError: the repository has no such file, or a local repository holds another package than its metadata promises.
+        :raises ContentError: the repository has no such file, a local repository holds another package than its metadata promises, or the package's
+            signatures are not as the repository's policy wants them.
         :raises InfrastructureError: it cannot be reached, is gone, or has the wrong checksum.
         """
+        return self.fetch_all([(repo_id, href)])[0]
+
+    def fetch_all(self, wanted: Sequence[tuple[str, str]]) -> list[Path]:
+        """The same for several (repository id, href); signatures of one repository's packages are checked together."""
+        paths = [self._fetch(repo_id, href) for repo_id, href in wanted]
+        unchecked: dict[str, list[tuple[str, Path]]] = {}
+        for (repo_id, href), path in zip(wanted, paths, strict=True):
+            if (repo_id, href) not in self._accepted and not self._is_metadata(repo_id, href):
+                unchecked.setdefault(repo_id, []).append((href, path))
+        for repo_id, packages in unchecked.items():
+            frozen = self.repository(repo_id)
+            signatures.require(frozen.repository.signatures, frozen.keyring, f"repository {repo_id}", packages)
+            self._accepted.update((repo_id, href) for href, _ in packages)
+        return paths
+
+    def _is_metadata(self, repo_id: str, href: str) -> bool:
+        return href == REPOMD or any(record.href == href for record in self.repository(repo_id).records.values())
+
+    def _fetch(self, repo_id: str, href: str) -> Path:
         frozen = self.repository(repo_id)
         if href == REPOMD:
             return frozen.directory / href
@@ -154,8 +192,10 @@ class Snapshot:
         return join(package.base or frozen.repository.baseurl, href), Checksum(algorithm, value), package.size or None
 
     def close(self) -> None:
-        """End the connections; everything fetched stays."""
+        """End the connections and remove the keyrings; everything fetched stays."""
         self._transport.close()
+        for frozen in self.repositories:
+            frozen.keyring.close()
 
     def __enter__(self) -> Snapshot:
         return self
@@ -176,10 +216,11 @@ def freeze(
 
     :param work: cache folder; files of an earlier run are used again where their checksums still hold. A kill at any point leaves it usable.
     :param allow_empty: ids of repositories that may hold no package at all.
-    :param view: repository id → sha256 of its repomd.xml, from a freeze before: exactly these states are used, from the cache folder where it holds
-        them, so that all jobs of a buildset see one view. A repository that it does not name is read as it is now.
+    :param view: repository id → sha256 of its repomd.xml (and id#keys → sha256 of its key files), from a freeze before: exactly these states are
+        used, from the cache folder where it holds them, so that all jobs of a buildset see one view. A repository that it does not name is read as
+        it is now.
     :raises UsageError: two repositories of one id, or a URL of an unknown kind.
-    :raises ContentError: a repository does not exist, is empty or corrupt, or is no longer in the state that ``view`` names.
+    :raises ContentError: a repository does not exist, is empty or corrupt, or is no longer in the state that ``view`` names; a key cannot be used.
     :raises InfrastructureError: a repository is unreachable, or changed twice while it was read.
     """
     ids = [repository.id for repository in repositories]
@@ -189,7 +230,7 @@ def freeze(
     transport = transport or Transport()
     work.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="freeze") as pool:
-        frozen = list(pool.map(lambda repository: _freeze_one(repository, work, transport, (view or {}).get(repository.id)), repositories))
+        frozen = list(pool.map(lambda repository: _freeze_one(repository, work, transport, view or {}), repositories))
     for one in frozen:
         if one.id not in allow_empty and _is_empty(one):
             raise ContentError(
@@ -199,13 +240,17 @@ def freeze(
     return Snapshot(frozen, transport)
 
 
-def _freeze_one(repository: Repository, work: Path, transport: Transport, wanted: str | None = None) -> FrozenRepository:
+def _freeze_one(repository: Repository, work: Path, transport: Transport, view: Mapping[str, str]) -> FrozenRepository:
+    wanted = view.get(repository.id)
+    keyring = _keyring(repository, transport)
+    if view.get(repository.id + KEYS_SUFFIX, keyring.identity) != keyring.identity:
+        raise _moved_on(repository)
     text = _kept_repomd(repository, work, wanted) or _read_repomd(repository, transport)
     if wanted is not None and hashlib.sha256(text).hexdigest() != wanted:
         raise _moved_on(repository)
     for attempt in (1, 2):
         try:
-            return _fetch_metadata(repository, text, work, transport)
+            return _fetch_metadata(repository, text, work, transport, keyring)
         except FetchError as error:
             # A repository that is published anew while we read it names files that are gone or different: look whether that is what happened.
             again = _read_repomd(repository, transport)
@@ -246,7 +291,23 @@ def _read_repomd(repository: Repository, transport: Transport) -> bytes:
         raise _metadata_error(repository, error, changed=False) from error
 
 
-def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: Transport) -> FrozenRepository:
+def _keyring(repository: Repository, transport: Transport) -> Keyring:
+    owner = f"repository {repository.id}"
+    files: list[KeyFile] = []
+    for url in repository.signatures.keys if repository.signatures.signed != "never" else ():
+        try:
+            content = transport.read(url, limit=_KEY_LIMIT)
+        except FetchError as error:
+            if error.kind == "unreachable":
+                raise InfrastructureError(
+                    f"{owner}: its key is unreachable: {error}", retry_after=error.retry_after, next_step="check the network, then run again"
+                ) from error
+            raise ContentError(f"{owner}: its key cannot be had: {error}", next_step="correct 'keys' of the repository in the profile") from error
+        files.append(signatures.read_key_file(url, content, owner=owner))
+    return Keyring(files, owner=owner)
+
+
+def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: Transport, keyring: Keyring) -> FrozenRepository:
     checksum = hashlib.sha256(text).hexdigest()
     directory = _directory(repository, work, checksum)
     try:
@@ -269,7 +330,7 @@ def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: 
                 raise InfrastructureError(f"repository {repository.id}: {final} does not hold what was written", next_step="check the disk")
     except OSError as error:
         raise _disk_error(repository.id, directory, error) from error
-    return FrozenRepository(repository, directory, checksum, records)
+    return FrozenRepository(repository, directory, checksum, records, keyring)
 
 
 def _place(path: Path, data: bytes) -> None:

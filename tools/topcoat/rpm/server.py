@@ -23,12 +23,14 @@ class RepositoryServer:
         self._snapshot = snapshot
         self._server: http.server.ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
+        self._refused: dict[str, TopcoatError] = {}
 
     def __enter__(self) -> RepositoryServer:
         snapshot = self._snapshot
 
         class Handler(_Handler):
             view = snapshot
+            refused = self._refused
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -53,8 +55,14 @@ class RepositoryServer:
             raise UsageError("the repository server is not running", next_step="use it as a context manager")
         return f"http://127.0.0.1:{self._server.server_address[1]}/{quote(repo_id, safe='')}/"
 
+    def refusal(self, text: str) -> TopcoatError | None:
+        """Why a package was not handed out whose address is in a text: a client sees a number only, its user needs the reason."""
+        return next((error for url, error in self._refused.items() if url in text), None)
+
     def repo_file(self) -> str:
         """The text of a ``.repo`` file with every frozen repository, its priority, include and exclude lists.
+
+        Signatures are checked here, before a package is handed out: the client need not know the keys, and its own configuration cannot weaken it.
 
         Names of a gated repository's packages are excluded from all others, so that the gated build is the only one there is.
         """
@@ -94,6 +102,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     view: Snapshot
+    refused: dict[str, TopcoatError]
 
     def do_GET(self) -> None:
         self._answer(body=True)
@@ -106,6 +115,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             stream = self.view.fetch(unquote(repo_id), unquote(href)).open("rb")
         except TopcoatError as error:
+            self.refused[f"/{repo_id}/{href}"] = error
             # An unreachable repository is our trouble (502); a name that it does not hold is the asker's (404).
             self.send_error(502 if error.retriable else 404, explain=error.what)
             return

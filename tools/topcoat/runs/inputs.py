@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 
 from topcoat import __version__
 from topcoat.model import Digest, PlannedImage
@@ -18,15 +17,15 @@ _HEX = 40
 
 
 def update_tag(planned: PlannedImage, base: Digest, snapshot: Snapshot) -> str:
-    """Tag of an update layer's result: the image below, and the exact files of every package that moves."""
+    """Tag of an update layer's result: the image below, the exact files of every package that moves, and what their signatures were held to."""
     checksums = _checksums(snapshot)
     moves = [[*change.key, checksums.get(str(change.new), "") if change.new else ""] for change in planned.changes]
-    return _tag(["update", base, moves])
+    return _tag(["update", base, moves, [list(entry) for entry in snapshot.policies]])
 
 
-def build_tag(planned: PlannedImage, parent: Digest, view: Iterable[tuple[str, str]]) -> str:
-    """Tag of a build's result: fingerprint, the parent's manifest, the frozen view of every repository."""
-    return _tag(["build", planned.fingerprint, parent, [list(entry) for entry in view]])
+def build_tag(planned: PlannedImage, parent: Digest, snapshot: Snapshot) -> str:
+    """Tag of a build's result: fingerprint, the parent's manifest, the frozen view of every repository with what its signatures are held to."""
+    return _tag(["build", planned.fingerprint, parent, [list(entry) for entry in (*snapshot.view, *snapshot.policies)]])
 
 
 def _tag(inputs: list[object]) -> str:

@@ -93,6 +93,7 @@ def carry_out(
     publisher = Publisher(registries, scratch=_folder(work / "tmp"))
     reader = ImageReader(registries, work / "cache" / "images")
     with ExitStack() as stack:
+        stack.callback(decision.snapshot.close)
         maker = stack.enter_context(
             HostMaker(decision, work=work, registries=registries, access=access, processes=processes, workers=job.workers, way=job.way)
         )

@@ -165,6 +165,7 @@ class HostMaker:
                     buildah,
                     Path(folder),
                     repo_file=server.repo_file(),
+                    refusal=server.refusal,
                     release=profile_release(self._decision),
                     processes=self._processes,
                 )

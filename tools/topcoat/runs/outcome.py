@@ -5,6 +5,7 @@ This module must never contact anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from topcoat.model import Digest, LayerSize, Nevra, PackageChange
@@ -26,3 +27,7 @@ class Outcome:
     bytes_mounted: int = 0
     layers: tuple[LayerSize, ...] = ()
     stages: tuple[tuple[str, float, float], ...] = field(default=())
+    signers: Mapping[str, int] = field(default_factory=dict)
+    """Key id → how many packages carry a signature of it; the empty id: unsigned."""
+    unsigned: frozenset[Nevra] = frozenset()
+    """The packages without signature."""

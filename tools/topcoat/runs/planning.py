@@ -12,7 +12,7 @@ from pathlib import Path
 from topcoat import planner
 from topcoat.containerfile import Fingerprint, fingerprints
 from topcoat.errors import UsageError
-from topcoat.model import Plan, Profile, Recipe, Repository
+from topcoat.model import Plan, Profile, Recipe, Repository, SignaturePolicy
 from topcoat.registry import Registries
 from topcoat.rpm import repositories as repos
 from topcoat.rpm.repositories import Snapshot
@@ -22,6 +22,7 @@ from topcoat.runs.references import ImageReader, ReferenceImage
 
 GATING_ID = "gating"
 GATING_PRIORITY = 1
+_ANYTHING_WHOLE = SignaturePolicy()
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Decision:
     solver: UpdateSolver
 
 
-def gating_repository(location: str) -> Repository:
+def gating_repository(location: str, signatures: SignaturePolicy = _ANYTHING_WHOLE) -> Repository:
     """The gating repository as an entry of the repo set: highest priority, packages at exactly their NEVRA.
 
     :param location: folder or URL.
@@ -66,7 +67,7 @@ def gating_repository(location: str) -> Repository:
         from topcoat import gating
 
         location = gating.load(Path(location)).directory.absolute().as_uri()
-    return Repository(GATING_ID, location, priority=GATING_PRIORITY, module_hotfixes=True, gated=True)
+    return Repository(GATING_ID, location, priority=GATING_PRIORITY, module_hotfixes=True, gated=True, signatures=signatures)
 
 
 def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:
@@ -75,7 +76,7 @@ def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:
         return profile.repositories
     if any(repository.id == GATING_ID for repository in profile.repositories):
         raise UsageError(f"profile {profile.name} has a repository {GATING_ID!r} of its own", next_step="rename it, or leave --gating-repo out")
-    return (gating_repository(gating), *profile.repositories)
+    return (gating_repository(gating, profile.gating_signatures), *profile.repositories)
 
 
 def decide(request: Request, *, registries: Registries, work: Path) -> Decision:

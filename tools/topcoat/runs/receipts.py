@@ -58,6 +58,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
     if result and result.skipped_because and error is None:
         error = {"class": "skipped", "what": result.skipped_because, "recheck_helps": False}
     stages = _stages(result, outcome)
+    changes = (outcome.changes if outcome else ()) or planned.changes
     return ImageResult(
         name=planned.name,
         status=result.status if result else "cancelled",
@@ -70,7 +71,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
         base_digest=outcome.base_digest if outcome else None,
         fingerprint=planned.fingerprint,
         method=outcome.method if outcome else "",
-        changes=(outcome.changes if outcome else ()) or planned.changes,
+        changes=changes,
         layers=outcome.layers if outcome else (),
         inventory=outcome.inventory if outcome else None,
         started=stages[0][1] if stages else None,
@@ -85,6 +86,8 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
         where=place(recipe.where, root),
         reference_digest=planned.reference,
         reference_size=sum(layer.size for layer in reference.stored.image.layers) if reference else None,
+        signers=outcome.signers if outcome else {},
+        unsigned=tuple(sorted(str(change.new) for change in changes if change.new in outcome.unsigned)) if outcome else (),
     )
 
 

@@ -87,9 +87,18 @@ class Works:
             self._attach_if_missing(planned.name, stored)
         here = replace(stored, host=self._target.host, repository=repository)
         self._read_back(here.reference.with_tag(self._target.tag), stored.digest)
-        packages = reference.packages if stored is reference.stored else reference.base_inventory.nevras
+        inventory = self._reader.inventory(stored)
         return Outcome(
-            here, packages, stored.digest, "tag", bytes_pushed=pushed, bytes_mounted=mounted, layers=_layers(here), changes=planned.changes
+            here,
+            inventory.nevras,
+            stored.digest,
+            "tag",
+            bytes_pushed=pushed,
+            bytes_mounted=mounted,
+            layers=_layers(here),
+            changes=planned.changes,
+            signers=inventory.signers,
+            unsigned=inventory.unsigned,
         )
 
     def look(self, context: Context, planned: PlannedImage) -> Outcome | None:
@@ -106,7 +115,8 @@ class Works:
         self._attach_missing_bills(found, inventory)
         self._publisher.move_tag(found.reference.name, found.digest, self._target.tag)
         self._read_back(found.reference.with_tag(self._target.tag), found.digest)
-        return Outcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found))
+        signed = {"signers": inventory.signers, "unsigned": inventory.unsigned}
+        return Outcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
 
     def make(self, context: Context, planned: PlannedImage) -> BuiltImage | None:
         """The layer, unless ``look`` found it."""
@@ -155,6 +165,8 @@ class Works:
             published.bytes_mounted,
             _layers(stored, new={built.layer.digest} if built.layer else set()),
             built.stages,
+            inventory.signers,
+            inventory.unsigned,
         )
 
     # ---- parts ------------------------------------------------------------------------------------------------------------------------------
@@ -219,7 +231,7 @@ class Works:
     def _input_tag(self, planned: PlannedImage, base: StoredImage) -> str:
         if planned.action is Action.UPDATE:
             return inputs.update_tag(planned, base.digest, self._decision.snapshot)
-        return inputs.build_tag(planned, base.digest, self._decision.snapshot.view)
+        return inputs.build_tag(planned, base.digest, self._decision.snapshot)
 
     def _is_result(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
         """Whether the labels of what an input tag names say what they must: a tag alone is not trusted."""

@@ -45,9 +45,6 @@ class Options:
     release: str = ""
     nodocs: bool = True
     weak_dependencies: bool = False
-    gpgcheck: bool = False
-    gpgkeys: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(repository id, key URLs)."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +126,8 @@ class Transactions:
         return int(answer["newest"]), frozenset(answer["unowned"])  # type: ignore[call-overload]
 
     def _fetch(self, packages: list[tuple[str, str]]) -> None:
-        """Have packages of the frozen view on disk, verified: workers have no network."""
-        for repository, href in packages:
-            self._snapshot.fetch(repository, href)
+        """Have packages of the frozen view on disk, verified and with the signatures that their repositories ask for: workers have no network."""
+        self._snapshot.fetch_all(packages)
 
     def _ask(self, request: Callable[[int], dict[str, object]], image: str | None) -> dict[str, object]:
         number, worker = self._free.get()
@@ -155,7 +151,6 @@ class Transactions:
         self, space: Workspace, wanted: Wanted, epoch: int, expect: Sequence[PackageChange] | None, log: Path | None, number: int
     ) -> dict[str, object]:
         options = self._options
-        keys = dict(options.gpgkeys)
         return {
             "op": "transact",
             "lower": [os.fspath(path) for path in space.lower],
@@ -170,7 +165,6 @@ class Transactions:
                     "exclude": list(frozen.repository.excludepkgs),
                     "module_hotfixes": frozen.repository.module_hotfixes,
                     "gated": frozen.repository.gated,
-                    "gpgkey": list(keys.get(frozen.id, ())),
                 }
                 for frozen in self._snapshot.repositories
             ],
@@ -186,7 +180,6 @@ class Transactions:
                 "release": options.release,
                 "nodocs": options.nodocs,
                 "weak_dependencies": options.weak_dependencies,
-                "gpgcheck": options.gpgcheck,
             },
         }
 
