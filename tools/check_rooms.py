@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent / "topcoat"
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "model"}),
+    frozenset({"errors", "generation", "model"}),
     frozenset({"process", "recipes", "graph", "rpm", "registry", "zuul", "trunk"}),
     frozenset({"containerfile", "planner", "engine", "layers"}),
     frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection"}),

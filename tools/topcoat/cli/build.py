@@ -64,19 +64,22 @@ def command(
     output_format: str,
 ) -> None:
     """Build, update or re-tag every selected image as the plan says, push it under a unique tag, prove it, and write a receipt."""
+    from contextlib import nullcontext
+    from dataclasses import replace
+
     from topcoat.lists import old_names
     from topcoat.model import Action
     from topcoat.planner import plan_to_dict
     from topcoat.report import console, document
     from topcoat.report.plans import table
     from topcoat.runs import bills
-    from topcoat.runs.main_job import Job, run
+    from topcoat.runs.main_job import Job, recorded, run
     from topcoat.runs.maker import Access
     from topcoat.runs.planning import decide
     from topcoat.runs.shards import parse_shard
 
-    request = request_of(settings, selection, sources)
     if dry_run:
+        request = request_of(settings, selection, sources)
         plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
         emit(plan_to_dict(plan), output_format, table(plan))
         return
@@ -95,8 +98,11 @@ def command(
         shard=parse_shard(shard) if shard else None,
         zuul=json.loads(Path(zuul_items).read_text(encoding="utf-8")) if zuul_items else {},
         bills=bills.CHOICES[sbom],
-        old_names=old_names(settings.recipes_dir, settings.recipes),
     )
+    # bad input writes nothing, but it may not leave an earlier receipt to speak for this run
+    with recorded(job, settings.profile_name, settings.recipes_dir) if job.receipt.exists() else nullcontext():
+        request = request_of(settings, selection, sources)
+        job = replace(job, old_names=old_names(settings.recipes_dir, settings.recipes))
     try:
         access = Access(settings.authfile, settings.ca_file, settings.plain_http)
         receipt = run(

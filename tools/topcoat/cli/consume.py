@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Pull images by the digests that a provider returned, and prove that these are what the storage holds or containers run."""
     from topcoat import consumer
-    from topcoat.report.document import load
+    from topcoat.report.document import load_finished
     from topcoat.zuul import parse_artifacts
 
     if bool(artifacts) == bool(receipt):
@@ -55,7 +55,7 @@ def command(
             ) from error
         expected = consumer.expected_from_artifacts(parse_artifacts(entries), images)
     else:
-        expected = consumer.expected_from_receipt(load(Path(str(receipt))), images)
+        expected = consumer.expected_from_receipt(load_finished(Path(str(receipt))), images)
     with tempfile.TemporaryDirectory(prefix="topcoat-certificates-") as certificates:
         if settings.ca_file:
             shutil.copyfile(settings.ca_file, Path(certificates) / "ca.crt")

@@ -22,7 +22,7 @@ def command(settings: Settings, receipts: tuple[str, ...], gating_repo: str, out
     from topcoat.runs.inspect import installed_by_receipts
     from topcoat.runs.planning import gating_repository
 
-    installed = installed_by_receipts(settings, [document.load(Path(receipt)) for receipt in receipts])
+    installed = installed_by_receipts(settings, [document.load_finished(Path(receipt)) for receipt in receipts])
     with repositories.freeze([gating_repository(gating_repo)], settings.work_dir / "repositories") as snapshot:
         table = coverage.cover(snapshot.gated(), installed, settings.profile.not_containerised)
     lines = [f"{'ok    ' if entry.ok else 'MISSING'} {entry.package}  {', '.join(entry.images) or entry.waived_by or '-'}" for entry in table]

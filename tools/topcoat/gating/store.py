@@ -12,7 +12,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from topcoat import __version__
+from topcoat import generation
 from topcoat.errors import ContentError
 from topcoat.gating.source import SourceTree
 from topcoat.model import ImageReference
@@ -39,8 +39,8 @@ class PackageStore:
 
     @staticmethod
     def tag(tree: SourceTree, environment: str) -> str:
-        """The name of what comes out: project, files (the spec is one of them), the machine's part of the build, and this program's version."""
-        text = json.dumps([__version__, tree.project, tree.tree, environment])
+        """The name of what comes out: project, files (the spec is one of them), the machine's part of the build, and the code that builds."""
+        text = json.dumps([generation.packages(), tree.project, tree.tree, environment])
         return f"packages-{hashlib.sha256(text.encode()).hexdigest()[:_HEX]}"
 
     def fetch(self, tree: SourceTree, environment: str, folder: Path) -> list[Path]:

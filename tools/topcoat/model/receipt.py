@@ -12,6 +12,10 @@ from topcoat.model.image import Digest
 from topcoat.model.package import PackageChange
 
 SCHEMA = "https://topcoat.dev/schemas/receipt/1"
+RUNNING = "running"
+"""Status of a run that has not ended, or was killed."""
+FINISHED = ("done", "partial")
+"""Statuses of runs whose images may be used."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Receipt:
     profile: str
     tag: str
     status: str
-    """``done``, ``failed``, ``partial`` or ``cancelled``."""
+    """``running`` from the first second, then ``done``, ``failed``, ``partial`` or ``cancelled``; what is killed stays ``running``."""
     started: float
     finished: float
     images: tuple[ImageResult, ...]

@@ -210,7 +210,7 @@ def summary(receipt: Receipt, *, width: int = 100, most_packages: int = 12) -> R
     groups = facts.by_outcome(receipt.images)
     parts: list[RenderableType] = list(_failures(receipt))
     good = receipt.status == "done"
-    mark = Text("✔ ", "bold green") if good else Text("✘ ", "bold red") if receipt.status == "failed" else Text("! ", "bold yellow")
+    mark = Text("✔ ", "bold green") if good else Text("✘ ", "bold red") if receipt.status in ("failed", "running") else Text("! ", "bold yellow")
     parts.append(Text.assemble(mark, (clean(facts.headline(receipt)), "bold")))
     if groups:
         parts.append(_bar(groups, width))

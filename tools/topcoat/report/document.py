@@ -13,9 +13,9 @@ from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 
-from topcoat.errors import UsageError
+from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt
-from topcoat.model.receipt import SCHEMA
+from topcoat.model.receipt import FINISHED, RUNNING, SCHEMA
 
 
 def schema() -> dict[str, object]:
@@ -112,6 +112,34 @@ def load(path: Path) -> Receipt:
         return receipt_from_dict(shape)
     except UsageError as error:
         raise UsageError(error.what, where=str(path), next_step=error.next_step) from error
+
+
+def load_finished(path: Path) -> Receipt:
+    """Read the receipt of a run whose images may be used.
+
+    :raises UsageError: see ``load``.
+    :raises ContentError: the run failed, was cancelled, or has not ended (a run that was killed says so for ever).
+    """
+    return require_finished(load(path), str(path))
+
+
+def require_finished(receipt: Receipt, where: str | None = None) -> Receipt:
+    """Return a receipt whose run made what it was asked for, but for images that are allowed to fail.
+
+    :raises ContentError: any other.
+    """
+    if receipt.status in FINISHED:
+        return receipt
+    if receipt.status == RUNNING:
+        raise ContentError(
+            f"the run of {receipt.tag} has not ended: its receipt still says 'running'",
+            where=where,
+            next_step="wait for it; if it was killed, run it again: what is finished is found in the registry",
+        )
+    cause = f": {receipt.error.get('what')}" if receipt.error else ""
+    raise ContentError(
+        f"the run of {receipt.tag} ended as {receipt.status!r}{cause}", where=where, next_step="repair what the report names first, then run it again"
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:

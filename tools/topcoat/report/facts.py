@@ -217,6 +217,8 @@ def headline(receipt: Receipt) -> str:
     took = time_text(receipt.finished - receipt.started)
     did = [f"{groups[name]} {name}" for name in ("built", "updated", "reused") if name in groups]
     not_done = [f"{groups[name]} {name}" for name in ("failed", "skipped", "cancelled") if name in groups]
+    if receipt.status == "running":
+        return "The run has not ended, or was killed: nothing of it may be used."
     if receipt.status == "cancelled":
         return f"The run was cancelled after {took}: " + ", ".join(not_done + did) + "."
     if not total:

@@ -106,7 +106,7 @@ def execute(
         error, stopped = cancelled(), True
         raise
     except BaseException as caught:
-        error = TopcoatError(f"the run broke: {caught!r}", next_step="this is a defect of the tool; report it with the log")
+        error = broken(caught)
         raise
     finally:
         receipt = Receipt(
@@ -186,6 +186,11 @@ def _verdict(results: dict[str, TaskResult], decision: Decision) -> TopcoatError
 def cancelled() -> TopcoatError:
     """Somebody ended the run."""
     return TopcoatError("the run was cancelled", next_step="run it again: what is finished is found in the registry and not done twice")
+
+
+def broken(caught: BaseException) -> TopcoatError:
+    """The tool itself failed."""
+    return TopcoatError(f"the run broke: {caught!r}", next_step="this is a defect of the tool; report it with the log")
 
 
 def _culprit(name: str, results: dict[str, TaskResult]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from topcoat import __version__
+from topcoat import generation
 from topcoat.model import Digest, PlannedImage
 from topcoat.rpm.repositories import Snapshot
 
@@ -29,7 +29,8 @@ def build_tag(planned: PlannedImage, parent: Digest, snapshot: Snapshot) -> str:
 
 
 def _tag(inputs: list[object]) -> str:
-    text = json.dumps([__version__, *inputs], separators=(",", ":"))
+    # A maker that was mended must not find what it made before it was.
+    text = json.dumps([generation.images(), *inputs], separators=(",", ":"))
     return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:_HEX]
 
 

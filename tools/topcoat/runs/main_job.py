@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -18,11 +18,12 @@ from topcoat.engine.events import JsonLines
 from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import Action, Plan, Receipt
 from topcoat.model.image import check_tag
+from topcoat.model.receipt import RUNNING
 from topcoat.process import Processes
 from topcoat.publisher import Publisher
 from topcoat.registry import Registries
 from topcoat.report import document, progress
-from topcoat.runs.execute import Options, cancelled, execute
+from topcoat.runs.execute import Options, broken, cancelled, execute
 from topcoat.runs.maker import Access, HostMaker
 from topcoat.runs.planning import Decision, Request, decide
 from topcoat.runs.receipts import error_shape
@@ -62,19 +63,41 @@ def run(request: Request, job: Job, *, registries: Registries, access: Access, w
     """
     for tag in (job.tag, *job.floating_tags):
         check_tag(tag)
-    started = time.time()
-    job.receipt.parent.mkdir(parents=True, exist_ok=True)
-    packages = gating.load(Path(request.gating_repository)).packages if request.gating_repository and "://" not in request.gating_repository else ()
-    try:
+    with recorded(job, request.profile.name, request.recipes_root):
+        packages = _packages(request)
         decision = decide(request, registries=registries, work=work)
         if job.expected_plan:
             require_same(decision.plan, job.expected_plan)
-    except (TopcoatError, KeyboardInterrupt) as caught:
-        error, status = (caught, "failed") if isinstance(caught, TopcoatError) else (cancelled(), "cancelled")
-        shape = error_shape(error, request.recipes_root)
-        document.save(Receipt(request.profile.name, job.tag, status, started, time.time(), (), error=shape, zuul=job.zuul), job.receipt)
+        return carry_out(decision, job, packages, registries=registries, access=access, work=work, progress_mode=progress_mode, stream=stream)
+
+
+@contextmanager
+def recorded(job: Job, profile: str, recipes_root: Path | None = None) -> Iterator[None]:
+    """A receipt from the first second: ``running`` until the run writes its own, ``failed`` or ``cancelled`` when it ends before it could.
+
+    Whatever lay in its place is of another run, so a run that is killed at any moment leaves nothing that could pass for its result.
+
+    :param profile: name of the profile.
+    """
+    started = time.time()
+    document.save(Receipt(profile, job.tag, RUNNING, started, started, (), zuul=job.zuul), job.receipt)
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as caught:
+        if document.load(job.receipt).status == RUNNING:
+            stopped = isinstance(caught, KeyboardInterrupt)
+            error = cancelled() if stopped else caught if isinstance(caught, TopcoatError) else broken(caught)
+            status = "cancelled" if stopped else "failed"
+            shape = error_shape(error, recipes_root)
+            document.save(Receipt(profile, job.tag, status, started, time.time(), (), error=shape, zuul=job.zuul), job.receipt)
         raise
-    return carry_out(decision, job, packages, registries=registries, access=access, work=work, progress_mode=progress_mode, stream=stream)
+
+
+def _packages(request: Request) -> tuple[gating.GatedPackage, ...]:
+    """What a gating repository of ours says of itself; one behind a URL says nothing."""
+    if request.gating_repository is None or "://" in request.gating_repository:
+        return ()
+    return gating.load(Path(request.gating_repository)).packages
 
 
 def carry_out(

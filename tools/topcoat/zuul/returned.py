@@ -15,7 +15,7 @@ WARNINGS_SHOWN = 20
 # Lists that Zuul appends to over several calls of zuul_return in one job; everything else is replaced (zuul/ansible/base/action/zuul_return.py).
 _ACCUMULATED = ("artifacts", "warnings", "redactions")
 # Worst last: the status of a joined receipt is the worst of its parts.
-_STATUS = ("done", "partial", "cancelled", "failed")
+_STATUS = ("done", "partial", "running", "cancelled", "failed")
 
 
 def image_artifact(image: ImageResult, *, tag: str) -> dict[str, object]:
@@ -47,7 +47,8 @@ def returned_artifacts(receipt: Receipt) -> dict[str, object]:
     :raises ContentError: the run failed, or published nothing: a set with holes must not reach a consumer.
     """
     if receipt.status not in ("done", "partial"):
-        raise ContentError(f"the run ended as {receipt.status!r}, so its images are not returned", next_step="repair what the report names first")
+        ended = "has not ended, or was killed" if receipt.status == "running" else f"ended as {receipt.status!r}"
+        raise ContentError(f"the run {ended}, so its images are not returned", next_step="repair what the report names first, then run it again")
     images = [image for image in receipt.images if image.status == "done"]
     if not images:
         raise ContentError("the receipt names no published image", next_step="check which images the plan selected")
