@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 
 import topcoat
 from topcoat import generation
@@ -59,11 +60,12 @@ class Generation(unittest.TestCase):
 
     def test_the_name_of_a_result_holds_the_generation(self) -> None:
         planned = PlannedImage("a", next(reason for reason in Reason if reason.action is Action.BUILD), "", None, "f")
-        before = inputs.build_tag(planned, "sha256:" + "0" * 64, ())
+        snapshot = SimpleNamespace(view=(), policies=())
+        before = inputs.build_tag(planned, "sha256:" + "0" * 64, snapshot)
         original = generation.images
         self.addCleanup(setattr, generation, "images", original)
         generation.images = lambda: "mended"
-        self.assertNotEqual(before, inputs.build_tag(planned, "sha256:" + "0" * 64, ()))
+        self.assertNotEqual(before, inputs.build_tag(planned, "sha256:" + "0" * 64, snapshot))
 
 
 def _rooms(path: Path) -> set[str]:

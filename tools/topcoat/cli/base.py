@@ -46,8 +46,7 @@ def command(
         raise UsageError("--growth must be above 1", next_step="1.5 accepts half as much again")
     profile = settings.profile
     mirror_to = mirror_to or profile.base.mirror
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(profile.arch, profile.arch)
-    report = base_image.examine(settings.registries, profile.base.image, profile.base.digest, platform=f"linux/{arch}", growth=growth)
+    report = base_image.examine(settings.registries, profile.base.image, profile.base.digest, platform=profile.platform, growth=growth)
     data = {**report.__dict__, "problems": list(report.problems), "changed": report.changed, "mirrored": None, "written": None}
     keep = ImageReference.parse(mirror_to) if mirror_to and not dry_run else None
     if keep and report.pinned and report.changed:

@@ -75,6 +75,7 @@ def command(
         rule,
         namespace=given.get("namespace", settings.profile.namespace),
         external=external,
+        platform=settings.profile.platform,
     )
     missing = [entry for entry in found if entry.digest is None and entry.how != "external"]
     if missing and not present_only:

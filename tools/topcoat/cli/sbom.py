@@ -27,7 +27,7 @@ def command(settings: Settings, image: str, sbom_format: str, output: str | None
     from topcoat.runs import bills
     from topcoat.runs.references import ImageReader
 
-    reader = ImageReader(settings.registries, settings.work_dir / "cache" / "images")
+    reader = ImageReader(settings.registries, settings.work_dir / "cache" / "images", settings.profile.platform)
     stored = reader.find(ImageReference.parse(image))
     if stored is None:
         raise UsageError(f"the registry has no image {image}", next_step="check the name and the tag")

@@ -40,7 +40,7 @@ def command(
 
     if max_growth is not None:
         allowed_growth(max_growth, 0)
-    remote = RemoteImages(settings.registries)
+    remote = RemoteImages(settings.registries, settings.profile.platform)
     profile = settings.profile
     wanted = targets(images, recipes=settings.recipes, profile=profile, tag=tag or profile.reference_tag, before=reference_tag)
     found = remote.each([target.reference for target in wanted], remote.image)

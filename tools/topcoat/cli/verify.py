@@ -43,7 +43,7 @@ def command(
     from topcoat.inspection.running import Probe
     from topcoat.inspection.targets import ancestors, targets
 
-    remote = RemoteImages(settings.registries)
+    remote = RemoteImages(settings.registries, settings.profile.platform)
     rows: list[dict[str, object]] = []
     lines: list[str] = []
     wanted = targets(images, recipes=settings.recipes, profile=settings.profile, tag=tag or settings.profile.reference_tag)

@@ -21,7 +21,9 @@ _Result = TypeVar("_Result")
 class RemoteImages:
     """Images by reference, with what was read of them."""
 
-    def __init__(self, registries: Registries, *, workers: int = 4) -> None:
+    def __init__(self, registries: Registries, platform: str, *, workers: int = 4) -> None:
+        """:param platform: ``os/architecture`` that images are wanted for."""
+        self._platform = platform
         self._registries = registries
         self._workers = workers
         self._listings: dict[Digest, LayerListing] = {}
@@ -29,7 +31,7 @@ class RemoteImages:
     def image(self, reference: ImageReference) -> Image:
         """Configuration and layers.
 
-        :raises ContentError: the registry does not hold it.
+        :raises ContentError: the registry does not hold it, or holds it for other platforms only.
         """
         found = self.optional(reference)
         if found is None:
@@ -39,7 +41,7 @@ class RemoteImages:
     def optional(self, reference: ImageReference) -> Image | None:
         """The same, None when the registry does not hold it."""
         try:
-            return self._registries.client(reference.host).image(reference.repository, reference.target)[1]
+            return self._registries.client(reference.host).image(reference.repository, reference.target, platform=self._platform)[1]
         except NotFoundError:
             return None
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from topcoat.model.image import Digest
 
+_GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+"""RPM's names of architectures where Go has another; ppc64le, s390x and riscv64 are the same in both."""
+
 
 @dataclass(frozen=True)
 class Base:
@@ -95,6 +98,11 @@ class Profile:
         """URLs of every key file that the profile names."""
         policies = (*(repository.signatures for repository in self.repositories), self.gating_signatures)
         return tuple(dict.fromkeys(key for policy in policies for key in policy.keys))
+
+    @property
+    def platform(self) -> str:
+        """``os/architecture`` as images name it (OCI image specification, "Platform Variants": Go's GOARCH), of the RPM architecture."""
+        return f"linux/{_GOARCH.get(self.arch, self.arch)}"
 
     def reference_repository_of(self, image: str) -> str:
         """Repository path of the reference image of an image name, in the reference registry."""

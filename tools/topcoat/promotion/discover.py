@@ -66,10 +66,12 @@ def discover(
     namespace: str = "",
     external: bool = False,
     workers: int = 8,
+    platform: str | None = None,
 ) -> tuple[Discovered, ...]:
     """Look every image of a list up, several at a time.
 
     :param client: host -> client. :param namespace: where the promotion records lie. :param external: look images up that are not built here too.
+    :param platform: ``os/architecture`` whose labels count, needed for a rule that goes by labels.
     :returns: in the list's order; missing images have no digest.
     :raises ContentError: a tag was to be found and there is none.
     """
@@ -85,13 +87,13 @@ def discover(
         if image.external and not external:
             return Discovered(image, image.parsed.tag or "", image.parsed.digest, "external")
         parsed = image.parsed
-        return _look(image, client(parsed.host), rule, pattern, records.get((parsed.host, parsed.tag or "")))
+        return _look(image, client(parsed.host), rule, pattern, records.get((parsed.host, parsed.tag or "")), platform)
 
     with ThreadPoolExecutor(max(min(workers, len(resolved.images)), 1)) as pool:
         return tuple(pool.map(one, resolved.images))
 
 
-def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pattern[str], recorded: str | None) -> Discovered:
+def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pattern[str], recorded: str | None, platform: str | None) -> Discovered:
     parsed = image.parsed
     if rule.stable:
         tag = newest_version(client.tags(parsed.repository), pattern)
@@ -102,7 +104,7 @@ def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pa
     if digest is None:
         return Discovered(image, parsed.tag or "", None)
     if rule.label:
-        labels = client.image(parsed.repository, digest)[1].labels
+        labels = client.image(parsed.repository, digest, platform=platform)[1].labels
         tag = fill_labels(rule.label, labels)
         if tag is None:
             raise ContentError(f"{image.name}: the image has not the labels of {rule.label!r}", image=image.name, next_step="choose another label")

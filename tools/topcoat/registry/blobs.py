@@ -32,9 +32,18 @@ class Blobs:
 
     def exists(self, repository: str, digest: Digest) -> bool:
         """Whether a repository holds a blob."""
+        return self._head(repository, digest)[0]
 
-        def work(deadline: Deadline) -> bool:
-            return self._transport.request("HEAD", _path(repository, digest), deadline, scopes=scopes.pull(repository), ok=(200, 404)).status == 200
+    def size(self, repository: str, digest: Digest) -> int | None:
+        """Bytes of a blob as the registry holds it, -1 where it does not say; None where it holds none."""
+        there, size = self._head(repository, digest)
+        return size if there else None
+
+    def _head(self, repository: str, digest: Digest) -> tuple[bool, int]:
+        def work(deadline: Deadline) -> tuple[bool, int]:
+            answer = self._transport.request("HEAD", _path(repository, digest), deadline, scopes=scopes.pull(repository), ok=(200, 404))
+            length = answer.headers.get("content-length", "")
+            return answer.status == 200, int(length) if length.isascii() and length.isdigit() else -1
 
         return self._transport.operation(f"head blob {repository} {digest}", work)
 

@@ -11,12 +11,13 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
-from topcoat.errors import TopcoatError, UsageError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_tag
 from topcoat.registry import oci
 from topcoat.registry.auth import Credentials
 from topcoat.registry.blobs import Blobs
+from topcoat.registry.errors import NotFoundError
 from topcoat.registry.limits import Limits, Traffic
 from topcoat.registry.listing import Listing
 from topcoat.registry.manifests import Manifests
@@ -124,16 +125,23 @@ class RegistryClient:
             raise
         return True
 
-    def image(self, repository: str, target: str, *, platform: str = "linux/amd64") -> tuple[Manifest, Image]:
+    def image(self, repository: str, target: str, *, platform: str | None = None) -> tuple[Manifest, Image]:
         """An image; where the name holds an index, its child for the platform.
 
+        :param platform: ``os/architecture``; without one an index is refused, because a guess reads another machine's packages.
+
         :returns: the manifest of the image itself (never an index) and the image.
-        :raises NotFoundError: no such manifest. :raises ContentError: no child for the platform, or no image.
+        :raises NotFoundError: no such manifest. :raises ContentError: no child for the platform, an image of another one, or no image.
         """
         manifest = self.manifest(repository, target)
         if manifest.is_index:
+            if platform is None:
+                raise ContentError(f"{self.host}/{repository} {target} holds images for several platforms", next_step="say which one is meant")
             manifest = self.manifest(repository, oci.select_platform(manifest, platform).digest)
-        return manifest, oci.parse_image(manifest, self.blob(repository, manifest.config.digest))
+        image = oci.parse_image(manifest, self.blob(repository, manifest.config.digest))
+        if platform is not None:
+            oci.require_platform(image, platform, f"{self.host}/{repository}@{manifest.digest}")
+        return manifest, image
 
     # ---- lists: see topcoat.registry.listing ----------------------------------------------------------------------------------------------------
 
@@ -161,6 +169,30 @@ class RegistryClient:
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Whether a repository holds a blob."""
         return self.blobs.exists(repository, digest)
+
+    def blob_problem(self, repository: str, blob: Descriptor) -> str:
+        """What is wrong with a blob that a manifest names: it is missing, or not as long as it must be; empty when nothing is."""
+        size = self.blobs.size(repository, blob.digest)
+        if size is None:
+            return f"{blob.digest} is missing"
+        return "" if size in (-1, blob.size) else f"{blob.digest} has {size} bytes instead of {blob.size}"
+
+    def shown(self, repository: str, tag: str) -> Digest | None:
+        """What a tag shows, computed from the bytes that a GET brings; None where there is no such tag, and the list of tags says so too.
+
+        For whoever says afterwards what a tag shows: an answer without a body proves nothing.
+
+        :raises InfrastructureError: the tag is listed and cannot be had.
+        """
+        try:
+            return self.manifest(repository, tag, cached=False).digest
+        except NotFoundError:
+            if tag not in self.tags(repository):
+                return None
+        raise InfrastructureError(
+            f"{self.host}/{repository} lists the tag {tag} and answers 404 for it",
+            next_step="look at the registry: its answers contradict each other",
+        )
 
     def mount_blob(self, repository: str, digest: Digest, source_repository: str) -> bool:
         """Make a blob of another repository ours without sending it; False where the registry does not."""

@@ -304,6 +304,22 @@ def select_platform(manifest: Manifest, platform: str) -> Descriptor:
     )
 
 
+def require_platform(image: Image, platform: str, name: str) -> None:
+    """Refuse an image of another platform; what an index says about a child is not enough, the configuration counts.
+
+    :param name: reference of the image, for the error.
+    :raises ContentError: names both platforms. An image that names no architecture passes: image-spec asks for one, old tools wrote none.
+    """
+    if not image.config.get("architecture"):
+        return
+    wanted = "/".join(platform.split("/")[:2])
+    if image.platform != wanted:
+        raise ContentError(
+            f"{name} is an image for {image.platform}, the profile's platform is {wanted}",
+            next_step="publish it for this platform too, or use the profile of its architecture",
+        )
+
+
 def referrers_tag(digest: Digest) -> str:
     """The tag that stands in for the referrers API (distribution-spec 1.1, "Referrers Tag Schema")."""
     return digest.replace(":", "-", 1)

@@ -240,6 +240,17 @@ def _read_solv(path: Path) -> tuple[tuple[InstalledPackage, ...], bytes]:
     return tuple(sorted(packages)), solvfile.to_bytes(repo)
 
 
+def provided(inventory: Inventory, names: Iterable[str]) -> frozenset[str]:
+    """Those of some names that an installed package provides, as a name, a capability or a path."""
+    pool = solvfile.new_pool("noarch")
+    repo = pool.add_repo("installed")
+    if not solvfile.add_installed(repo, inventory.solv):
+        return frozenset()
+    pool.addfileprovides()
+    pool.createwhatprovides()
+    return frozenset(name for name in names if pool.whatprovides(pool.Dep(name)))
+
+
 def changes_between(before: Inventory, after: Inventory) -> tuple[PackageChange, ...]:
     """What really changed, in the terms of a plan: also a package of the same NEVRA that is another build now (``old`` equals ``new``)."""
     old = {package.nevra: package.build_time for package in before.packages}

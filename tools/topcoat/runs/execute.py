@@ -16,7 +16,7 @@ from pathlib import Path
 from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task, TaskResult
 from topcoat.errors import ContentError, PartialError, TopcoatError
 from topcoat.gating import GatedPackage
-from topcoat.model import Action, ImageReference, PlannedImage, Receipt
+from topcoat.model import Action, ImageReference, Nevra, PlannedImage, Receipt
 from topcoat.process import Processes
 from topcoat.publisher import Publisher
 from topcoat.runs import coverage
@@ -91,9 +91,7 @@ def execute(
         results = engine.run(_tasks(planned, works))
         done = {name: result.value for name, result in results.items() if result.status == "done" and isinstance(result.value, Outcome)}
         if decision.plan.gated:
-            table = coverage.cover(
-                decision.plan.gated, {name: outcome.packages for name, outcome in done.items()}, decision.request.profile.not_containerised
-            )
+            table = coverage.cover(decision.plan.gated, _installed(works, done, decision), decision.request.profile.not_containerised)
         error = _verdict(results, decision)
         if error is None or isinstance(error, PartialError):
             if options.check_coverage:
@@ -202,6 +200,27 @@ def _culprit(name: str, results: dict[str, TaskResult]) -> str:
             break
         result = results[parent]
     return result.id
+
+
+def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) -> dict[str, frozenset[Nevra]]:
+    """Image -> packages, for the proof that the change is inside.
+
+    Of every image that was made, and of every other one that counts as holder of a gated package, the database in the published layers is read.
+    """
+    names = {nevra.name for nevra in decision.plan.gated}
+
+    def one(name: str) -> frozenset[Nevra]:
+        outcome = done[name]
+        if outcome.method == "tag" and not any(nevra.name in names for nevra in outcome.packages):
+            return outcome.packages
+        try:
+            return works.read_back_packages(outcome)
+        except ContentError as error:
+            error.image = error.image or name
+            raise
+
+    with ThreadPoolExecutor(REGISTRY_SLOTS) as pool:
+        return dict(zip(done, pool.map(one, done), strict=True))
 
 
 def _answer_to_old_names(publisher: Publisher, done: dict[str, Outcome], options: Options, decision: Decision) -> dict[str, tuple[str, ...]]:

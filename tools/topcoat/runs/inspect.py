@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Protocol
 
 from topcoat.errors import UsageError
-from topcoat.model import ImageReference, Nevra, Receipt
+from topcoat.model import Action, ImageReference, Nevra, Profile, Receipt
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
-from topcoat.runs.references import ImageReader
+from topcoat.runs.references import ImageReader, StoredImage
 
 
 class Access(Protocol):
-    """What reading needs: the clients and a folder for caches."""
+    """What reading needs: the clients, a folder for caches, and the profile."""
 
     registries: Registries
     work_dir: Path
+
+    @property
+    def profile(self) -> Profile:
+        """Whose platform counts."""
 
 
 def read_inventory(access: Access, image: str, *, rebuild: bool = False) -> Inventory:
@@ -29,21 +33,35 @@ def read_inventory(access: Access, image: str, *, rebuild: bool = False) -> Inve
     :param rebuild: make it from the image's layers even where one is attached.
     :raises UsageError: the registry has no such image.
     """
-    reader = ImageReader(access.registries, access.work_dir / "cache" / "images")
+    reader = _reader(access)
+    stored = _find(reader, image)
+    return reader.from_layers(stored) if rebuild else reader.inventory(stored)
+
+
+def _reader(access: Access) -> ImageReader:
+    return ImageReader(access.registries, access.work_dir / "cache" / "images", access.profile.platform)
+
+
+def _find(reader: ImageReader, image: str) -> StoredImage:
     stored = reader.find(ImageReference.parse(image))
     if stored is None:
         raise UsageError(f"the registry has no image {image}", next_step="check the name and the tag")
-    return reader.from_layers(stored) if rebuild else reader.inventory(stored)
+    return stored
 
 
 def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[str, frozenset[Nevra]]:
     """Image name → packages, of every finished image of some receipts, read from the registry by the digests that they name.
 
+    Of images that the runs made, the database in the published layers is read.
+
     :raises UsageError: a receipt names an image that is not in the registry.
     """
     found: dict[str, frozenset[Nevra]] = {}
+    reader = _reader(access)
     for receipt in receipts:
         for image in receipt.images:
             if image.status == "done" and image.digest:
-                found[image.name] = read_inventory(access, f"{image.repository}@{image.digest}").nevras
+                stored = _find(reader, f"{image.repository}@{image.digest}")
+                made = image.action != Action.REUSE.value
+                found[image.name] = reader.packages_in_database(stored) if made else reader.inventory(stored).nevras
     return found

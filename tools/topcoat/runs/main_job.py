@@ -114,7 +114,7 @@ def carry_out(
     """Run a decided plan with everything it needs open around it."""
     processes = Processes()
     publisher = Publisher(registries, scratch=_folder(work / "tmp"))
-    reader = ImageReader(registries, work / "cache" / "images")
+    reader = ImageReader(registries, work / "cache" / "images", decision.request.profile.platform)
     with ExitStack() as stack:
         stack.callback(decision.snapshot.close)
         maker = stack.enter_context(

@@ -92,7 +92,7 @@ def decide(request: Request, *, registries: Registries, work: Path) -> Decision:
     prints = fingerprints(request.recipes, request.profile)
     snapshot = repos.freeze(repo_set(request.profile, request.gating_repository), work / "repositories", view=request.view)
     solver = UpdateSolver(snapshot, arch=request.profile.arch)
-    reader = ImageReader(registries, work / "cache" / "images")
+    reader = ImageReader(registries, work / "cache" / "images", request.profile.platform)
     names = references.reference_names(request.profile, recipes, request.reference_tag, request.artifacts)
     found = references.collect(reader, names)
     planner_references = {name: references.as_planner_reference(name, image) if image else None for name, image in found.items()}

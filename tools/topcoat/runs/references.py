@@ -6,26 +6,31 @@ This module must never pull an image: it reads manifests, configurations and att
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import Digest, ImageReference, Nevra, Profile
+from topcoat.model import Digest, ImageReference, Nevra, Profile, labels
 from topcoat.planner import Reference
-from topcoat.registry import INVENTORY_TYPE, Image, Manifest, NotFoundError, Registries, digest_of
+from topcoat.registry import INVENTORY_TYPE, Image, Manifest, Registries, digest_of
 from topcoat.registry.oci import parse_image, to_json
 from topcoat.registry.streams import open_blob
+from topcoat.rpm import headers, layerdb
 from topcoat.rpm import inventory as inventories
 from topcoat.rpm.inventory import Inventory
+from topcoat.runs import claims
 from topcoat.runs.cache import DigestCache
 
 LABEL_FINGERPRINT = "io.topcoat.fingerprint"
 LABEL_PARTS = "io.topcoat.fingerprint-parts"
 LABEL_UPDATE_BASE = "io.topcoat.update-base"
 _PARALLEL_REQUESTS = 8
+_INVENTORY = "proven-inventory"
+_DATABASE = "packages-in-database"
 
 
 @dataclass(frozen=True)
@@ -69,44 +74,51 @@ class ReferenceImage:
 class ImageReader:
     """Reads images and their inventories from registries; everything that a digest names is kept in the cache."""
 
-    def __init__(self, registries: Registries, cache: Path) -> None:
+    def __init__(self, registries: Registries, cache: Path, platform: str) -> None:
+        """:param platform: ``os/architecture`` that images are wanted for: the profile's."""
         self._registries = registries
         self._cache = DigestCache(cache)
+        self._platform = platform
+        # One name of an index is another image for each platform.
+        self._image_kind = f"image-{platform.replace('/', '-')}"
 
     def find(self, reference: ImageReference) -> StoredImage | None:
-        """The image a tag or digest names, None when the registry has none. A tag is always asked for anew."""
+        """The image a tag or digest names, of an index the one for the platform; None when the registry has none. A tag is always asked for anew.
+
+        :raises ContentError: it is an image for another platform; names both.
+        """
         client = self._registries.client(reference.host)
         digest = reference.digest or client.head(reference.repository, reference.target)
         if digest is None:
             return None
-        kept = self._cache.read(digest, "image")
+        kept = self._cache.read(digest, self._image_kind)
         if kept is None:
             if reference.digest and client.head(reference.repository, digest) is None:
                 return None
-            manifest, image = client.image(reference.repository, digest)
-            kept = self._keep_image(manifest, image)
+            manifest, image = client.image(reference.repository, digest, platform=self._platform)
+            kept = self._keep_image(manifest, image, digest)
         content = json.loads(kept)
         body = content["body"].encode()
         manifest = Manifest(digest_of(body), content["media_type"], body)
         return StoredImage(reference.host, reference.repository, manifest, parse_image(manifest, to_json(content["config"])))
 
     def inventory(self, stored: StoredImage) -> Inventory:
-        """The packages of an image: attached, else read from the image's layers.
+        """The packages of an image: the documents that its own configuration names, else read from its layers.
+
+        What merely hangs beside an image is never believed.
 
         :raises ContentError: there is no inventory and the layers hold no rpm database that can be read.
         """
-        found = self.attached_inventory(stored)
+        found = self._kept(stored.digest) or self._claimed(stored)
         if found is not None:
             return found
         return self.from_layers(stored)
 
     def from_layers(self, stored: StoredImage) -> Inventory:
         """The packages of an image, read from the rpm database in its layers; nothing but the database is kept."""
-        client = self._registries.client(stored.host)
         with ExitStack() as stack:
-            layers = [lambda layer=layer: stack.enter_context(open_blob(client, stored.repository, layer)) for layer in reversed(stored.image.layers)]
             try:
-                found = inventories.from_layers(layers)
+                found = inventories.from_layers(self._newest_first(stored, stack))
             except ContentError as error:
                 raise ContentError(
                     f"{stored.reference} has no inventory and none can be made of its layers: {error.what}",
@@ -115,34 +127,65 @@ class ImageReader:
         self._keep(stored.digest, found)
         return found
 
-    def attached_inventory(self, stored: StoredImage) -> Inventory | None:
-        """The inventory attached to an image in the registry (or kept from there), None when there is none."""
-        cached = self._cache.read(stored.digest, "inventory")
-        if cached is not None:
-            return Inventory.from_bytes(cached)
-        try:
-            files = self._registries.client(stored.host).attachment(stored.repository, stored.digest, INVENTORY_TYPE)
-        except NotFoundError:
-            # listed, but cleaned away: the list under the fallback tag outlives what it names
-            return None
+    def packages_in_database(self, stored: StoredImage) -> frozenset[Nevra]:
+        """The packages that the rpm database in the image's published layers names, whatever anybody says of them.
+
+        Layers are fetched newest first and no further than the one with the database: of an image of ours that is its last one, as a rule.
+
+        :raises ContentError: a layer is not what its digest says, or no database can be read.
+        """
+        kept = self._cache.read(stored.digest, _DATABASE)
+        if kept is not None:
+            return frozenset(Nevra.parse(line) for line in kept.decode().splitlines())
+        with ExitStack() as stack:
+            found = headers.nevras(layerdb.read_layers(self._newest_first(stored, stack)))
+        self._cache.write(stored.digest, _DATABASE, "".join(f"{nevra}\n" for nevra in sorted(found)).encode())
+        return found
+
+    def _newest_first(self, stored: StoredImage, stack: ExitStack) -> list[Callable[[], BinaryIO]]:
+        client = self._registries.client(stored.host)
+        return [lambda layer=layer: stack.enter_context(open_blob(client, stored.repository, layer)) for layer in reversed(stored.image.layers)]
+
+    def has_documents(self, stored: StoredImage) -> bool:
+        """Whether the repository holds what the image's configuration says of its inventory; True where it says nothing and something is attached."""
+        client = self._registries.client(stored.host)
+        files = claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids)
+        attached = client.referrers(stored.repository, stored.digest, INVENTORY_TYPE)
+        return bool(attached) and all(client.has_blob(stored.repository, digest) for digest in (files or {}).values())
+
+    def _claimed(self, stored: StoredImage) -> Inventory | None:
+        """The inventory whose files the image's configuration names by digest; None where it names none, or they are gone or of another version."""
+        files = claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids)
         if files is None:
             return None
-        found = Inventory.from_files(files)
+        client = self._registries.client(stored.host)
+        try:
+            found = Inventory.from_files({name: client.blob(stored.repository, digest) for name, digest in files.items()})
+        except ContentError:  # not there, or unreadable: the layers are the truth
+            return None
         self._keep(stored.digest, found)
         return found
 
+    def _kept(self, digest: Digest) -> Inventory | None:
+        cached = self._cache.read(digest, _INVENTORY)
+        try:
+            return Inventory.from_bytes(cached) if cached is not None else None
+        except ContentError:  # cut off on our own disk, or of another version
+            return None
+
     def remember(self, stored: StoredImage, inventory: Inventory) -> None:
         """Keep what this run published and attached, so that the next one need not fetch it."""
-        self._keep_image(stored.manifest, stored.image)
+        self._keep_image(stored.manifest, stored.image, stored.digest)
         self._keep(stored.digest, inventory)
 
-    def _keep_image(self, manifest: Manifest, image: Image) -> bytes:
+    def _keep_image(self, manifest: Manifest, image: Image, digest: Digest) -> bytes:
+        """:param digest: what was asked for: of the manifest, or of an index around it."""
         kept = to_json({"media_type": manifest.media_type, "body": manifest.body.decode(), "config": image.config})
-        self._cache.write(manifest.digest, "image", kept)
+        self._cache.write(digest, self._image_kind, kept)
         return kept
 
     def _keep(self, digest: Digest, found: Inventory) -> None:
-        self._cache.write(digest, "inventory", found.to_bytes())
+        self._cache.write(digest, _INVENTORY, found.to_bytes())
 
 
 def reference_names(profile: Profile, names: Iterable[str], tag: str, artifacts: Iterable[Mapping[str, object]] = ()) -> dict[str, ImageReference]:
@@ -203,12 +246,12 @@ def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[s
 
 def as_planner_reference(name: str, found: ReferenceImage) -> Reference:
     """The planner's view of a reference image."""
-    labels = found.stored.labels
-    parts = json.loads(labels.get(LABEL_PARTS) or "{}")
+    own = found.stored.labels
+    parts = json.loads(own.get(LABEL_PARTS) or "{}")
     return Reference(
         name=name,
         digest=found.stored.digest,
-        fingerprint=labels.get(LABEL_FINGERPRINT),
+        fingerprint=own.get(LABEL_FINGERPRINT),
         parts=parts,
         packages=found.packages,
         update_base=found.base.digest if found.base is not found.stored else None,

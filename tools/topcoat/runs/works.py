@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from topcoat.containerfile.labels import BASE_DIGEST
 from topcoat.engine import Context
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
-from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe
+from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe, labels
 from topcoat.publisher import Publisher, SourceBlob
-from topcoat.registry import INVENTORY_TYPE, Registries
-from topcoat.registry.oci import parse_image, to_json
-from topcoat.rpm.inventory import Inventory
-from topcoat.runs import bills, inputs
+from topcoat.registry import INVENTORY_TYPE, Image, Registries, digest_of
+from topcoat.registry.oci import parse_image, to_json, with_labels
+from topcoat.rpm.inventory import Inventory, provided
+from topcoat.runs import bills, claims, inputs
 from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import LABEL_FINGERPRINT, LABEL_UPDATE_BASE, ImageReader, StoredImage, reference_names
@@ -107,11 +108,8 @@ class Works:
         found = self._reader.find(ImageReference(self._target.host, self.repository_of(planned.name), self._input_tag(planned, base)))
         if found is None or not self._is_result(planned, found, base):
             return None
-        inventory = self._reader.attached_inventory(found)
-        if inventory is None:
-            return None
-        if planned.action is Action.UPDATE and inventory.nevras != self._expected(planned):
-            return None
+        inventory = self._reader.inventory(found)
+        self._attach_if_missing(planned.name, found)
         self._attach_missing_bills(found, inventory)
         self._publisher.move_tag(found.reference.name, found.digest, self._target.tag)
         self._read_back(found.reference.with_tag(self._target.tag), found.digest)
@@ -143,10 +141,11 @@ class Works:
         if built.layer is not None:
             blobs[built.layer.digest] = built.layer.path
         # The input tag may come first: who finds it without an inventory does the work again.
-        published = self._publisher.publish(repository, built.image, blobs, [self._input_tag(planned, base)])
-        image = parse_image(published.manifest, to_json(built.image.config))
-        stored = StoredImage(self._target.host, self.repository_of(planned.name), published.manifest, image)
         inventory = built.inventory or self._reader.inventory(base)
+        made = self._with_claim(built, inventory)
+        published = self._publisher.publish(repository, made, blobs, [self._input_tag(planned, base)])
+        image = parse_image(published.manifest, to_json(made.config))
+        stored = StoredImage(self._target.host, self.repository_of(planned.name), published.manifest, image)
         documents = self._bills(self._target.bills, stored, inventory) | {INVENTORY_TYPE: inventory.to_files()}
         attached = self._publisher.attach(repository, published.digest, documents)[INVENTORY_TYPE]
         self._publisher.move_tag(repository, published.digest, self._target.tag, look=published.unchanged)
@@ -168,6 +167,21 @@ class Works:
             inventory.signers,
             inventory.unsigned,
         )
+
+    def read_back_packages(self, outcome: Outcome) -> frozenset[Nevra]:
+        """What the database in the published layers of an image names, and nothing else will do as a proof.
+
+        :raises ContentError: it names other packages than the run says that it published.
+        """
+        found = self._reader.packages_in_database(outcome.stored)
+        if found != outcome.packages:
+            missing, more = sorted(outcome.packages - found), sorted(found - outcome.packages)
+            words = [f"lacks {missing[0]}"] * bool(missing) + [f"holds {more[0]}"] * bool(more)
+            raise ContentError(
+                f"the published {outcome.stored.reference} {' and '.join(words)}: its rpm database is not what the run says",
+                next_step="look at the layer; if it is of this run, this is a defect of the tool",
+            )
+        return found
 
     # ---- parts ------------------------------------------------------------------------------------------------------------------------------
 
@@ -234,10 +248,45 @@ class Works:
         return inputs.build_tag(planned, base.digest, self._decision.snapshot)
 
     def _is_result(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
-        """Whether the labels of what an input tag names say what they must: a tag alone is not trusted."""
-        if planned.action is Action.UPDATE:
-            return found.labels.get(LABEL_UPDATE_BASE) == base.digest
-        return found.labels.get(LABEL_FINGERPRINT) == planned.fingerprint
+        """Whether what an input tag names is the result that it promises, by its layers and by the database in them.
+
+        Whoever can write to the repository can give this tag to any image, with any label and any document beside it.
+        """
+        below = base.image
+        layers, under = ([layer.digest for layer in image.layers] for image in (found.image, below))
+        if layers[: len(under)] != under or found.image.diff_ids[: len(below.diff_ids)] != below.diff_ids:
+            return False
+        more = len(layers) - len(under)
+        try:
+            if planned.action is Action.UPDATE:
+                return more == 1 and self._is_update(found, base) and self._reader.packages_in_database(found) == self._expected(planned)
+            return more <= 1 and self._is_build(planned, found, base)
+        except ContentError:  # a layer or its database cannot be read
+            return False
+
+    def _is_update(self, found: StoredImage, base: StoredImage) -> bool:
+        """An update changes nothing of the configuration but two labels."""
+        return found.labels.get(LABEL_UPDATE_BASE) == base.digest and _runtime(found.image) == _runtime(base.image)
+
+    def _is_build(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
+        """A build has the labels of its recipe and parent, and the database holds what its recipe names and all that the parent holds.
+
+        A recipe's package can be a name that another package provides; whether it is can be asked of an inventory read from the layers.
+        """
+        if found.labels.get(LABEL_FINGERPRINT) != planned.fingerprint or found.labels.get(BASE_DIGEST) != base.digest:
+            return False
+        inside = self._reader.packages_in_database(found)
+        if inside != self._reader.inventory(found).nevras:
+            return False
+        names = {package.name for package in self._decision.request.recipes[planned.name].packages} - {nevra.name for nevra in inside}
+        return not names or names <= provided(self._reader.inventory(found), names)
+
+    def _with_claim(self, built: BuiltImage, inventory: Inventory) -> Image:
+        """The image with the digests of its inventory in its configuration; where nothing was made, the image that it was."""
+        if built.layer is None and built.inventory is None:
+            return built.image
+        files = {name: digest_of(content) for name, content in inventory.to_files().items()}
+        return with_labels(built.image, {labels.INVENTORY: claims.claim(files, built.image.diff_ids)})
 
     def _expected(self, planned: PlannedImage) -> frozenset[Nevra]:
         """The packages that the plan promises for an update."""
@@ -268,8 +317,15 @@ class Works:
     def _attach_if_missing(self, name: str, stored: StoredImage) -> None:
         """A copied image keeps its inventory; where the source registry had none, the one we made goes with it."""
         here = f"{self._target.host}/{self.repository_of(name)}"
-        if self._publisher.inventory(here, stored.digest) is None:
+        if not self._reader.has_documents(replace(stored, host=self._target.host, repository=self.repository_of(name))):
             self._publisher.attach_inventory(here, stored.digest, self._reader.inventory(stored).to_files())
+
+
+def _runtime(image: Image) -> dict[str, object]:
+    """What an image says to a runtime, without the labels that an update may set."""
+    runtime = dict(image.config.get("config") or {})
+    own = {name: value for name, value in image.labels.items() if name not in (LABEL_UPDATE_BASE, labels.INVENTORY)}
+    return {key: value for key, value in {**runtime, "Labels": own}.items() if value}
 
 
 def _layers(stored: StoredImage, new: set[Digest] | None = None) -> tuple[LayerSize, ...]:

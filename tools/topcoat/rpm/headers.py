@@ -1,0 +1,64 @@
+"""Reads which packages a database names, straight out of its headers, without rpm and without libsolv.
+
+This module must never change a database, and never guess: a header that it cannot read is an error.
+
+It is the second pair of eyes on what an inventory says. The layout is that of rpm's header format, version 4 ("Header Format" in rpm's reference
+manual): number of index entries, bytes of data, the entries (tag, type, offset, count), the data; all numbers big-endian.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from topcoat.errors import ContentError
+from topcoat.model import Nevra
+from topcoat.rpm.rpmdb import Database, place
+
+_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH = 1000, 1001, 1002, 1003, 1022
+_WANTED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH})
+_INT32, _STRING = 4, 6
+_KEY_PACKAGE = "gpg-pubkey"
+"""Keys lie in the database as packages, and are none."""
+
+
+def nevras(database: Database) -> frozenset[Nevra]:
+    """The installed packages.
+
+    :raises ContentError: the database or a header in it is damaged.
+    """
+    found = set()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder,
+            closing(sqlite3.connect(place(database, Path(folder)))) as connection,
+        ):
+            for (blob,) in connection.execute("SELECT blob FROM Packages"):
+                fields = _fields(blob)
+                if fields[_NAME] != _KEY_PACKAGE:
+                    epoch = int(fields.get(_EPOCH, 0))
+                    found.add(Nevra(str(fields[_NAME]), epoch, str(fields[_VERSION]), str(fields[_RELEASE]), str(fields[_ARCH])))
+    except (sqlite3.DatabaseError, struct.error, ValueError, KeyError, TypeError) as error:
+        raise ContentError(f"the rpm database {database.path} is damaged: {error!r}", next_step="rebuild the image") from error
+    return frozenset(found)
+
+
+def _fields(header: bytes) -> dict[int, str | int]:
+    count, size = struct.unpack_from(">II", header)
+    start = 8 + 16 * count
+    if start + size > len(header):
+        raise ValueError("a header is cut off")
+    found: dict[int, str | int] = {}
+    for number in range(count):
+        tag, kind, offset, _length = struct.unpack_from(">IIII", header, 8 + 16 * number)
+        if tag not in _WANTED:
+            continue
+        where = start + offset
+        if kind == _STRING:
+            found[tag] = header[where : header.index(b"\0", where)].decode()
+        elif kind == _INT32:
+            found[tag] = struct.unpack_from(">I", header, where)[0]
+    return found
