@@ -167,6 +167,35 @@ class Policies(unittest.TestCase):
         with freeze([Repository("repo", repository.as_uri())], self.folder / "work") as other:
             self.assertNotEqual(other.policies, policies)
 
+    def test_signed_metadata(self) -> None:
+        repository = make_repository(self.folder / "r", [SPEC])
+        keys = {key: self.folder / f"KEY-{key.name}".replace(" ", "-") for key in (RSA, ED, SUBKEY, OTHER_RSA)}
+        for key, path in keys.items():
+            path.write_text(key.armored())
+        repomd = repository / "repodata/repomd.xml"
+        place = repomd.with_name("repomd.xml.asc")
+
+        def read(*allowed: signing.Key, work: str, view: dict[str, str] | None = None) -> dict[str, str]:
+            policy = SignaturePolicy("never", tuple(keys[key].as_uri() for key in allowed), "required")
+            with freeze([Repository("repo", repository.as_uri(), signatures=policy)], self.folder / work, view=view) as snapshot:
+                return dict(snapshot.view)
+
+        with self.assertRaisesRegex(ContentError, "metadata is not signed by one of its keys: .*there is no signature"):
+            read(RSA, work="none")
+        for key in (RSA, ED, SUBKEY):
+            place.write_text(key.detached(repomd.read_bytes()))
+            view = read(OTHER_RSA, key, work=key.name)
+            with self.assertRaisesRegex(ContentError, "signed by an unknown key"):
+                read(OTHER_RSA, work=f"other-{key.name}")
+        place.unlink()
+        self.assertEqual(read(OTHER_RSA, SUBKEY, work=SUBKEY.name, view=view), view)  # the signature is kept beside what it signs
+        place.write_text(RSA.detached(repomd.read_bytes() + b" "))
+        with self.assertRaisesRegex(ContentError, "does not fit: one of both was changed"):
+            read(RSA, work="changed")
+        place.write_text("hello")
+        with self.assertRaisesRegex(ContentError, "it is no OpenPGP signature"):
+            read(RSA, work="text")
+
     def test_the_host_does_not_decide(self) -> None:
         shutil.which("unshare") or self.fail("unshare is missing")
         if os.environ.get("TOPCOAT_TEST_STRICT_HOST"):

@@ -85,6 +85,7 @@ class Profiles(TreeTest):
     def test_mistakes_about_signatures(self) -> None:
         for more, words in (
             ("signed: required", "signed: required needs keys"),
+            ("signed_metadata: required", "signed_metadata: required needs keys"),
             ("signed: requird", "did you mean 'required'"),
             ("signed: [yes]", "signed"),
             ("keys: ['ftp://x/y']", "not the place of a key"),

@@ -38,6 +38,8 @@ class SignaturePolicy:
     signature by a known key must hold, and nothing may be damaged. ``never``: not looked at."""
     keys: tuple[str, ...] = ()
     """URLs of public key files."""
+    metadata: str = "never"
+    """``required``: repomd.xml is signed by one of the keys as well (``repomd.xml.asc``); ``never``: not looked at."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ _KEYS = (
     "gating",
     "promote_signatures",
 )
-_REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", "signed", "keys")
+_SIGNATURE_KEYS = ("signed", "signed_metadata", "keys")
+_REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", *_SIGNATURE_KEYS)
 _SIGNED = ("required", "optional", "never")
 _OVERRIDE_KEYS = ("packages", "labels", "env", "run")
 
@@ -239,14 +240,17 @@ def _signatures(reader: Reader, parts: Mapping[str, Node], node: Node, profile: 
     signed = _one_of(reader, parts, "signed", _SIGNED, "required" if keys else "optional")
     if signed == "required" and not keys:
         reader.problems.add(parts.get("signed", node), "signed: required needs keys", "add 'keys: [FILE]', or write 'signed: optional'")
-    return SignaturePolicy(signed, tuple(dict.fromkeys(keys)))
+    metadata = _one_of(reader, parts, "signed_metadata", ("required", "never"), "never")
+    if metadata == "required" and not keys:
+        reader.problems.add(parts.get("signed_metadata", node), "signed_metadata: required needs keys", "add 'keys: [FILE]'")
+    return SignaturePolicy(signed, tuple(dict.fromkeys(keys)), metadata)
 
 
 def _gating(reader: Reader, entries: Mapping[str, Node], profile: Path) -> SignaturePolicy:
     """The policy for packages of the changes under test, which usually nobody signed."""
     if "gating" not in entries:
         return SignaturePolicy()
-    return _signatures(reader, reader.mapping(entries["gating"], "gating", ("signed", "keys")), entries["gating"], profile)
+    return _signatures(reader, reader.mapping(entries["gating"], "gating", _SIGNATURE_KEYS), entries["gating"], profile)
 
 
 def _repositories(reader: Reader, entries: Mapping[str, Node], profile: Path) -> tuple[Repository, ...]:

@@ -62,7 +62,8 @@ class FrozenRepository:
     @property
     def policy(self) -> str:
         """What is asked of signatures, with the keys' content: sha256, hexadecimal."""
-        return hashlib.sha256(f"{self.repository.signatures.signed} {self.keyring.identity}".encode()).hexdigest()
+        policy = self.repository.signatures
+        return hashlib.sha256(f"{policy.signed} {policy.metadata} {self.keyring.identity}".encode()).hexdigest()
 
     @property
     def id(self) -> str:
@@ -294,7 +295,8 @@ def _read_repomd(repository: Repository, transport: Transport) -> bytes:
 def _keyring(repository: Repository, transport: Transport) -> Keyring:
     owner = f"repository {repository.id}"
     files: list[KeyFile] = []
-    for url in repository.signatures.keys if repository.signatures.signed != "never" else ():
+    policy = repository.signatures
+    for url in policy.keys if policy.signed != "never" or policy.metadata == "required" else ():
         try:
             content = transport.read(url, limit=_KEY_LIMIT)
         except FetchError as error:
@@ -310,6 +312,8 @@ def _keyring(repository: Repository, transport: Transport) -> Keyring:
 def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: Transport, keyring: Keyring) -> FrozenRepository:
     checksum = hashlib.sha256(text).hexdigest()
     directory = _directory(repository, work, checksum)
+    if repository.signatures.metadata == "required":
+        _check_signed(repository, text, directory / f"{REPOMD}.asc", transport, keyring)
     try:
         records = repomd.parse(text)
     except ValueError as error:
@@ -331,6 +335,24 @@ def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: 
     except OSError as error:
         raise _disk_error(repository.id, directory, error) from error
     return FrozenRepository(repository, directory, checksum, records, keyring)
+
+
+def _check_signed(repository: Repository, text: bytes, kept: Path, transport: Transport, keyring: Keyring) -> None:
+    """Whether one of the keys signed repomd.xml; through it, that holds for all metadata and for the checksum of every package.
+
+    :raises FetchError: kind ``unsigned``; the caller looks whether the repository was just published anew.
+    """
+    if kept.exists() and not keyring.detached_problem(text, kept.read_bytes()):
+        return
+    url = join(repository.baseurl, f"{REPOMD}.asc")
+    try:
+        signature = transport.read(url, limit=_KEY_LIMIT)
+    except FetchError as error:
+        raise error if error.kind != "missing" else FetchError("unsigned", url, "there is no signature") from error
+    problem = keyring.detached_problem(text, signature)
+    if problem:
+        raise FetchError("unsigned", url, problem)
+    _place(kept, signature)
 
 
 def _place(path: Path, data: bytes) -> None:
@@ -396,6 +418,11 @@ def _metadata_error(repository: Repository, error: FetchError, *, changed: bool)
     if changed:
         return InfrastructureError(
             f"{about} changed twice while it was read: {error}", next_step="run again when its publishing has ended", retriable=False
+        )
+    if error.kind == "unsigned":
+        return ContentError(
+            f"{about}: its metadata is not signed by one of its keys: {error}",
+            next_step="have its owner sign it, correct 'keys' in the profile, or leave signed_metadata out",
         )
     if error.kind == "unsupported":
         return UsageError(f"{about}: {error}", next_step="correct the repository in the profile")

@@ -120,6 +120,27 @@ class Keyring:
                     verdicts.append(self._judge_header(entry, [line for line in said if line["what"].startswith("Header ")]))
         return verdicts
 
+    def detached_problem(self, data: bytes, signature: bytes) -> str:
+        """Why a detached signature of some bytes does not count; empty when one of the keys made it. gpgv(1) does the arithmetic.
+
+        :raises InfrastructureError: gpgv is missing.
+        """
+        with tempfile.TemporaryDirectory(prefix="topcoat-detached-") as folder:
+            home = Path(folder)
+            (home / "keys").write_bytes(b"".join(key.packets for file in self._files for key in file.keys))
+            (home / "data").write_bytes(data)
+            (home / "data.asc").write_bytes(signature)
+            words = ["gpgv", "--homedir", home, "--keyring", home / "keys", "--status-fd", "1", home / "data.asc", home / "data"]
+            done = run(words, timeout=_START_SECONDS, env=_ENVIRONMENT, check=False)
+        said = [line.split()[1:] for line in done.output.splitlines() if line.startswith("[GNUPG:] ")]
+        kinds = {words[0]: words[1:] for words in said if words}
+        if done.code == 0 and "GOODSIG" in kinds and not kinds.keys() & {"BADSIG", "ERRSIG", "EXPKEYSIG", "REVKEYSIG", "EXPSIG"}:
+            return ""
+        for kind, sentence in _DETACHED.items():
+            if kind in kinds:
+                return f"{sentence} (key {kinds[kind][0].lower()})"
+        return "it is no OpenPGP signature"
+
     def close(self) -> None:
         """Remove the database."""
         with self._lock:
@@ -195,6 +216,9 @@ class Keyring:
     def _problem(entry: Signed, key: openpgp.PublicKey, lines: Sequence[Mapping[str, str]]) -> str:
         """Why a signature that says it is by a known key does not count; empty when it holds."""
         made = entry.signature
+        # Before rpm is asked: some versions of it refuse such a signature without saying why, others do not look.
+        if key.expires and made.created > key.expires:
+            return f"was signed on {_day(made.created)} by key {made.key_id}, which expired on {_day(key.expires)}"
         own = []
         for line in lines:
             if "ignature" in line["what"] and line["what"].startswith("Header ") == (entry.covers == "header"):
@@ -206,8 +230,6 @@ class Keyring:
         if not any(line["status"] == "OK" for line in own):
             said = next((f"{line['status']}{line['why']}" for line in own if line["status"] != "NOTFOUND"), "nothing")
             return f"was changed after key {made.key_id} signed it, or that signature is no good (rpm says {said})"
-        if key.expires and made.created > key.expires:
-            return f"was signed on {_day(made.created)} by key {made.key_id}, which expired on {_day(key.expires)}"
         return ""
 
     def _database(self) -> str:
@@ -260,6 +282,15 @@ class Keyring:
             raise InfrastructureError(f"rpmkeys says nothing (code {done.code}): {done.errors}", next_step="check the rpm installation")
         return found
 
+
+_DETACHED = {
+    "BADSIG": "the signature does not fit: one of both was changed",
+    "EXPKEYSIG": "the key that signed it has expired",
+    "REVKEYSIG": "the key that signed it is revoked",
+    "EXPSIG": "the signature has expired",
+    "NO_PUBKEY": "it is signed by an unknown key",
+    "ERRSIG": "the signature cannot be checked",
+}
 
 _ENVIRONMENT = {"HOME": "/nonexistent", "PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
 
