@@ -18,7 +18,12 @@ def command(settings: Settings, image: str, rebuild: bool, output_format: str) -
 
     found = read_inventory(settings, image, rebuild=rebuild)
     rows = [
-        {"nevra": str(package.nevra), "source_rpm": package.source_rpm, "size": package.size}
+        {"nevra": str(package.nevra), "source_rpm": package.source_rpm, "size": package.size, "signers": _signers(package.signers)}
         for package in sorted(found.packages, key=lambda package: package.nevra)
     ]
     emit(rows, output_format, "\n".join(str(row["nevra"]) for row in rows))
+
+
+def _signers(text: str | None) -> list[str] | None:
+    """Ids of the keys that signed a package; None where the inventory, made by an earlier version, does not say."""
+    return None if text is None else text.split()

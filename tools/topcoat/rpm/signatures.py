@@ -227,6 +227,8 @@ class Keyring:
                 shown = named[1].lower() if named else made.key_id
                 if made.key_id.endswith(shown) or shown.endswith(made.key_id) or shown.startswith(made.key_id):
                     own.append(line)
+        if not own:
+            return f"is signed by key {made.key_id} in a way that this host's rpm cannot check"
         if not any(line["status"] == "OK" for line in own):
             said = next((f"{line['status']}{line['why']}" for line in own if line["status"] != "NOTFOUND"), "nothing")
             return f"was changed after key {made.key_id} signed it, or that signature is no good (rpm says {said})"
