@@ -116,15 +116,15 @@ def _add_tree(archive: tarfile.TarFile, root: Path) -> None:
 
 
 def _add_file(archive: tarfile.TarFile, path: Path, entry: tarfile.TarInfo, facts: os.stat_result, seen: dict[tuple[int, int], str]) -> None:
+    for name in os.listxattr(path):
+        if name == "security.capability":
+            entry.pax_headers[f"SCHILY.xattr.{name}"] = os.getxattr(path, name).decode("utf-8", "surrogateescape")
     first = seen.setdefault((facts.st_dev, facts.st_ino), entry.name) if facts.st_nlink > 1 else entry.name
     if first != entry.name:
         entry.type, entry.linkname = tarfile.LNKTYPE, first
         archive.addfile(entry)
         return
     entry.size = facts.st_size
-    for name in os.listxattr(path):
-        if name == "security.capability":
-            entry.pax_headers[f"SCHILY.xattr.{name}"] = os.getxattr(path, name).decode("utf-8", "surrogateescape")
     with path.open("rb") as stream:
         archive.addfile(entry, stream)
 

@@ -182,6 +182,7 @@ class Ways(WorldCase):
             parent=self.parent,
             parent_inventory=None,
             method="export",
+            image_format="auto",
             stages=[],
         )
         direct = self.direct(self.recipe)

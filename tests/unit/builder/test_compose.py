@@ -1,5 +1,6 @@
 """Configurations that we put together, and what buildah's words mean."""
 
+import json
 import unittest
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import Layer, LowerView
 from topcoat.model import Base, CopyFile, Profile, Recipe, Step
 from topcoat.model.recipe import User
-from topcoat.registry.oci import Descriptor, Image, image_manifest
+from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Image, image_manifest
 
 PROFILE = Profile("p", "demo", "9", "x86_64", Base("h/x"), (), "h", "n")
 PARENT = Image(
@@ -41,6 +42,23 @@ class Compose(unittest.TestCase):
         self.assertEqual(image.layers[-1], Descriptor(LAYER.media_type, LAYER.digest, 7))
         self.assertEqual(len(PARENT.layers), 1, "the parent is not changed")
         self.assertEqual(image_manifest(image), image_manifest(compose(PARENT, runtime, LAYER, epoch=1735689601, created_by="topcoat build svc")))
+
+    def test_a_health_check_chooses_the_format_that_carries_it(self) -> None:
+        check = {"Healthcheck": {"Test": ["CMD", "/bin/true"]}}
+        for wanted, runtime, expected in (
+            ("auto", {}, OCI_MANIFEST),
+            ("auto", check, DOCKER_MANIFEST),
+            ("docker", {}, DOCKER_MANIFEST),
+            ("docker", check, DOCKER_MANIFEST),
+            ("oci", {}, OCI_MANIFEST),
+            ("oci", {"Healthcheck": {"Test": ["NONE"]}}, OCI_MANIFEST),
+        ):
+            with self.subTest(wanted=wanted, runtime=runtime):
+                image = compose(PARENT, runtime, LAYER, epoch=0, created_by="b", image_format=wanted)
+                self.assertEqual(image.media_type, expected)
+                self.assertEqual(json.loads(image_manifest(image)[0])["mediaType"], expected)
+        with self.assertRaisesRegex(ContentError, "carries no health check.*-> use image_format"):
+            compose(PARENT, check, LAYER, epoch=0, created_by="b", image_format="oci")
 
     def test_no_layer_is_an_empty_history_entry(self) -> None:
         image = compose(PARENT, {}, None, epoch=0, created_by="b")

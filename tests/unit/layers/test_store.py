@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tarfile
@@ -16,7 +17,7 @@ import time
 import unittest
 from pathlib import Path
 
-from topcoat.errors import ContentError
+from topcoat.errors import ContentError, TopcoatError
 from topcoat.layers import LayerStore
 from topcoat.registry.oci import Descriptor, Image
 
@@ -100,6 +101,16 @@ class Store(unittest.TestCase):
         image = Image({"rootfs": {"type": "layers", "diff_ids": [digest(b"other")]}}, image_of(data).layers)
         with LayerStore(self.directory) as store, self.assertRaises(ContentError):
             store.ensure(Blobs(data), "r", image)
+
+    def test_a_diff_id_that_is_no_digest_never_becomes_a_path(self) -> None:
+        for text in ("sha256:../../../etc", "../etc", "/etc", "", "sha256:" + "g" * 64, "sha512:" + "a" * 64, "sha256:" + "a" * 64 + "\n"):
+            with self.subTest(text), LayerStore(self.directory) as store, self.assertRaises(TopcoatError):
+                store.has(text)
+
+    def test_nobody_else_may_enter(self) -> None:
+        for name in ("layers", "tmp", "mounts", "locks"):
+            with self.subTest(name), LayerStore(self.directory) as store:
+                self.assertEqual(stat.S_IMODE((store.directory / name).stat().st_mode), 0o700)
 
     def test_archives_go_with_the_store(self) -> None:
         with LayerStore(self.directory) as store:

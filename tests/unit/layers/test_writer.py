@@ -93,6 +93,15 @@ class News(Case):
         self.assertTrue(self.member("b").islnk())
         self.assertEqual(self.member("b").linkname, "a")
 
+    def test_every_name_of_a_file_carries_the_header_of_the_file(self) -> None:
+        first = self.put(self.upper, "a", "same", mode=0o4755, mtime=77)
+        os.setxattr(first, "user.note", b"n")
+        os.link(first, self.upper / "b")
+        one, two = self.member("a"), self.member("b")
+        facts = [(entry.mode, entry.uid, entry.gid, entry.mtime, entry.pax_headers["SCHILY.xattr.user.note"]) for entry in (one, two)]
+        self.assertEqual(facts, [(0o4755, os.getuid(), os.getgid(), 77, "n")] * 2)
+        self.assertEqual((one.size, two.size), (4, 0))
+
     def test_links_files_that_changed_kind(self) -> None:
         os.symlink("one", self.lower / "l")
         os.symlink("two", self.upper / "l")

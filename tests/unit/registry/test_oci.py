@@ -21,6 +21,8 @@ BASE = Image(
     },
     (Descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", digest_of(b"base.gz"), 10),),
 )
+WORDS = ("config", "rootfs", "diff_ids", "Labels", "mediaType", "digest", "size", "layers", "Test", "x")
+JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["sha256:../..", digest_of(b"q")])
 LAYER = Descriptor(oci.OCI_LAYER_GZIP, digest_of(b"layer.gz"), 5)
 
 
@@ -72,6 +74,58 @@ class Broken(unittest.TestCase):
                 _ = self.manifest(document).blobs
         with self.assertRaises(ContentError):
             _ = Manifest(digest_of(b""), oci.OCI_MANIFEST, b"\xff").document
+
+    def test_an_update_keeps_the_format_of_what_it_goes_on(self) -> None:
+        config = BASE.config | {"config": {"Healthcheck": {"Test": ["CMD", "/bin/true"]}}}
+        docker = Image(config, BASE.layers, (("a", "b"),), oci.DOCKER_MANIFEST)
+        body, written = image_manifest(append_layer(docker, LAYER, digest_of(b"layer"), created_by="update"))
+        document = json.loads(body)
+        self.assertEqual((document["mediaType"], document["config"]["mediaType"]), (oci.DOCKER_MANIFEST, oci.DOCKER_CONFIG))
+        self.assertEqual({layer["mediaType"] for layer in document["layers"]}, {"application/vnd.docker.image.rootfs.diff.tar.gzip"})
+        self.assertNotIn("annotations", document)
+        again = oci.parse_image(Manifest(digest_of(body), oci.DOCKER_MANIFEST, body), written)
+        self.assertTrue(again.is_docker and again.has_healthcheck)
+        self.assertEqual(image_manifest(again), (body, written))
+        zstd = Descriptor("application/vnd.oci.image.layer.v1.tar+zstd", digest_of(b"z"), 1)
+        with self.assertRaisesRegex(ContentError, "no layers of type"):
+            image_manifest(append_layer(docker, zstd, digest_of(b"layer"), created_by="update"))
+
+    @given(st.recursive(JUNK, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4), max_leaves=12))
+    def test_any_document_is_an_image_or_one_line(self, junk: object) -> None:
+        body, config = image_manifest(BASE)
+        for target in ("manifest", "config"):
+            document = json.loads(body if target == "manifest" else config)
+            places = [document, *(value for value in document.values() if isinstance(value, dict)), *document.get("layers", [])]
+            for place in places:
+                for name in list(place):
+                    kept, place[name] = place[name], junk
+                    changed = json.dumps(document).encode()
+                    place[name] = kept
+                    pair = (changed, config) if target == "manifest" else (body, changed)
+                    try:
+                        image = oci.parse_image(Manifest(digest_of(pair[0]), oci.OCI_MANIFEST, pair[0]), pair[1])
+                        image_manifest(append_layer(image, LAYER, digest_of(b"l"), created_by="u", labels={"x": "y"}))
+                        _ = image.labels, image.platform, image.has_healthcheck
+                    except ContentError as error:
+                        self.assertTrue(error.next_step)
+
+    def test_documents_that_hurt_parsers(self) -> None:
+        deep = b"[" * 200_000 + b"]" * 200_000
+        shallow = b'{"a":' + b"[" * 100 + b"]" * 100 + b"}"
+        for text in (deep, b'{"a":' + deep + b"}", shallow, b'{"a":"\\ud800"}', b'{"a":1e999}', b'{"a":NaN}', b"\xff", b"", b"[]", b"5", b"1" * 5000):
+            with self.subTest(text[:20]), self.assertRaisesRegex(ContentError, "thing"):
+                oci.read_json(text, "thing")
+        for size in (-1, True, "5", 1 << 60, 1.5, None):
+            with self.subTest(size=size), self.assertRaises(ContentError):
+                Descriptor.parse({"mediaType": "t", "digest": digest_of(b"x"), "size": size})
+
+    def test_a_diff_id_is_a_digest(self) -> None:
+        body, config = image_manifest(BASE)
+        for text in ("sha256:../../../etc", "/etc", "", 5, None):
+            document = json.loads(config)
+            document["rootfs"]["diff_ids"] = [text]
+            with self.subTest(text), self.assertRaises(ContentError):
+                oci.parse_image(Manifest(digest_of(body), oci.OCI_MANIFEST, body), json.dumps(document).encode())
 
     def test_layers_and_diff_ids_must_pair(self) -> None:
         body, _config = image_manifest(BASE)

@@ -63,6 +63,7 @@ class Buildah:
         self._processes = processes
         for path in (self._root, self._runroot):
             path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)  # nobody may start the set-user-ID programs of an image on this machine
 
     @property
     def command(self) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from topcoat import containerfile
 from topcoat.builder import metadata_cache
 from topcoat.builder.buildah import Buildah
+from topcoat.builder.compose import check_format
 from topcoat.builder.finish import finish
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.layers import BuiltImage, LayerStore
@@ -78,6 +79,7 @@ class Builder:
         :param labels: beside the recipe's own.
         :raises ContentError: a step failed. :raises InfrastructureError: registry, disk, timeout.
         """
+        check_format(profile.image_format, healthcheck=bool(recipe.healthcheck))
         stages: list[tuple[str, float, float]] = []
         rendered = containerfile.render(recipe, parent_reference=str(parent_reference), profile=profile, labels=labels)
         with tempfile.TemporaryDirectory(prefix="context-", dir=self._work) as folder:
@@ -109,5 +111,6 @@ class Builder:
             parent=parent,
             parent_inventory=parent_inventory,
             method=METHOD,
+            image_format=profile.image_format,
             stages=stages,
         )

@@ -10,8 +10,9 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import replace
 
+from topcoat.errors import ContentError
 from topcoat.layers import Layer
-from topcoat.registry.oci import Descriptor, Image
+from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Image
 
 RUNTIME_KEYS = (
     "Cmd",
@@ -29,11 +30,13 @@ RUNTIME_KEYS = (
 """What an image says to a runtime (image-spec, config.md; Healthcheck and Shell are docker's and travel as extensions)."""
 
 
-def compose(parent: Image, runtime: Mapping[str, object], layer: Layer | None, *, epoch: int, created_by: str) -> Image:
+def compose(parent: Image, runtime: Mapping[str, object], layer: Layer | None, *, epoch: int, created_by: str, image_format: str = "auto") -> Image:
     """The image of a build: the parent's layers, one more where there is one, and the runtime part of the configuration.
 
     :param runtime: ``config`` section as the build left it; keys that are not known are dropped, so are empty values.
     :param epoch: creation time, seconds since 1970.
+    :param image_format: ``oci``, ``docker``, or ``auto``: Docker's where there is a health check, else OCI's.
+    :raises ContentError: OCI's format is wanted for an image with a health check, which the format cannot carry.
     """
     config = copy.deepcopy(parent.config)
     config.pop("container", None)
@@ -49,7 +52,27 @@ def compose(parent: Image, runtime: Mapping[str, object], layer: Layer | None, *
         layers = (*layers, Descriptor(layer.media_type, layer.digest, layer.size))
     config["history"] = [*(config.get("history") or ()), entry]
     config["created"] = stamp
-    return replace(parent, config=config, layers=layers)
+    image = replace(parent, config=config, layers=layers)
+    return replace(image, media_type=_media_type(image_format, healthcheck=image.has_healthcheck))
+
+
+def check_format(image_format: str, *, healthcheck: bool) -> None:
+    """Refuse, before any work, a recipe whose health check the wanted format cannot carry.
+
+    podman and buildah read health checks from Docker's format only (image-spec, config.md, has no such field).
+
+    :raises ContentError: it cannot.
+    """
+    if healthcheck and image_format == "oci":
+        raise ContentError(
+            "the OCI image format carries no health check, so that no runtime would run it",
+            next_step="use image_format auto or docker, or take the health check out of the recipe and of its parents",
+        )
+
+
+def _media_type(image_format: str, *, healthcheck: bool) -> str:
+    check_format(image_format, healthcheck=healthcheck)
+    return DOCKER_MANIFEST if image_format == "docker" or (image_format == "auto" and healthcheck) else OCI_MANIFEST
 
 
 def _runtime(runtime: Mapping[str, object]) -> dict[str, object]:

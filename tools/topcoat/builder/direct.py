@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from topcoat.builder.compose import check_format
 from topcoat.builder.finish import finish
 from topcoat.containerfile import accounts
 from topcoat.containerfile.context import context_files
@@ -75,6 +76,7 @@ class DirectBuilder:
         reason = refusal(recipe, profile)
         if reason:
             raise ContentError(f"cannot be built without a container: {reason}", image=recipe.name, next_step="build it with buildah")
+        check_format(profile.image_format, healthcheck=bool(recipe.healthcheck))
         stages: list[tuple[str, float, float]] = []
         start = time.time()
         lower = self._store.ensure(client, repository, parent)
@@ -103,6 +105,7 @@ class DirectBuilder:
                 parent=parent,
                 parent_inventory=parent_inventory,
                 method=METHOD,
+                image_format=profile.image_format,
                 stages=stages,
             )
 

@@ -33,12 +33,14 @@ def finish(
     parent: Image,
     parent_inventory: Inventory | None,
     method: str,
+    image_format: str,
     stages: list[tuple[str, float, float]],
 ) -> BuiltImage:
     """Write the layer and put the image together.
 
     :param upper: what the build changed over ``lower`` (topmost first).
     :param runtime: the ``config`` section of the image.
+    :param image_format: see ``compose``.
     :param stages: what took time until here.
     """
     start = time.time()
@@ -53,7 +55,7 @@ def finish(
     start = _stage(stages, "layer", start)
     after = inventory.from_root(upper) if changed else parent_inventory or _inherited(lower)
     _stage(stages, "inventory", start)
-    image = compose(parent, runtime, layer, epoch=epoch, created_by=f"topcoat build {recipe.name}")
+    image = compose(parent, runtime, layer, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=image_format)
     known = parent_inventory is not None and after is not None
     changes = pair(parent_inventory.nevras - after.nevras, after.nevras - parent_inventory.nevras) if known else ()  # type: ignore[union-attr]
     return BuiltImage(image, layer, after, changes, method, tuple(stages))

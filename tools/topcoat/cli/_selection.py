@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,23 +59,36 @@ class Sources:
     artifacts: str | None
     view: str | None
     full: bool
+    image_format: str | None = None
 
 
 def source_options(function: Callable) -> Callable:
-    """--gating-repo, --reference-tag, --artifacts, --view, --full; the command gets them as one ``sources``."""
+    """--gating-repo, --reference-tag, --artifacts, --view, --full, --image-format; the command gets them as one ``sources``."""
     decorators = (
         click.option("--gating-repo", metavar="DIR|URL", help="Repository of the RPMs under test."),
         click.option("--reference-tag", metavar="TAG", help="Tag of the reference images, instead of the profile's."),
         click.option("--artifacts", metavar="FILE", help="zuul.artifacts as JSON: images of changes ahead, oldest first."),
         click.option("--view", metavar="FILE", help="View that 'topcoat freeze' wrote: repositories are used in exactly these states."),
         click.option("--full", is_flag=True, help="Build every selected image, whatever is published."),
+        click.option(
+            "--image-format",
+            type=click.Choice(["auto", "oci", "docker"]),
+            help="Format of built images, instead of the profile's; auto is docker where an image has a health check. Updates keep their base's.",
+        ),
     )
 
     @functools.wraps(function)
     def packed(
-        *positional: object, gating_repo: str | None, reference_tag: str | None, artifacts: str | None, view: str | None, full: bool, **others: object
+        *positional: object,
+        gating_repo: str | None,
+        reference_tag: str | None,
+        artifacts: str | None,
+        view: str | None,
+        full: bool,
+        image_format: str | None,
+        **others: object,
     ) -> object:
-        return function(*positional, sources=Sources(gating_repo, reference_tag, artifacts, view, full), **others)
+        return function(*positional, sources=Sources(gating_repo, reference_tag, artifacts, view, full, image_format), **others)
 
     return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), packed)
 
@@ -90,8 +103,9 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Re
         raise UsageError(f"{sources.view} holds no view", next_step="make it with 'topcoat freeze --output'")
     if not isinstance(artifacts, list):
         raise UsageError(f"{sources.artifacts} holds no list", next_step="pass zuul.artifacts, a list of mappings")
+    profile = replace(settings.profile, image_format=sources.image_format) if sources.image_format else settings.profile
     return Request(
-        profile=settings.profile,
+        profile=profile,
         recipes=settings.recipes,
         names=selection.of(settings.recipes),
         reference_tag=sources.reference_tag or settings.profile.reference_tag,

@@ -40,7 +40,9 @@ def fingerprint(recipe: Recipe, *, profile: Profile, parent: Fingerprint | None)
     :param parent: fingerprint of the parent image; None for a root, whose parent is the digest of the profile's base image, or the name of its own.
     """
     rendered = render(recipe, parent_reference="parent", profile=profile, labels={})
-    arguments = json.dumps([SCHEME, profile.arch, profile.distro, profile.release, SOURCE_DATE_EPOCH])
+    # Only where it differs from what images were before there was a choice: nothing else is built again.
+    own_format = profile.image_format if profile.image_format != "auto" else "docker" if recipe.healthcheck else ""
+    arguments = json.dumps([SCHEME, profile.arch, profile.distro, profile.release, SOURCE_DATE_EPOCH, *([own_format] if own_format else [])])
     base = recipe.own_base or profile.base.digest or f"unpinned:{profile.base.image.partition('/')[2] or profile.base.image}"
     parts = {
         "containerfile": _hash(rendered.containerfile.encode()),

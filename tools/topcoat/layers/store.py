@@ -29,6 +29,7 @@ from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import mounts
 from topcoat.layers.unpack import unpack
 from topcoat.layers.writer import Layer, write_layer
+from topcoat.model.image import check_digest
 from topcoat.registry.oci import Descriptor, Image
 
 
@@ -68,6 +69,7 @@ class LayerStore:
         self._mounts = self.directory / "mounts"
         for path in (self._layers, self._locks, self._tmp, self._mounts):
             path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)  # nobody may start the set-user-ID programs of an image on this machine
         self.clean()
         self._owned = contextlib.ExitStack()
         self._sweeper = self._owned.enter_context(ThreadPoolExecutor(1, thread_name_prefix="sweep"))
@@ -101,8 +103,11 @@ class LayerStore:
         return removed
 
     def path(self, diff_id: str) -> Path:
-        """Where an unpacked layer lies (whether or not it is there)."""
-        return self._layers / diff_id.removeprefix("sha256:")
+        """Where an unpacked layer lies (whether or not it is there).
+
+        :raises UsageError: it is no digest, so it could be any path.
+        """
+        return self._layers / check_digest(diff_id).removeprefix("sha256:")
 
     def has(self, diff_id: str) -> bool:
         """Whether a layer is unpacked."""

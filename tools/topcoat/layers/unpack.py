@@ -201,7 +201,7 @@ class _Layer:
             self._kinds[path] = own
         else:
             raise _malformed(f"a layer holds {path!r} of unknown type {kind!r}")
-        _metadata(target, entry)
+        _metadata(target, entry, link=kind == tarstream.SYMLINK)
 
     def _clear(self, path: str, *, directory: bool) -> bool:
         """Remove an earlier entry of the same name (the last one counts); True when it was a whiteout that a directory replaces."""
@@ -227,8 +227,11 @@ class _Layer:
         kind = self._kinds.get(source)
         if kind is None or kind == stat.S_IFDIR or (kind == stat.S_IFCHR and self._is_whiteout(source)):
             raise _malformed(f"a layer links {path!r} to {entry.link!r}, which it does not hold")
-        os.link(self._at(source), self._at(path), follow_symlinks=False)
+        target = self._at(path)
+        os.link(self._at(source), target, follow_symlinks=False)
         self._kinds[path] = kind
+        # The header of a link holds for the file, as container tools read it.
+        _metadata(target, entry, link=kind == stat.S_IFLNK)
 
     def _file(self, target: str, entry: tarstream.Entry) -> None:
         """Owner before mode and attributes: changing it clears set-user-ID bits and file capabilities (chown(2), capabilities(7))."""
@@ -252,10 +255,10 @@ class _Layer:
             os.utime(self._at(path), ns=(self._times[path], self._times[path]))
 
 
-def _metadata(target: str, entry: tarstream.Entry) -> None:
-    """Of everything but files."""
+def _metadata(target: str, entry: tarstream.Entry, *, link: bool) -> None:
+    """Of everything but the content of files."""
     os.lchown(target, entry.uid, entry.gid)
-    if entry.kind != tarstream.SYMLINK:
+    if not link:
         os.chmod(target, entry.mode & 0o7777)
     for name, value in entry.attributes.items():
         if not marks.steers_overlay(name):

@@ -174,7 +174,7 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, epoch: int, a
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             first = first_of.setdefault((status.st_dev, status.st_ino), item.path)
             if first != item.path:
-                archive.add(_link(item.path, first), {})
+                archive.add(*_link(place, item, first, epoch))
                 written += 1
                 continue
         info, records = _describe(place, item, epoch)
@@ -217,11 +217,11 @@ def _plain(name: str) -> tarfile.TarInfo:
     return info
 
 
-def _link(name: str, target: str) -> tarfile.TarInfo:
-    info = _plain(name)
-    info.type = tarfile.LNKTYPE
-    info.linkname = target
-    return info
+def _link(place: str, item: _Item, target: str, epoch: int) -> tuple[tarfile.TarInfo, dict[str, bytes]]:
+    """Another name of a file that the archive holds. Unpackers give the header of each name to the one file, so all names carry the same."""
+    info, records = _describe(place, item, epoch)
+    info.type, info.linkname, info.size, info.devmajor, info.devminor = tarfile.LNKTYPE, target, 0, 0, 0
+    return info, records
 
 
 def _describe(place: str, item: _Item, epoch: int) -> tuple[tarfile.TarInfo, dict[str, bytes]]:

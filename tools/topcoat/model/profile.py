@@ -92,6 +92,8 @@ class Profile:
     """Of the repository of the changes under test."""
     promote_signatures: str = "optional"
     """``required``: a set is promoted only when every package in it is signed by one of the profile's keys."""
+    image_format: str = "auto"
+    """Format of built images: ``oci``, ``docker``, or ``auto`` (Docker's where an image has a health check, else OCI's)."""
     overrides: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = field(default=())
     """Additions per selector (image name, family or class): applied by ``topcoat.recipes.profiles``."""
 

@@ -17,7 +17,6 @@ from topcoat.model import Digest, ImageReference
 from topcoat.model.receipt import LayerSize
 from topcoat.publisher.ledger import BlobLedger
 from topcoat.registry import INVENTORY_TYPE, Descriptor, Image, Manifest, Registries, RegistryClient, digest_of, image_manifest
-from topcoat.registry.oci import OCI_MANIFEST
 from topcoat.registry.referrers import Documents
 
 
@@ -77,7 +76,7 @@ class Publisher:
         target = ImageReference.parse(repository)
         client = self._registries.client(target.host)
         body, config = image_manifest(image)
-        manifest = Manifest(digest_of(body), OCI_MANIFEST, body)
+        manifest = Manifest(digest_of(body), image.media_type, body)
         digest = manifest.digest
         tally = _Tally()
         new: set[Digest] = set()
@@ -95,7 +94,7 @@ class Publisher:
             for number, tag in enumerate(wanted or [digest]):
                 if unchanged and client.head(target.repository, tag) == digest:
                     continue
-                client.put_manifest(target.repository, tag, body, OCI_MANIFEST, read_back=number == 0 and not unchanged)
+                client.put_manifest(target.repository, tag, body, image.media_type, read_back=number == 0 and not unchanged)
         layers = tuple(LayerSize(layer.digest, layer.size, layer.digest in new) for layer in image.layers)
         return Published(manifest, tally.pushed, tally.mounted, layers, unchanged)
 

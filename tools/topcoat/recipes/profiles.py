@@ -40,6 +40,7 @@ _KEYS = (
     "labels",
     "env",
     "install_options",
+    "image_format",
     "overrides",
     "gating",
     "promote_signatures",
@@ -47,6 +48,7 @@ _KEYS = (
 _SIGNATURE_KEYS = ("signed", "signed_metadata", "keys")
 _REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", *_SIGNATURE_KEYS)
 _SIGNED = ("required", "optional", "never")
+IMAGE_FORMATS = ("auto", "oci", "docker")
 _OVERRIDE_KEYS = ("packages", "labels", "env", "run")
 
 
@@ -121,10 +123,21 @@ def examine_profile(
         labels=reader.pairs(entries["labels"], "labels", LABEL_NAME) if "labels" in entries else (),
         environment=reader.pairs(entries["env"], "env", ENVIRONMENT_NAME) if "env" in entries else (),
         overrides=_overrides(reader, entries),
+        image_format=_image_format(reader, entries),
         **{"distro": "", "release": "", "arch": "", "registry": "", "namespace": "", **texts},
         **({"install_options": reader.texts(entries["install_options"], "install_options")} if "install_options" in entries else {}),
     )
     return profile, problems
+
+
+def _image_format(reader: Reader, entries: Mapping[str, Node]) -> str:
+    if "image_format" not in entries:
+        return IMAGE_FORMATS[0]
+    found = reader.text(entries["image_format"], "image_format") or IMAGE_FORMATS[0]
+    if found not in IMAGE_FORMATS:
+        words = ", ".join(IMAGE_FORMATS)
+        reader.problems.add(entries["image_format"], f"unknown image_format {found!r}{nearest(found, IMAGE_FORMATS)}", f"write one of: {words}")
+    return found
 
 
 def _variables(reader: Reader, node: Node | None, given: Mapping[str, str]) -> dict[str, str | None]:

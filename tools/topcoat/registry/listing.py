@@ -5,13 +5,12 @@ This module must never leave a page out, and never follow one to another host.
 
 from __future__ import annotations
 
-import json
 import re
 import urllib.parse
 
-from topcoat.errors import InfrastructureError
+from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model.image import check_repository
-from topcoat.registry import scopes
+from topcoat.registry import oci, scopes
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import NotFoundError, RefusedError
 from topcoat.registry.transport import Response, Transport
@@ -60,11 +59,14 @@ class Listing:
 
             answer = self._transport.operation(f"list {path.split('?')[0]}", work)
             try:
-                found.update(json.loads(answer.body).get(key) or ())
-            except (ValueError, AttributeError) as error:
+                entries = oci.read_json(answer.body, f"the list at {path}").get(key) or []
+            except ContentError as error:
+                raise InfrastructureError(f"{self._transport.host}: {error.what}", retriable=False, next_step="look at the registry") from error
+            if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
                 raise InfrastructureError(
-                    f"{self._transport.host}: the list at {path} is not JSON", retriable=False, next_step="look at the registry"
-                ) from error
+                    f"{self._transport.host}: the list at {path} holds no list of {key}", retriable=False, next_step="look at the registry"
+                )
+            found.update(entries)
             link = _NEXT.search(answer.headers.get("link", ""))
             if link:
                 # only path and query: a next page on another host is none of ours

@@ -5,7 +5,6 @@ This module must never trust the wire: every digest is computed from the bytes t
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 
@@ -66,8 +65,8 @@ class Manifests:
         media_type = answer.headers.get("content-type", "").split(";")[0].strip()
         if media_type not in oci.MANIFEST_TYPES + oci.INDEX_TYPES:
             try:  # some registries answer with a general type; the document names its own
-                media_type = str(json.loads(answer.body).get("mediaType"))
-            except (ValueError, AttributeError):
+                media_type = str(oci.read_json(answer.body, "manifest").get("mediaType"))
+            except ContentError:
                 media_type = ""
         if media_type not in oci.MANIFEST_TYPES + oci.INDEX_TYPES:
             raise ContentError(

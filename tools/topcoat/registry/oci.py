@@ -8,11 +8,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from topcoat.errors import ContentError
+from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest
+from topcoat.model.image import check_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -34,11 +36,15 @@ EPOCH = "1970-01-01T00:00:00Z"
 # The bytes of a layer are the same under both names (image-spec, "Compatibility matrix").
 _OCI_NAMES = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": OCI_LAYER_GZIP,
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
     "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER_TAR,
-    DOCKER_CONFIG: OCI_CONFIG,
-    DOCKER_MANIFEST: OCI_MANIFEST,
-    DOCKER_INDEX: OCI_INDEX,
 }
+# Docker's schema 2 has no zstd of its own: clients that know the format alone refuse such a layer.
+_DOCKER_NAMES = {oci: docker for docker, oci in _OCI_NAMES.items() if not docker.endswith("zstd")}
+
+_MAX_DEPTH = 64
+_MAX_SIZE = 1 << 50
+"""Bytes of one blob; no registry holds a larger one, and sums of such sizes fit everywhere."""
 
 
 def digest_of(data: bytes) -> Digest:
@@ -49,6 +55,74 @@ def digest_of(data: bytes) -> Digest:
 def to_json(document: object) -> bytes:
     """Compact JSON with sorted keys: the one form in which this package writes documents."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_json(data: bytes, what: str) -> dict:
+    """A JSON object that a registry sent, proved to be one that can be written again: no endless nesting, no lone surrogates, no infinite numbers.
+
+    :param what: name of the document, for the error.
+    :raises ContentError: it is something else.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ContentError(f"{what} is not JSON", next_step="push the image again") from error
+    if not isinstance(document, dict):
+        raise ContentError(f"{what} is not a JSON object", next_step="push the image again")
+    waiting: list[tuple[object, int]] = [(document, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        inner: list[object] = []
+        if isinstance(value, dict):
+            inner = [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            inner = value
+        elif (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and not _is_text(value)):
+            raise ContentError(f"{what} holds a value that JSON cannot carry", next_step="push the image again")
+        if depth > _MAX_DEPTH:
+            raise ContentError(f"{what} is nested more than {_MAX_DEPTH} levels deep", next_step="do not use this image")
+        waiting += [(entry, depth + 1) for entry in inner]
+    return document
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class _Shape:
+    """Asks a document of a registry for values of known types; a missing value and null are the same (image-spec: fields are optional)."""
+
+    def __init__(self, what: str, next_step: str = "push the image again") -> None:
+        self._what = what
+        self._next_step = next_step
+
+    def wrong(self, where: str, wanted: str) -> ContentError:
+        return ContentError(f"{self._what}: {where} is not {wanted}", next_step=self._next_step)
+
+    def table(self, value: object, where: str) -> dict:
+        if value is not None and not isinstance(value, dict):
+            raise self.wrong(where, "an object")
+        return value or {}
+
+    def items(self, value: object, where: str, kind: type, name: str) -> list:
+        if value is not None and (not isinstance(value, list) or not all(isinstance(entry, kind) for entry in value)):
+            raise self.wrong(where, f"a list of {name}")
+        return value or []
+
+    def texts(self, value: object, where: str) -> dict[str, str]:
+        found = self.table(value, where)
+        if not all(isinstance(entry, str) for entry in found.values()):
+            raise self.wrong(where, "an object of texts")
+        return found
+
+    def text(self, value: object, where: str) -> str:
+        if value is not None and not isinstance(value, str):
+            raise self.wrong(where, "a text")
+        return value or ""
 
 
 @dataclass(frozen=True)
@@ -65,17 +139,21 @@ class Descriptor:
     @classmethod
     def parse(cls, data: Mapping[str, object]) -> Descriptor:
         """From its JSON form; ContentError when a field is missing or wrong."""
-        try:
-            return cls(
-                str(data["mediaType"]),
-                _digest(data["digest"]),
-                int(data["size"]),  # type: ignore[call-overload]
-                _pairs(data.get("annotations")),
-                str(data.get("artifactType") or ""),
-                tuple(sorted((str(k), str(v)) for k, v in (data.get("platform") or {}).items() if isinstance(v, str))),  # type: ignore[union-attr]
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ContentError(f"broken descriptor in a manifest: {error}", next_step="push the image again") from error
+        shape = _Shape("broken descriptor in a manifest")
+        size = data.get("size")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_SIZE:
+            raise shape.wrong("size", "a number of bytes")
+        if not data.get("mediaType"):
+            raise shape.wrong("mediaType", "there")
+        platform = shape.table(data.get("platform"), "platform")
+        return cls(
+            shape.text(data.get("mediaType"), "mediaType"),
+            _digest(data.get("digest"), shape),
+            size,
+            tuple(sorted(shape.texts(data.get("annotations"), "annotations").items())),
+            shape.text(data.get("artifactType"), "artifactType"),
+            tuple(sorted((key, value) for key, value in platform.items() if isinstance(value, str))),
+        )
 
     def as_dict(self) -> dict[str, object]:
         """Its JSON form."""
@@ -89,15 +167,12 @@ class Descriptor:
         return document
 
 
-def _digest(value: object) -> Digest:
-    text = str(value)
-    if not text.startswith("sha256:") or len(text) != 71 or any(c not in "0123456789abcdef" for c in text[7:]):
-        raise ValueError(f"not a sha256 digest: {text[:80]!r}")
-    return text
-
-
-def _pairs(value: object) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((str(k), str(v)) for k, v in (value or {}).items()))  # type: ignore[attr-defined]
+def _digest(value: object, shape: _Shape) -> Digest:
+    """A digest, proved: it ends in paths and URLs."""
+    try:
+        return check_digest(value if isinstance(value, str) else "")
+    except UsageError as error:
+        raise shape.wrong(f"digest {str(value)[:80]!r}", "a sha256 digest") from error
 
 
 @dataclass(frozen=True)
@@ -110,13 +185,14 @@ class Manifest:
 
     @property
     def document(self) -> dict:
-        """The parsed body; ContentError when it is not a JSON object."""
-        try:
-            document = json.loads(self.body)
-        except ValueError as error:
-            raise ContentError(f"manifest {self.digest} is not JSON", next_step="push the image again") from error
-        if not isinstance(document, dict):
-            raise ContentError(f"manifest {self.digest} is not a JSON object", next_step="push the image again")
+        """The parsed body, its lists and objects of the right kind; ContentError when it is not."""
+        what = f"manifest {self.digest}"
+        document, shape = read_json(self.body, what), _Shape(what)
+        for name in ("manifests", "layers"):
+            shape.items(document.get(name), name, dict, "objects")
+        for name in ("config", "subject"):
+            shape.table(document.get(name), name)
+        shape.texts(document.get("annotations"), "annotations")
         return document
 
     @property
@@ -142,7 +218,7 @@ class Manifest:
         document = self.document
         found: dict[Digest, Descriptor] = {}
         for entry in [document.get("config"), *(document.get("layers") or ())]:
-            if not isinstance(entry, dict):
+            if not entry:
                 raise ContentError(f"manifest {self.digest} has no configuration or a broken layer list", next_step="push the image again")
             descriptor = Descriptor.parse(entry)
             if not entry.get("urls"):  # "foreign" layers live elsewhere by design
@@ -153,7 +229,7 @@ class Manifest:
     def config(self) -> Descriptor:
         """Pointer to the image configuration."""
         entry = self.document.get("config")
-        if not isinstance(entry, dict):
+        if not entry:
             raise ContentError(f"manifest {self.digest} has no configuration", next_step="this is no image; push an image under this name")
         return Descriptor.parse(entry)
 
@@ -165,11 +241,24 @@ class Image:
     config: dict = field(repr=False)
     layers: tuple[Descriptor, ...]
     annotations: tuple[tuple[str, str], ...] = ()
+    media_type: str = OCI_MANIFEST
+    """Of its manifest: what it was read as, and is written as again."""
+
+    @property
+    def is_docker(self) -> bool:
+        """Whether it is written in Docker's schema 2."""
+        return self.media_type == DOCKER_MANIFEST
 
     @property
     def labels(self) -> dict[str, str]:
         """Labels of the configuration."""
         return dict((self.config.get("config") or {}).get("Labels") or {})
+
+    @property
+    def has_healthcheck(self) -> bool:
+        """Whether a runtime is told how to check a container's health; ``NONE`` is Docker's word for "no longer"."""
+        test = ((self.config.get("config") or {}).get("Healthcheck") or {}).get("Test") or []
+        return bool(test) and test[0] != "NONE"
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -187,16 +276,37 @@ def parse_image(manifest: Manifest, config: bytes) -> Image:
 
     :raises ContentError: they do not belong together or are no image.
     """
-    document = manifest.document
-    try:
-        parsed = json.loads(config)
-        layers = tuple(Descriptor.parse(entry) for entry in document["layers"])
-        count = len(parsed["rootfs"]["diff_ids"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ContentError(f"{manifest.digest} is no image: {error}", next_step="push an image under this name") from error
+    document, what = manifest.document, f"configuration of {manifest.digest}"
+    if not document.get("layers") and "layers" not in document:
+        raise ContentError(f"{manifest.digest} is no image: it has no layers", next_step="push an image under this name")
+    layers = tuple(Descriptor.parse(entry) for entry in document["layers"] or ())
+    parsed = read_json(config, what)
+    _check_config(parsed, _Shape(what))
+    count = len(parsed["rootfs"].get("diff_ids") or ())
     if count != len(layers):
         raise ContentError(f"{manifest.digest}: {len(layers)} layers but {count} diff ids", next_step="push the image again")
-    return Image(parsed, layers, _pairs(document.get("annotations")))
+    return Image(parsed, layers, tuple(sorted((document.get("annotations") or {}).items())), manifest.media_type)
+
+
+def _check_config(config: dict, shape: _Shape) -> None:
+    """Every field that this package reads or writes again is of the kind that image-spec, config.md, gives it."""
+    rootfs = shape.table(config.get("rootfs"), "rootfs")
+    if not rootfs:
+        raise shape.wrong("rootfs", "there; this is no image")
+    for diff_id in shape.items(rootfs.get("diff_ids"), "rootfs.diff_ids", str, "digests"):
+        _digest(diff_id, shape)
+    shape.items(config.get("history"), "history", dict, "objects")
+    for name in ("created", "os", "architecture", "variant", "author"):
+        shape.text(config.get(name), name)
+    runtime = shape.table(config.get("config"), "config")
+    shape.texts(runtime.get("Labels"), "config.Labels")
+    for name in ("User", "WorkingDir", "StopSignal"):
+        shape.text(runtime.get(name), f"config.{name}")
+    for name in ("Env", "Entrypoint", "Cmd", "Shell"):
+        shape.items(runtime.get(name), f"config.{name}", str, "texts")
+    for name in ("Volumes", "ExposedPorts", "Healthcheck"):
+        shape.table(runtime.get(name), f"config.{name}")
+    shape.items((runtime.get("Healthcheck") or {}).get("Test"), "config.Healthcheck.Test", str, "texts")
 
 
 def append_layer(
@@ -243,15 +353,28 @@ def with_labels(image: Image, labels: Mapping[str, str], *, remove: Iterable[str
 
 
 def image_manifest(image: Image) -> tuple[bytes, bytes]:
-    """(manifest, configuration) of an image as bytes, in OCI media types, keys sorted: the same image gives the same digest everywhere."""
+    """(manifest, configuration) of an image as bytes, in the image's own format, keys sorted: the same image gives the same digest everywhere.
+
+    Docker's format has no annotations; they are left out there.
+
+    :raises ContentError: a layer is of a kind that the format has no name for.
+    """
     config = to_json(image.config)
+    names = _DOCKER_NAMES if image.is_docker else _OCI_NAMES
+    layers = [replace(layer, media_type=names.get(layer.media_type, layer.media_type)) for layer in image.layers]
+    foreign = [layer for layer in layers if image.is_docker and layer.media_type.startswith("application/vnd.oci.")]
+    if foreign:
+        raise ContentError(
+            f"Docker's image format has no layers of type {foreign[0].media_type}",
+            next_step="use a base image with gzip layers, or build with --image-format oci, which carries no health checks",
+        )
     document: dict[str, object] = {
         "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": Descriptor(OCI_CONFIG, digest_of(config), len(config)).as_dict(),
-        "layers": [replace(layer, media_type=_OCI_NAMES.get(layer.media_type, layer.media_type)).as_dict() for layer in image.layers],
+        "mediaType": image.media_type,
+        "config": Descriptor(DOCKER_CONFIG if image.is_docker else OCI_CONFIG, digest_of(config), len(config)).as_dict(),
+        "layers": [layer.as_dict() for layer in layers],
     }
-    if image.annotations:
+    if image.annotations and not image.is_docker:
         document["annotations"] = dict(image.annotations)
     return to_json(document), config
 

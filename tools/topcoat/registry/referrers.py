@@ -5,7 +5,6 @@ This module must never drop what someone else attached.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -61,12 +60,12 @@ class Referrers:
             return self._transport.request("GET", path, deadline, scopes=needed, headers={"Accept": oci.OCI_INDEX}, ok=(200, 400, 404, 405, 501))
 
         answer = self._transport.operation(f"referrers {repository}", work)
+        index = oci.Manifest(digest, oci.OCI_INDEX, answer.body)
         try:
-            document = json.loads(answer.body) if answer.status == 200 else None
-        except ValueError:
-            document = None
-        self._has_api = isinstance(document, dict) and isinstance(document.get("manifests"), list)
-        return tuple(Descriptor.parse(entry) for entry in document["manifests"]) if self._has_api else None  # type: ignore[index]
+            self._has_api = answer.status == 200 and isinstance(index.document.get("manifests"), list)
+        except ContentError:
+            self._has_api = False
+        return index.children if self._has_api else None
 
     def _by_tag(self, repository: str, digest: Digest) -> tuple[Descriptor, ...]:
         try:
