@@ -19,6 +19,7 @@ from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import Base, CopyFile, ImageReference, Package, Profile, Recipe, Step
 from topcoat.model.recipe import User
+from topcoat.process.network import PrivateNetwork
 from topcoat.registry import image_manifest
 from topcoat.rpm import inventory
 from topcoat.rpm.server import RepositoryServer
@@ -77,14 +78,18 @@ class Ways(WorldCase):
         cls.addClassCleanup(cls.snapshot.close)
         base = Base(f"{cls.world.server.host}/base/real", cls.base_digest)
         cls.profile = Profile("test", "demo", "9", "x86_64", base, (repository,), cls.world.server.host, "demo")
-        server = RepositoryServer(cls.snapshot)
+        cls.network = PrivateNetwork()
+        cls.addClassCleanup(cls.network.close)
+        server = RepositoryServer(cls.snapshot, cls.network)
         server.__enter__()
         cls.addClassCleanup(server.__exit__, None, None, None)
         cls.repo_file = server.repo_file()
         cls.transactions = cls.pool()
         cls.addClassCleanup(cls.transactions.close)
         cls.buildah = cls.storage()
-        cls.builder = Builder(cls.world.store, cls.transactions, cls.buildah, cls.world.path("work"), repo_file=cls.repo_file, release="9")
+        cls.builder = Builder(
+            cls.world.store, cls.transactions, cls.buildah, cls.world.path("work"), repo_file=cls.repo_file, release="9", network=cls.network.path
+        )
         tree = cls.world.path("tree")
         (tree / "conf.d/sub").mkdir(parents=True)
         (tree / "conf.d/a.conf").write_text("a\n")
@@ -197,7 +202,9 @@ class Ways(WorldCase):
                     if way == "contained":
                         work = self.world.path("work")
                         with LayerStore(self.world.path("store")) as store:
-                            builder = Builder(store, self.transactions, self.storage(), work, repo_file=self.repo_file, release="9")
+                            builder = Builder(
+                                store, self.transactions, self.storage(), work, repo_file=self.repo_file, release="9", network=self.network.path
+                            )
                             built = self.contained(self.recipe, builder)
                     else:  # dnf's own caches are cold in the second run, warm in the first
                         with self.pool() if results else contextlib.nullcontext(self.transactions) as transactions:
@@ -272,7 +279,9 @@ class Ways(WorldCase):
     def test_a_timeout_leaves_no_container_and_no_mount(self) -> None:
         storage = self.storage()
         work = self.world.path("work")
-        builder = Builder(self.world.store, self.transactions, storage, work, repo_file=self.repo_file, release="9", timeout=20)
+        builder = Builder(
+            self.world.store, self.transactions, storage, work, repo_file=self.repo_file, release="9", network=self.network.path, timeout=20
+        )
         with self.assertRaises(InfrastructureError):
             self.contained(replace(self.recipe, packages=(), steps=(Step("sleep 333"),)), builder)
         storage.clean()

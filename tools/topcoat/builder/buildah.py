@@ -9,13 +9,16 @@ import base64
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from topcoat.builder import named
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.layers import mounts
-from topcoat.process import Processes, run
+from topcoat.process import Processes, confined, run
 
 # What buildah says when the fault is not the Containerfile's.
 _INFRASTRUCTURE = re.compile(
@@ -28,6 +31,8 @@ _INFRASTRUCTURE = re.compile(
 # Lines that tell nothing about a failure.
 _NOISE = re.compile(r"STEP \d|subprocess exited|Trying to pull|Getting image source|Copying (?:blob|config)|Writing manifest|Storing signatures")
 _CLEAN_SECONDS = 120.0
+# Of what buildah leaves to a step: the way out of its root, the way to the machine's disks, and what no build needs.
+_NOT_IN_STEPS = ("CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_NET_RAW", "CAP_AUDIT_WRITE")
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,15 @@ class Buildah:
         self._certificates = certificates
         self._plain_http = plain_http
         self._processes = processes
-        for path in (self._root, self._runroot):
-            path.mkdir(parents=True, exist_ok=True)
-            path.chmod(0o700)  # nobody may start the set-user-ID programs of an image on this machine
+        self._temporary = directory.resolve() / "tmp"
+        self._lock = threading.Lock()
+        self._fetching: dict[str, threading.Lock] = {}
+        self._fetched: set[str] = set()
+        self._root.parent.mkdir(parents=True, exist_ok=True)
+        self._root.parent.chmod(0o700)  # the layers hold set-user-id files of images, for nobody on this machine to run
+        for path in (self._root, self._runroot, self._temporary):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o700)
 
     @property
     def command(self) -> list[str]:
@@ -83,6 +94,7 @@ class Buildah:
         *,
         timeout: float,
         host: str = "",
+        network: str | None = None,
         volumes: Sequence[str] = (),
         arguments: Mapping[str, str] | None = None,
         log: Path | None = None,
@@ -90,22 +102,54 @@ class Buildah:
     ) -> StoredImage:
         """Build the Containerfile of a context; everything it changes is one layer.
 
+        buildah runs in a root of its own (``updater/worker/confine.py``): it sees its storage, the context and the volumes. Images that the
+        Containerfile names are fetched before, outside: a build has no registry and no password in reach.
+
         :param host: the registry that the image below comes from.
+        :param network: path of the network namespace for the steps; None: the machine's own network.
         :param volumes: ``host:container[:options]`` as of buildah.
         :raises ContentError: a step failed. :raises InfrastructureError: registry, disk, timeout.
         """
         identity = context / ".image-id"
-        command = [*self.command, "build", "--isolation", "chroot", "--layers=false", "--pull=false", "--format", "docker", "--identity-label=false"]
-        command += ["--iidfile", os.fspath(identity), "--file", os.fspath(context / "Containerfile"), "--force-rm", *self._access(host)]
+        self._fetch(named.images((context / "Containerfile").read_text(), arguments or {}), host, timeout=timeout, log=log, image=image)
+        command = [*self.command, "build", "--isolation", "chroot", "--network", "host", "--layers=false", "--pull=never", "--format", "docker"]
+        command += ["--identity-label=false", "--iidfile", os.fspath(identity), "--file", os.fspath(context / "Containerfile"), "--force-rm"]
+        for capability in _NOT_IN_STEPS:
+            command += ["--cap-drop", capability]
         for volume in volumes:
             command += ["--volume", volume]
         for name, value in sorted((arguments or {}).items()):
             command += ["--build-arg", f"{name}={value}"]
-        try:
-            run([*command, os.fspath(context)], timeout=timeout, log=log, image=image, processes=self._processes)
-        except ContentError as error:
-            raise _classified(error) from error
+        folders = [(os.fspath(path), "rw") for path in (self._root.parent, context.resolve())]
+        folders += [(volume.partition(":")[0], "ro") for volume in volumes]
+        with tempfile.TemporaryDirectory(prefix="root-", dir=self._temporary) as place:
+            words = confined.command([*command, os.fspath(context)], place=place, folders=folders, network=network, mounts=True)
+            environment = confined.environment(TMPDIR=os.fspath(self._temporary))
+            try:
+                run(words, timeout=timeout, log=log, image=image, env=environment, processes=self._processes)
+            except ContentError as error:
+                raise _classified(error) from error
         return self._stored(identity.read_text().strip().removeprefix("sha256:"))
+
+    def _fetch(self, references: Iterable[str], host: str, *, timeout: float, log: Path | None, image: str | None) -> None:
+        """Have images in the storage."""
+        for reference in references:
+            with self._lock:
+                lock = self._fetching.setdefault(reference, threading.Lock())
+            with lock:
+                if reference in self._fetched:
+                    continue
+                try:
+                    run(
+                        [*self.command, "pull", "--quiet", *self._access(host), reference],
+                        timeout=timeout,
+                        log=log,
+                        image=image,
+                        processes=self._processes,
+                    )
+                except ContentError as error:
+                    raise _classified(error) from error
+                self._fetched.add(reference)
 
     def clean(self) -> int:
         """Remove working containers that a killed run left in our storage. Call it only when nobody builds here. Returns how many there were.

@@ -38,6 +38,7 @@ class Builder:
         work: Path,
         *,
         repo_file: str,
+        network: str | None,
         refusal: Callable[[str], TopcoatError | None] = lambda text: None,
         release: str = "",
         timeout: float = TIMEOUT_SECONDS,
@@ -47,6 +48,7 @@ class Builder:
 
         :param repo_file: text of the .repo file that names every repository a build may see (``RepositoryServer.repo_file()``).
         :param refusal: why a package that a build's log names was not handed out (``RepositoryServer.refusal``).
+        :param network: path of the network namespace for builds, in which the repositories are served; None: the machine's network.
         :param timeout: seconds for one build.
         """
         self._store = store
@@ -55,6 +57,7 @@ class Builder:
         self._work = work.resolve()
         self._timeout = timeout
         self._refusal = refusal
+        self._network = network
         self._repositories = self._work / "repos"
         self._repositories.mkdir(parents=True, exist_ok=True)
         (self._repositories / "topcoat.repo").write_text(repo_file)
@@ -91,6 +94,7 @@ class Builder:
                     context,
                     timeout=self._timeout,
                     host=parent_reference.host,
+                    network=None if recipe.wants_network else self._network,
                     volumes=[f"{self._repositories}:/etc/yum.repos.d:ro", f"{self._cache}:/var/cache/dnf:O"],
                     log=log,
                     image=recipe.name,

@@ -25,7 +25,8 @@ def command(settings: Settings, output_format: str) -> None:
             load_criteria(path)
         except UsageError as error:
             problems.take(error)
-    data = {"problems": [problem.as_dict() for problem in problems.found]}
-    emit(data, output_format, "\n".join(str(problem) for problem in problems.found) or "No problem found.")
+    data = {"problems": [problem.as_dict() for problem in problems.found], "notes": problems.notes}
+    lines = [*(f"note: {note}" for note in problems.notes), *map(str, problems.found)]
+    emit(data, output_format, "\n".join(lines if problems.found else [*lines, "No problem found."]))
     if problems.found:
         click.get_current_context().exit(2)

@@ -44,6 +44,8 @@ class Step:
 
     run: str
     when: Condition = field(default_factory=Condition)
+    network: bool = False
+    """Whether it needs the machine's network."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,15 @@ class Recipe:
     """The whole image exists only where this holds."""
     internal: bool = False
     """A base of other images that no one deploys; it needs no entry in the image list."""
+    network: bool = False
+    """Whether building needs the machine's network; without it a build reaches the frozen repositories and nothing else."""
     containerfile: str | None = None
     own_base: str | None = None
     """A base image of its own, ``host/repository:tag`` or ``@digest``, instead of the profile's; ``parent`` is None then (tcib)."""
     where: str = ""
     """``file:line`` of the definition, for errors."""
+
+    @property
+    def wants_network(self) -> bool:
+        """Whether the recipe or one of its steps asks for the machine's network."""
+        return self.network or any(step.network for step in self.steps)

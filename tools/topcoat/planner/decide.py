@@ -96,6 +96,8 @@ def _decide(
 
     def line(reason: Reason, sentence: str, **more: object) -> PlannedImage:
         digest = reference.digest if reference else None
+        if recipe.wants_network and reason.action is Action.BUILD:
+            sentence += "; its build asks for the machine's network"
         return PlannedImage(recipe.name, reason, sentence, recipe.parent, fingerprint.total, **{"reference": digest, **more})  # type: ignore[arg-type]
 
     if full_rebuild:

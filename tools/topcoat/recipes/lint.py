@@ -22,6 +22,8 @@ def lint_recipes(recipes: Mapping[str, Recipe], root: Path, problems: Problems) 
     - an image that people deploy (a leaf that is not internal) has an entrypoint, of its own or inherited;
     - packages are installed by ``packages``, never by a ``run`` step, which would leave caches and logs in the layer;
     - every file under ``files/`` is copied by a recipe.
+
+    A recipe that asks for the network is noted: its build reaches whatever the machine reaches.
     """
     parents = {recipe.parent for recipe in recipes.values()}
     for name, recipe in recipes.items():
@@ -32,6 +34,8 @@ def lint_recipes(recipes: Mapping[str, Recipe], root: Path, problems: Problems) 
                     problems.add(recipe.where, f"package {package.name!r} is already installed by {ancestor.name!r}", "remove it here", image=name)
         if name not in parents and not recipe.internal and not any(one.entrypoint for one in (recipe, *above)):
             problems.add(recipe.where, "has no entrypoint", "add 'entrypoint: [/usr/bin/<service>]', or mark it 'internal: true'", image=name)
+        if recipe.wants_network:
+            problems.notes.append(f"{recipe.where}: {name} asks for the machine's network while it is built")
         for step in recipe.steps:
             if _INSTALLS.search(step.run):
                 problems.add(

@@ -49,7 +49,7 @@ _SIGNATURE_KEYS = ("signed", "signed_metadata", "keys")
 _REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", *_SIGNATURE_KEYS)
 _SIGNED = ("required", "optional", "never")
 IMAGE_FORMATS = ("auto", "oci", "docker")
-_OVERRIDE_KEYS = ("packages", "labels", "env", "run")
+_OVERRIDE_KEYS = ("packages", "labels", "env", "run", "network")
 
 
 def profile_path(name_or_path: str, root: Path) -> Path:
@@ -325,6 +325,8 @@ def _overrides(reader: Reader, entries: Mapping[str, Node]) -> tuple[tuple[str, 
             values.append(("environment", reader.pairs(parts["env"], "env", ENVIRONMENT_NAME)))
         if "run" in parts:
             values.append(("steps", read_steps(reader, parts["run"])))
+        if "network" in parts:
+            values.append(("network", reader.flag(parts["network"], "network")))
         found.append((key.text, tuple(values)))
     return tuple(found)
 
@@ -362,7 +364,7 @@ def apply_profile(recipes: Mapping[str, Recipe], profile: Profile) -> dict[str, 
 
 def _applied(recipe: Recipe, profile: Profile, target: Mapping[str, str]) -> Recipe:
     packages = [Package(package.name) for package in recipe.packages if package.when.holds(**target)]
-    steps = [Step(step.run) for step in recipe.steps if step.when.holds(**target)]
+    steps = [Step(step.run, network=step.network) for step in recipe.steps if step.when.holds(**target)]
     copies = tuple(copy for copy in recipe.copies if copy.when.holds(**target))
     labels = {**dict(profile.labels), **dict(recipe.labels)}
     environment = dict(recipe.environment)
@@ -371,7 +373,7 @@ def _applied(recipe: Recipe, profile: Profile, target: Mapping[str, str]) -> Rec
     overrides = [dict(values) for wanted in _selectors(recipe) for selector, values in profile.overrides if selector == wanted]
     for override in overrides:
         packages += [Package(package.name) for package in override.get("packages", ()) if package.when.holds(**target)]  # type: ignore[attr-defined]
-        steps += [Step(step.run) for step in override.get("steps", ()) if step.when.holds(**target)]  # type: ignore[attr-defined]
+        steps += [Step(step.run, network=step.network) for step in override.get("steps", ()) if step.when.holds(**target)]  # type: ignore[attr-defined]
         labels.update(override.get("labels", ()))  # type: ignore[arg-type]
         environment.update(override.get("environment", ()))  # type: ignore[arg-type]
     return replace(
@@ -381,6 +383,7 @@ def _applied(recipe: Recipe, profile: Profile, target: Mapping[str, str]) -> Rec
         copies=copies,
         labels=tuple(sorted(labels.items())),
         environment=tuple(sorted(environment.items())),
+        network=bool(next((override["network"] for override in reversed(overrides) if "network" in override), recipe.network)),
     )
 
 

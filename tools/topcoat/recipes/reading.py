@@ -38,6 +38,8 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[UsageError] = []
+        self.notes: list[str] = []
+        """What is no mistake, but what a reviewer should see."""
 
     def add(self, where: Node | str, what: str, next_step: str = "", *, image: str | None = None) -> None:
         """Note a problem at a node or at ``file:line``."""

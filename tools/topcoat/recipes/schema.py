@@ -187,21 +187,23 @@ def _packages(draft: Draft, reader: Reader, node: Node) -> None:
 
 
 def read_steps(reader: Reader, node: Node) -> tuple[Step, ...]:
-    """The ``run`` key: shell lines, or mappings with ``run`` and conditions."""
+    """The ``run`` key: shell lines, or mappings with ``run``, ``network`` and conditions."""
     found = []
     for item in reader.items(node, "run"):
         when = Condition()
+        network = False
         line_node = item
         if item.kind == "map":
-            entries = reader.mapping(item, "a run step", ("run", *CONDITION_KEYS))
+            entries = reader.mapping(item, "a run step", ("run", "network", *CONDITION_KEYS))
             when = reader.condition(entries)
+            network = bool(reader.flag(entries["network"], "network")) if "network" in entries else False
             if "run" not in entries:
                 reader.problems.add(item, "a run step has no command", "write {run: <shell line>, arch: <arch>}")
                 continue
             line_node = entries["run"]
         line = reader.text(line_node, "a run step", lines=True)
         if line is not None:
-            found.append(Step(line.strip("\n"), when))
+            found.append(Step(line.strip("\n"), when, network))
     return tuple(found)
 
 
@@ -305,6 +307,10 @@ def _internal(draft: Draft, reader: Reader, node: Node) -> None:
     draft.values["internal"] = reader.flag(node, "internal")
 
 
+def _network(draft: Draft, reader: Reader, node: Node) -> None:
+    draft.values["network"] = bool(reader.flag(node, "network"))
+
+
 _KEYS: dict[str, Callable[[Draft, Reader, Node], None]] = {
     "from": _from,
     "description": _text("description"),
@@ -315,6 +321,7 @@ _KEYS: dict[str, Callable[[Draft, Reader, Node], None]] = {
     "packages": _packages,
     "copy": _copy,
     "run": _run,
+    "network": _network,
     "env": _environment,
     "labels": _labels,
     "volumes": _paths("volumes"),

@@ -13,17 +13,20 @@ from types import TracebackType
 from urllib.parse import quote, unquote, urlsplit
 
 from topcoat.errors import TopcoatError, UsageError
+from topcoat.process.network import PrivateNetwork
 from topcoat.rpm.repositories import Snapshot
 
 
 class RepositoryServer:
     """Context manager around a threaded HTTP server. Packages are fetched, once and verified, when somebody asks for them."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, network: PrivateNetwork | None = None) -> None:
+        """:param network: listen inside this one too, at the same address."""
         self._snapshot = snapshot
+        self._network = network
         self._server: http.server.ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
         self._refused: dict[str, TopcoatError] = {}
+        self._running: list[tuple[http.server.ThreadingHTTPServer, threading.Thread]] = []
 
     def __enter__(self) -> RepositoryServer:
         snapshot = self._snapshot
@@ -32,18 +35,28 @@ class RepositoryServer:
             view = snapshot
             refused = self._refused
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="repositories", daemon=True)
-        self._thread.start()
+        self._server = self._serve(_Server(("127.0.0.1", 0), Handler))
+        if self._network is not None:
+            inside = _Server(("127.0.0.1", self._server.server_address[1]), Handler, bind_and_activate=False)
+            inside.socket.close()
+            inside.socket = self._network.listen(self._server.server_address[1])
+            self._serve(inside)
         return self
 
+    def _serve(self, server: _Server) -> _Server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="repositories", daemon=True)
+        thread.start()
+        self._running.append((server, thread))
+        return server
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._server and self._thread:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join()
-        self._server = self._thread = None
+        for server, thread in self._running:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+        self._running.clear()
+        self._server = None
 
     def url(self, repo_id: str) -> str:
         """Base URL of a frozen repository.

@@ -21,6 +21,7 @@ from topcoat.builder.direct import DirectBuilder, refusal
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import PlannedImage, Recipe
 from topcoat.process import Processes
+from topcoat.process.network import PrivateNetwork
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.server import RepositoryServer
@@ -149,7 +150,8 @@ class HostMaker:
     def _builder(self) -> Builder:
         with self._lock:
             if "_containerfile_builder" not in self.__dict__:
-                server = self._stack.enter_context(RepositoryServer(self._decision.snapshot))
+                network = self._stack.enter_context(PrivateNetwork())
+                server = self._stack.enter_context(RepositoryServer(self._decision.snapshot, network))
                 buildah = Buildah(
                     self._work / "buildah",
                     authfile=self._access.authfile,
@@ -167,6 +169,7 @@ class HostMaker:
                     repo_file=server.repo_file(),
                     refusal=server.refusal,
                     release=profile_release(self._decision),
+                    network=network.path,
                     processes=self._processes,
                 )
             return self.__dict__["_containerfile_builder"]

@@ -109,7 +109,7 @@ class Service:
     def _fill_cache(self, request: dict, log: int) -> None:
         """dnf's own form of the frozen metadata, made once: no transaction can write to it."""
         if request["cache"] not in self._filled:
-            os.makedirs(request["cache"], exist_ok=True)
+            os.makedirs(request["cache"], mode=0o700, exist_ok=True)
             self._jailed(packages.fill_cache, request, log, [*_readable(request), (request["cache"], "rw")])
             self._filled.add(request["cache"])
 

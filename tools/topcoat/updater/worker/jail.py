@@ -159,11 +159,7 @@ def enter(place: str, system_calls: bytes, *, folders: list, system: Devices | N
     :param system: where a root among the folders gets devices and a process table.
     :raises OSError: the kernel refused.
     """
-    mount("none", "/", None, MS_REC | MS_PRIVATE)
-    mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m,nr_inodes=4k")
-    _fill(place)
-    for path, mode in folders:
-        _show(path, place + path, mode)
+    furnish(place, folders)
     mount("proc", f"{place}/proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if system and system.processes:
         mount(f"{place}/proc", place + system.processes, None, MS_BIND)
@@ -171,15 +167,29 @@ def enter(place: str, system_calls: bytes, *, folders: list, system: Devices | N
         target = f"{place}{system.devices}/{name}"
         if _plain(target):
             mount(f"{place}/dev/{name}", target, None, MS_BIND)
-    mount("none", place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as sink:
         sink.write("500")  # short of memory, the machine ends this before what started it
+    settle(place)
+    limit(system_calls)
+
+
+def furnish(place: str, folders: list) -> None:
+    """Make a root at an empty directory: the system's programs, the folders, small devices, an empty /tmp."""
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m,nr_inodes=4k")
+    _fill(place)
+    for path, mode in folders:
+        _show(path, place + path, mode)
+
+
+def settle(place: str) -> None:
+    """Move into a root that was made, for good; the root directory itself is read-only from now on."""
+    mount("none", place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     os.chdir(place)
     # The old root comes to lie over the new one, and is taken off (pivot_root(2), "pivot_root(".", ".")").
     _check(libc.syscall(_pivot_root_number(), b".", b"."), "pivot_root")
     _check(libc.umount2(b".", MNT_DETACH), "umount of the machine's root")
     os.chdir("/")
-    _limit(system_calls)
 
 
 def _pivot_root_number() -> int:
@@ -209,7 +219,8 @@ def _fill(place: str) -> None:
         os.chmod(f"{place}/dev/{name}", 0o666)
     for name, target in DEVICE_LINKS:
         os.symlink(target, f"{place}/dev/{name}")
-    mount("none", f"{place}/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
+    # The file system itself, not this mount of it: a device that somebody made there could be opened, through whatever other mount.
+    mount("none", f"{place}/dev", None, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
 
 
 def _show(path: str, target: str, mode: str) -> None:
@@ -232,28 +243,33 @@ def _plain(path: str) -> bool:
     return stat.S_ISREG(kind) or stat.S_ISCHR(kind)
 
 
-def _limit(system_calls: bytes) -> None:
+def limit(system_calls: bytes) -> None:
+    """Give up all rights but ``CAPABILITIES``, and all system calls that the filter forbids."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     library = libc
     # Before the filter and the capabilities go: no scriptlet may read or steer the process that answers for it.
     _check(library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
-    _check(library.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl")
-    with open("/proc/sys/kernel/cap_last_cap") as source:
-        last = int(source.read())
-    kept = set(CAPABILITIES.values())
-    for number in range(last + 1):
-        if number not in kept:
-            _check(library.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl")
+    bound(CAPABILITIES)
     _check(library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     program = ctypes.create_string_buffer(system_calls, len(system_calls))
     # struct sock_fprog: a length in instructions of eight bytes, and where they are
     filter_of = ctypes.create_string_buffer(struct.pack("@HP", len(system_calls) // 8, ctypes.addressof(program)))
     _check(library.prctl(_PR_SET_SECCOMP, 2, ctypes.c_void_p(ctypes.addressof(filter_of)), 0, 0), "seccomp")
-    mask = sum(1 << number for number in kept)
+    mask = sum(1 << number for number in CAPABILITIES.values())
     low, high = mask & 0xFFFFFFFF, mask >> 32
     header = ctypes.create_string_buffer(struct.pack("@II", 0x20080522, 0))  # _LINUX_CAPABILITY_VERSION_3, this process
     data = ctypes.create_string_buffer(struct.pack("@IIIIII", low, low, 0, high, high, 0))
     _check(library.capset(header, data), "capset")
+
+
+def bound(capabilities: dict) -> None:
+    """Take all other capabilities from every program that is started from now on."""
+    _check(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl")
+    with open("/proc/sys/kernel/cap_last_cap") as source:
+        last = int(source.read())
+    for number in range(last + 1):
+        if number not in capabilities.values():
+            _check(libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl")
 
 
 class Devices:

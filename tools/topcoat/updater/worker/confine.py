@@ -1,0 +1,57 @@
+"""Run a program that builds images in a root of its own.
+
+This program must never be started outside mount, process, IPC and host name namespaces of its own, and never show a folder that it was not given.
+
+Arguments: a JSON object, and the program with its own. ``place`` is an empty directory for the root, ``folders`` [[path, "ro" or "rw"]...],
+``network`` the path of a network namespace, "" (the one it was started in) or null (the machine's). A program that builds images (``mounts``: true)
+keeps the rights that mounting takes; what it runs for a step has its own, smaller set, and whoever leaves the step's root is in this one.
+"""
+
+# ruff: noqa: PTH100, PTH102, PTH120
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
+import jail
+
+_CLONE_NEWNET = 0x40000000
+_POLICY = ("containers/policy.json", "containers/registries.conf", "containers/registries.conf.d")
+# What building takes beyond a transaction's capabilities: mounts, limits, the steps' own set.
+_MORE = {"SETPCAP": 8, "NET_BIND_SERVICE": 10, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "SYS_RESOURCE": 24}
+_CONFIGURATION = "/run/containers.conf"
+
+
+def main() -> int:
+    wanted = json.loads(sys.argv[1])
+    if wanted["network"]:
+        handle = os.open(wanted["network"], os.O_RDONLY | os.O_CLOEXEC)
+        if jail.libc.setns(handle, _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+    elif wanted["network"] is None:
+        jail.SETTINGS += ("resolv.conf", "hosts")
+    jail.SETTINGS += _POLICY
+    place = wanted["place"]
+    jail.furnish(place, wanted["folders"])
+    for name in ("root", "run", "sys"):
+        os.mkdir(f"{place}/{name}")
+    jail.mount("tmpfs", f"{place}/run", "tmpfs", jail.MS_NOSUID | jail.MS_NODEV, "mode=0755,size=64m")
+    with open(place + _CONFIGURATION, "w", encoding="utf-8") as sink:
+        sink.write('[network]\nnetwork_config_dir="/run/networks"\n')
+    jail.mount("proc", f"{place}/proc", "proc", jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC)
+    filtered = b"" if wanted["mounts"] else jail.compile_filter()
+    jail.settle(place)
+    if wanted["mounts"]:
+        jail.bound({**jail.CAPABILITIES, **_MORE})
+    else:
+        jail.limit(filtered)
+    os.execvpe(sys.argv[2], sys.argv[2:], {**os.environ, "CONTAINERS_CONF": _CONFIGURATION})
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
