@@ -8,6 +8,7 @@ from topcoat.builder.direct import DirectBuilder
 from topcoat.errors import ContentError
 from topcoat.layers import BuiltImage
 from topcoat.model import Base, ImageReference, Package, Profile, Recipe, Repository, SignaturePolicy
+from topcoat.process.network import PrivateNetwork
 from topcoat.rpm.server import RepositoryServer
 from topcoat.updater import Options, Transactions
 from topcoat_demo import distribution, signing
@@ -39,7 +40,8 @@ class Signed(WorldCase):
         with (
             self.world.snapshot(repository) as snapshot,
             Transactions(snapshot, self.world.path("dnf"), options=Options(release="9"), workers=1) as transactions,
-            RepositoryServer(snapshot) as server,
+            PrivateNetwork() as network,
+            RepositoryServer(snapshot, network) as server,
         ):
             storage = Buildah(self.world.path("storage"), authfile=self.world.server.authfile, certificates=self.world.server.certificates)
             builder = Builder(
@@ -49,6 +51,7 @@ class Signed(WorldCase):
                 self.world.path("work"),
                 repo_file=server.repo_file(),
                 refusal=server.refusal,
+                network=network.path,
                 release="9",
             )
             common = {"profile": profile, "parent": self.parent, "labels": {}}
