@@ -169,7 +169,7 @@ class Folders(WorldCase):
         self.world.update(base, self.world.repository("current", [changed]))
         watcher.join()
         self.assertEqual(found, [""])
-        self.assertTrue(list(self.world.store.directory.rglob("rise")), "root sees it: the search is right")
+        self.assertTrue(list((self.world.store.directory / "layers").rglob("rise")), "root sees it: the search is right")
         storage = self.world.path("storage")
         Buildah(storage)
         self.assertEqual(storage.stat().st_mode & 0o077, 0)
