@@ -9,7 +9,8 @@ import time
 import unittest.mock
 from pathlib import Path
 
-from tests.functional.updater.test_promises import LIB, LIB2, sleepers
+from tests.functional.isolation.left import sleeping
+from tests.functional.updater.test_promises import LIB, LIB2
 from tests.functional.updater.world import WorldCase, need
 from topcoat.builder import Buildah, Builder
 from topcoat.errors import ContentError
@@ -112,8 +113,8 @@ class RunSteps(WorldCase):
             outsider.wait()
 
     def test_what_it_leaves_running_ends_with_its_build(self) -> None:
-        self.build("busybox setsid sleep 300 >/dev/null 2>&1 & true")
-        self.assertEqual(sleepers(), [])
+        self.build("busybox setsid sleep 3001 >/dev/null 2>&1 & true")
+        self.assertEqual(sleeping(3001), [])
 
     def test_the_frozen_repositories_are_the_whole_network_unless_the_recipe_asks(self) -> None:
         reached = threading.Event()

@@ -8,7 +8,8 @@ import threading
 import unittest.mock
 from pathlib import Path
 
-from tests.functional.updater.test_promises import LIB, LIB2, sleepers
+from tests.functional.isolation.left import sleeping
+from tests.functional.updater.test_promises import LIB, LIB2
 from tests.functional.updater.world import WorldCase
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.updater import Options, Transactions, Updater
@@ -97,20 +98,20 @@ class Scriptlets(WorldCase):
 
     def test_what_it_leaves_running_ends_with_its_transaction(self) -> None:
         base = self.world.base("isolation/behind", [LIB])
-        snapshot = self.world.snapshot(self.world.repository("current", [LIB2.bump(post="busybox setsid sleep 300 >/dev/null 2>&1 &")]))
+        snapshot = self.world.snapshot(self.world.repository("current", [LIB2.bump(post="busybox setsid sleep 3002 >/dev/null 2>&1 &")]))
         line, request = self.world.plan(base, snapshot)
         with Transactions(snapshot, self.world.path("dnf"), options=Options(release="9"), workers=1, timeout=60) as transactions:
             updater = Updater(self.world.store, transactions)
             built = updater.update(line, base.image, base_digest=base.digest, client=self.world.client, repository=base.repository, request=request)
             self.assertTrue(built.layer)
-            self.assertEqual(sleepers(), [])
+            self.assertEqual(sleeping(3002), [])
 
     def test_a_fork_bomb_ends_and_the_next_update_works(self) -> None:
         base = self.world.base("isolation/bomb", [LIB])
-        bomb = LIB2.bump(post="while :; do sleep 300 & done")
+        bomb = LIB2.bump(post="while :; do sleep 3003 & done")
         with self.assertRaises(TopcoatError):
             self.world.update(base, self.world.repository("current", [bomb]), timeout=60)
-        self.assertEqual(sleepers(), [])
+        self.assertEqual(sleeping(3003), [])
         self.assertTrue(self.world.update(base, self.world.repository("current", [LIB2])).layer)
 
     def test_layers_below_and_other_images_are_not_there_to_be_written(self) -> None:
