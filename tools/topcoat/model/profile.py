@@ -59,6 +59,8 @@ class Repository:
     gated: bool = False
     """The gating repository: its packages are installed at exactly their NEVRA, also when that is a downgrade."""
     signatures: SignaturePolicy = SignaturePolicy()
+    ca_file: str | None = None
+    """PEM file of the authorities that its server may be certified by, beside the system's."""
 
 
 @dataclass(frozen=True)

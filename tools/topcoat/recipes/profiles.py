@@ -46,7 +46,7 @@ _KEYS = (
     "promote_signatures",
 )
 _SIGNATURE_KEYS = ("signed", "signed_metadata", "keys")
-_REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", *_SIGNATURE_KEYS)
+_REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", "ca_file", *_SIGNATURE_KEYS)
 _SIGNED = ("required", "optional", "never")
 IMAGE_FORMATS = ("auto", "oci", "docker")
 _OVERRIDE_KEYS = ("packages", "labels", "env", "run", "network")
@@ -237,6 +237,12 @@ def _one_of(reader: Reader, entries: Mapping[str, Node], key: str, words: tuple[
     return text
 
 
+def _ca_file(reader: Reader, node: Node, profile: Path) -> str | None:
+    """The path of a certificate authority, relative to the profile; empty: none."""
+    text = reader.text(node, "ca_file", empty=True)
+    return str((profile.absolute().parent / text).resolve()) if text else None
+
+
 def _signatures(reader: Reader, parts: Mapping[str, Node], node: Node, profile: Path) -> SignaturePolicy:
     """The signature policy of a repository. Who lists keys wants them used: then the default is ``required``."""
     keys = []
@@ -291,6 +297,7 @@ def _repositories(reader: Reader, entries: Mapping[str, Node], profile: Path) ->
                 includepkgs=_patterns(reader, parts, "includepkgs"),
                 excludepkgs=_patterns(reader, parts, "excludepkgs"),
                 signatures=_signatures(reader, parts, item, profile),
+                ca_file=_ca_file(reader, parts["ca_file"], profile) if "ca_file" in parts else None,
                 **{key: reader.flag(parts[key], key) for key in ("module_hotfixes", "updates", "gated") if key in parts},
             )
         )

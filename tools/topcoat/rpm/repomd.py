@@ -11,6 +11,10 @@ from pathlib import PurePosixPath
 
 from topcoat.rpm.transport import Checksum
 
+_MAX_DIGITS = 19
+# Of a file system's limits (PATH_MAX, NAME_MAX) there must be room left for the folder and for the name of a partial file.
+_MAX_PATH, _MAX_NAME = 2048, 200
+_SHOWN = 80
 _REPO = "{http://linux.duke.edu/metadata/repo}"
 
 
@@ -22,6 +26,8 @@ class Record:
     href: str
     checksum: Checksum
     size: int | None
+    open_size: int | None = None
+    """Bytes of the plain content, None where repomd.xml does not say."""
 
 
 def parse(text: bytes) -> dict[str, Record]:
@@ -47,16 +53,29 @@ def parse(text: bytes) -> dict[str, Record]:
             kind,
             safe_href(location.get("href", "")),
             Checksum(checksum.get("type", "").lower(), checksum.text.strip().lower()),
-            int(size) if size and size.strip().isdigit() else None,
+            _number(size),
+            _number(data.findtext(f"{_REPO}open-size")),
         )
     if "primary" not in records:
         raise ValueError("it names no primary metadata")
     return records
 
 
+def _number(text: str | None) -> int | None:
+    text = (text or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS else None
+
+
 def safe_href(href: str) -> str:
-    """The href when it stays below the repository, else ValueError: it becomes a path on this machine."""
+    """The href when it stays below the repository and is a possible file name, else ValueError: it becomes a path on this machine."""
     path = PurePosixPath(href)
-    if not href or path.is_absolute() or ".." in path.parts or "\0" in href or ":" in path.parts[0]:
-        raise ValueError(f"the location {href!r} leaves the repository")
+    shown = repr(href if len(href) <= _SHOWN else href[:_SHOWN] + "...")
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise ValueError(f"the location {shown} leaves the repository")
+    if (
+        not href.isprintable()
+        or len(href.encode(errors="replace")) > _MAX_PATH
+        or any(len(part.encode(errors="replace")) > _MAX_NAME for part in path.parts)
+    ):
+        raise ValueError(f"the location {shown} is no possible file name")
     return href

@@ -28,6 +28,8 @@ __all__ = ["FrozenRepository", "RepositoryPackage", "Snapshot", "freeze"]
 
 REPOMD = "repodata/repomd.xml"
 _REPOMD_LIMIT = 16 << 20
+# What a file may be found to be when its repository was published anew in between.
+_MAY_BE_NEW = ("missing", "wrong", "unsigned")
 _KEY_LIMIT = 1 << 20
 KEYS_SUFFIX = "#keys"
 """A view names the keys of a repository under its id and this."""
@@ -173,7 +175,7 @@ class Snapshot:
                 return target
             if not matches(target, checksum, size):
                 try:
-                    self._transport.download(url, target, checksum=checksum, size=size)
+                    self._transport.download(url, target, checksum=checksum, size=size, ca_file=frozen.repository.ca_file)
                 except FetchError as error:
                     raise _package_error(repo_id, error) from error
                 except OSError as error:
@@ -253,6 +255,8 @@ def _freeze_one(repository: Repository, work: Path, transport: Transport, view: 
         try:
             return _fetch_metadata(repository, text, work, transport, keyring)
         except FetchError as error:
+            if error.kind not in _MAY_BE_NEW:
+                raise _metadata_error(repository, error, changed=False) from error
             # A repository that is published anew while we read it names files that are gone or different: look whether that is what happened.
             again = _read_repomd(repository, transport)
             if wanted is not None and again != text:
@@ -287,7 +291,7 @@ def _directory(repository: Repository, work: Path, checksum: str) -> Path:
 
 def _read_repomd(repository: Repository, transport: Transport) -> bytes:
     try:
-        return transport.read(join(repository.baseurl, REPOMD), limit=_REPOMD_LIMIT)
+        return transport.read(join(repository.baseurl, REPOMD), limit=_REPOMD_LIMIT, ca_file=repository.ca_file)
     except FetchError as error:
         raise _metadata_error(repository, error, changed=False) from error
 
@@ -298,12 +302,10 @@ def _keyring(repository: Repository, transport: Transport) -> Keyring:
     policy = repository.signatures
     for url in policy.keys if policy.signed != "never" or policy.metadata == "required" else ():
         try:
-            content = transport.read(url, limit=_KEY_LIMIT)
+            content = transport.read(url, limit=_KEY_LIMIT, ca_file=repository.ca_file)
         except FetchError as error:
-            if error.kind == "unreachable":
-                raise InfrastructureError(
-                    f"{owner}: its key is unreachable: {error}", retry_after=error.retry_after, next_step="check the network, then run again"
-                ) from error
+            if error.kind in _ACCESS:
+                raise _access_error(f"{owner}: its key", error) from error
             raise ContentError(f"{owner}: its key cannot be had: {error}", next_step="correct 'keys' of the repository in the profile") from error
         files.append(signatures.read_key_file(url, content, owner=owner))
     return Keyring(files, owner=owner)
@@ -325,7 +327,13 @@ def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: 
         for kind in _EAGER:
             record = records.get(kind)
             if record and not matches(directory / record.href, record.checksum, record.size):
-                transport.download(join(repository.baseurl, record.href), directory / record.href, checksum=record.checksum, size=record.size)
+                transport.download(
+                    join(repository.baseurl, record.href),
+                    directory / record.href,
+                    checksum=record.checksum,
+                    size=record.size,
+                    ca_file=repository.ca_file,
+                )
         final = directory / REPOMD
         if not final.exists() or final.read_bytes() != text:
             transport_checksum = Checksum("sha256", checksum)
@@ -346,7 +354,7 @@ def _check_signed(repository: Repository, text: bytes, kept: Path, transport: Tr
         return
     url = join(repository.baseurl, f"{REPOMD}.asc")
     try:
-        signature = transport.read(url, limit=_KEY_LIMIT)
+        signature = transport.read(url, limit=_KEY_LIMIT, ca_file=repository.ca_file)
     except FetchError as error:
         raise error if error.kind != "missing" else FetchError("unsigned", url, "there is no signature") from error
     problem = keyring.detached_problem(text, signature)
@@ -376,10 +384,11 @@ def load(frozen: FrozenRepository, pool: solv.Pool, filelists: solvfile.Filelist
     label = f"repository {frozen.id} ({frozen.repository.baseurl})"
     repo = pool.add_repo(frozen.id)
     cache = solv_cache(frozen)
-    solvfile.add_primary(repo, frozen.directory / frozen.records["primary"].href, cache, label=label)
+    primary = frozen.records["primary"]
+    solvfile.add_primary(repo, frozen.directory / primary.href, cache, label=label, open_size=primary.open_size)
     files = frozen.metadata("filelists")
     if filelists is not None and files is not None:
-        filelists.announce(repo, files, cache.with_suffix(".solvx"), label=label)
+        filelists.announce(repo, files, cache.with_suffix(".solvx"), label=label, open_size=frozen.records["filelists"].open_size)
     return repo
 
 
@@ -426,14 +435,39 @@ def _metadata_error(repository: Repository, error: FetchError, *, changed: bool)
         )
     if error.kind == "unsupported":
         return UsageError(f"{about}: {error}", next_step="correct the repository in the profile")
-    if error.kind == "unreachable":
-        return InfrastructureError(
-            f"{about} is unreachable: {error}", retry_after=error.retry_after, next_step="check the network and the server, then run again"
-        )
+    if error.kind in _ACCESS:
+        return _access_error(about, error)
     if error.kind == "missing":
         return ContentError(f"{about} does not exist: {error}", next_step="check the baseurl in the profile; a trunk hash may have been pruned")
     return InfrastructureError(
         f"{about} is inconsistent: {error}", next_step="its repomd.xml and its files do not fit together; run again, else have it published anew"
+    )
+
+
+_ACCESS = ("unreachable", "forbidden", "certificate")
+
+
+def _access_error(about: str, error: FetchError) -> InfrastructureError:
+    """A server that does not give what it may well have. The attempts are used up, each with its pause: nobody above tries again in this run."""
+    if error.kind == "forbidden":
+        return InfrastructureError(
+            f"{about} may not be read: {error}",
+            retriable=False,
+            next_step="check what the server asks for (a login, an address, a subscription) and the baseurl: some answer so for what does not exist",
+        )
+    if error.kind == "certificate":
+        if "expired" in error.cause or "not yet valid" in error.cause:
+            step = "have the server's certificate renewed, or set this machine's clock"
+        elif "mismatch" in error.cause or "not valid for" in error.cause:
+            step = "write the name that the server's certificate is for into the baseurl, or have the certificate made for this one"
+        else:
+            step = "name the certificate authority of this repository in the profile ('ca_file')"
+        return InfrastructureError(f"{about} cannot be trusted: {error}", retriable=False, next_step=step)
+    return InfrastructureError(
+        f"{about} is unreachable: {error}",
+        retriable=False,
+        retry_after=error.retry_after,
+        next_step="check the network and the server, then run again",
     )
 
 
@@ -449,7 +483,7 @@ def _package_error(repo_id: str, error: FetchError) -> TopcoatError:
         )
     if error.kind == "unsupported":
         return ContentError(f"{about}: {error}", next_step="have the repository's metadata made again")
-    return InfrastructureError(f"{about} is unreachable: {error}", retry_after=error.retry_after, next_step="check the network, then run again")
+    return _access_error(about, error)
 
 
 def _disk_error(repo_id: str, path: Path, error: OSError) -> InfrastructureError:

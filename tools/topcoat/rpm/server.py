@@ -12,7 +12,7 @@ import threading
 from types import TracebackType
 from urllib.parse import quote, unquote, urlsplit
 
-from topcoat.errors import TopcoatError, UsageError
+from topcoat.errors import InfrastructureError, TopcoatError, UsageError
 from topcoat.process.network import PrivateNetwork
 from topcoat.rpm.repositories import Snapshot
 
@@ -91,6 +91,8 @@ class RepositoryServer:
                 "enabled=1",
                 "gpgcheck=0",
                 "metadata_expire=-1",
+                # the view behind this server has tried often enough already
+                "retries=1",
                 "skip_if_unavailable=0",
                 f"priority={repository.priority}",
                 f"module_hotfixes={int(repository.module_hotfixes)}",
@@ -130,7 +132,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except TopcoatError as error:
             self.refused[f"/{repo_id}/{href}"] = error
             # An unreachable repository is our trouble (502); a name that it does not hold is the asker's (404).
-            self.send_error(502 if error.retriable else 404, explain=error.what)
+            self.send_error(502 if isinstance(error, InfrastructureError) else 404, explain=error.what)
             return
         with stream:
             self.send_response(200)

@@ -6,7 +6,6 @@ This module must never decide anything about packages.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +16,8 @@ from topcoat.errors import ContentError
 from topcoat.model import Nevra
 from topcoat.rpm import compression
 
+MAX_PLAIN = 1 << 30
+"""Bytes of a metadata file's plain text that are read at most: twice what the largest distributions have."""
 _MAKE_AGAIN = "have the repository's metadata made again (createrepo_c)"
 CACHE_VERSION = 1
 """Goes into cache file names: raise it when what is cached changes."""
@@ -45,15 +46,16 @@ def reserve_considered(pool: solv.Pool, count: int) -> None:
     room.free(True)
 
 
-def add_primary(repo: solv.Repo, primary: Path, cache: Path, *, label: str) -> None:
+def add_primary(repo: solv.Repo, primary: Path, cache: Path, *, label: str, open_size: int | None = None) -> None:
     """Fill a libsolv repository from primary.xml (any compression), through a cache file that lies beside it.
 
     :param label: what an error calls the repository.
+    :param open_size: bytes of the plain text, as repomd.xml names them; more of it is not read.
     :raises ContentError: primary.xml is not readable as such.
     """
     if _add_solv(repo, cache):
         return
-    problem = _add_rpmmd(repo, primary, None, 0)
+    problem = _add_rpmmd(repo, primary, None, 0, open_size)
     if problem:
         raise ContentError(f"{label}: {primary.name} is corrupt: {problem}", next_step=_MAKE_AGAIN)
     _write_solv(repo, cache)
@@ -63,13 +65,13 @@ class Filelists:
     """Loads the complete file list of a repository when, and only when, libsolv meets a requirement on a file that primary.xml does not list."""
 
     def __init__(self, pool: solv.Pool) -> None:
-        self._files: dict[int, tuple[Path, Path, str]] = {}
+        self._files: dict[int, tuple[Path, Path, str, int | None]] = {}
         self._failure: ContentError | None = None
         pool.set_loadcallback(self._load)
 
-    def announce(self, repo: solv.Repo, filelists: Path, cache: Path, *, label: str) -> None:
+    def announce(self, repo: solv.Repo, filelists: Path, cache: Path, *, label: str, open_size: int | None = None) -> None:
         """Tell libsolv that a repository has a file list, without reading it."""
-        self._files[repo.id] = (filelists, cache, label)
+        self._files[repo.id] = (filelists, cache, label, open_size)
         repodata = repo.add_repodata(0)
         repodata.extend_to_repo()
         handle = repodata.new_handle()
@@ -87,29 +89,33 @@ class Filelists:
 
     def _load(self, repodata: solv.XRepodata) -> bool:
         repo = repodata.repo
-        filelists, cache, label = self._files[repo.id]
+        filelists, cache, label, open_size = self._files[repo.id]
         flags = solv.Repo.REPO_USE_LOADING | solv.Repo.REPO_EXTEND_SOLVABLES | solv.Repo.REPO_LOCALPOOL
         if _add_solv(repo, cache, flags):
             return True
-        stream = solv.xfopen(str(filelists))
-        if stream is None or not repo.add_rpmmd(stream, "FL", flags):
-            self._failure = ContentError(
-                f"{label}: {filelists.name} is corrupt", next_step="have the repository's metadata made again (createrepo_c)"
-            )
+        problem = _add_rpmmd(repo, filelists, "FL", flags, open_size)
+        if problem:
+            self._failure = ContentError(f"{label}: {filelists.name} is corrupt: {problem}", next_step=_MAKE_AGAIN)
             return False
-        stream.close()
         _write_solv(repodata, cache)
         return True
 
 
-def _add_rpmmd(repo: solv.Repo, path: Path, language: str | None, flags: int) -> str | None:
+def _add_rpmmd(repo: solv.Repo, path: Path, language: str | None, flags: int, open_size: int | None) -> str | None:
     """Read a metadata file; returns what is wrong with it, None when nothing.
 
     libsolv's own decompressors depend on how it was built (the wheel knows gzip only), so the plain text goes through an anonymous file.
     """
     try:
         with path.open("rb") as stream, _anonymous() as sink:
-            shutil.copyfileobj(compression.opened(stream), sink, 1 << 20)
+            plain_text = compression.opened(stream)
+            limit = MAX_PLAIN if open_size is None else min(open_size, MAX_PLAIN)
+            left = limit
+            while chunk := plain_text.read(1 << 20):
+                left -= len(chunk)
+                if left < 0:
+                    return f"it holds more than {limit} bytes" + (" (repomd.xml names no more)" if limit == open_size else "")
+                sink.write(chunk)
             sink.seek(0)
             plain = solv.xfopen_fd("metadata.xml", sink.fileno(), "r")
             try:
@@ -182,4 +188,6 @@ def nevra_of(solvable: solv.XSolvable) -> Nevra:
     if not colon:
         epoch, rest = "0", epoch
     version, _, release = rest.rpartition("-")
+    if not (epoch.isascii() and epoch.isdigit()):
+        raise ContentError(f"the package {solvable.name!r} has the version {solvable.evr!r}, whose epoch is no number", next_step=_MAKE_AGAIN)
     return Nevra(solvable.name, int(epoch), version or release, release if version else "", solvable.arch)

@@ -5,8 +5,11 @@ This module must never leave a half-written or unverified file under its final n
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import hashlib
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
+
+from topcoat.rpm import slow
 
 if TYPE_CHECKING:
     import httpx
@@ -26,8 +31,9 @@ _ALGORITHMS = {"sha": "sha1", "sha1": "sha1", "sha224": "sha224", "sha256": "sha
 
 
 class FetchError(Exception):
-    """A URL could not be had. ``kind``: ``missing`` (the server says it does not exist or may not be read), ``unreachable`` (no or no usable
-    answer after all attempts), ``wrong`` (what came is not what was promised), ``unsupported`` (the URL or checksum is of a kind we do not read).
+    """A URL could not be had. ``kind``: ``missing`` (the server says it does not exist), ``forbidden`` (the server wants somebody else),
+    ``certificate`` (it does not prove who it is), ``unreachable`` (no or no usable answer after all attempts), ``wrong`` (what came is not what was
+    promised), ``unsupported`` (the URL or checksum is of a kind we do not read).
     """
 
     def __init__(self, kind: str, url: str, cause: str, *, retry_after: float | None = None) -> None:
@@ -63,26 +69,30 @@ def local_path(url: str) -> Path | None:
 class Transport:
     """One connection pool for all repositories; safe for several threads.
 
-    :param timeout: seconds without a byte after which an attempt is given up.
+    :param timeout: seconds without a byte after which an attempt is given up; also those that connecting and the answer's headers may take together,
+        and those over which the lowest speed is measured. As dnf.conf(5), ``timeout``.
+    :param minrate: lowest speed of a body, bytes a second (dnf.conf(5), ``minrate``).
     :param pause: waits that many seconds between attempts.
     """
 
-    def __init__(self, *, timeout: float = 30.0, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, *, timeout: float = 30.0, minrate: int = 1000, pause: Callable[[float], None] = time.sleep) -> None:
         self._timeout = timeout
+        self._minrate = minrate
         self._pause = pause
-        self._client: httpx.Client | None = None
+        self._clients: dict[str | None, httpx.Client] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            if self._client:
-                self._client.close()
-                self._client = None
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
 
-    def read(self, url: str, *, limit: int) -> bytes:
+    def read(self, url: str, *, limit: int, ca_file: str | None = None) -> bytes:
         """The whole body, at most ``limit`` bytes.
 
+        :param ca_file: PEM file of the authorities that the server may be certified by, beside the system's.
         :raises FetchError: it cannot be had, or is larger.
         """
 
@@ -94,11 +104,12 @@ class Transport:
                     raise FetchError("wrong", url, f"larger than {limit} bytes")
             return bytes(body)
 
-        return self._attempts(url, collect)
+        return self._attempts(url, collect, ca_file)
 
-    def download(self, url: str, target: Path, *, checksum: Checksum, size: int | None = None) -> None:
+    def download(self, url: str, target: Path, *, checksum: Checksum, size: int | None = None, ca_file: str | None = None) -> None:
         """Store a body under ``target`` when, and only when, it is the one that the checksum (and size in bytes) promises.
 
+        :param ca_file: as for ``read``.
         :raises FetchError: it cannot be had, or is another one.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,21 +134,22 @@ class Transport:
             finally:
                 partial.unlink(missing_ok=True)
 
-        self._attempts(url, store)
+        self._attempts(url, store, ca_file)
 
-    def _attempts(self, url: str, use: Callable[[Iterator[bytes]], object]):  # type: ignore[no-untyped-def]
+    def _attempts(self, url: str, use: Callable[[Iterator[bytes]], object], ca_file: str | None):  # type: ignore[no-untyped-def]
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._open(url) as chunks:
+                with self._open(url, ca_file) as chunks:
                     return use(chunks)
             except FetchError as error:
                 if error.kind != "unreachable" or attempt == ATTEMPTS or local_path(url) is not None:
                     raise
-                self._pause(min(error.retry_after or 0.5 * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS))
+                own = 0.5 * 2 ** (attempt - 1)
+                self._pause(min(own if error.retry_after is None else error.retry_after, LONGEST_PAUSE_SECONDS))
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
-    def _open(self, url: str) -> Iterator[Iterator[bytes]]:
+    def _open(self, url: str, ca_file: str | None) -> Iterator[Iterator[bytes]]:
         path = local_path(url)
         if path is not None:
             with _open_local(url, path) as stream:
@@ -146,21 +158,43 @@ class Transport:
             import httpx  # late: a tenth of a second that a plan from local repositories need not pay
 
             try:
-                with self._http().stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+                with slow.headers_within(self._timeout), self._http(ca_file).stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+                    slow.no_deadline()
                     _check_status(url, response)
-                    yield response.iter_bytes(_CHUNK)
+                    # Raw: a server that calls a .gz file "Content-Encoding: gzip" (Apache's AddEncoding) sends the file itself.
+                    yield self._fast_enough(url, response.iter_raw())
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise FetchError("unreachable", url, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+                raise _broken(url, error) from error
         else:
             raise FetchError("unsupported", url, "only file://, http:// and https:// are read")
 
-    def _http(self) -> httpx.Client:
+    def _fast_enough(self, url: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The chunks, as long as they come at the lowest speed at least."""
+        start, length = time.monotonic(), 0
+        for chunk in chunks:
+            yield chunk
+            length += len(chunk)
+            passed = time.monotonic() - start
+            if passed >= self._timeout:
+                if length < self._minrate * passed:
+                    raise FetchError("unreachable", url, f"slower than {self._minrate} bytes a second")
+                start, length = time.monotonic(), 0
+
+    def _http(self, ca_file: str | None) -> httpx.Client:
         import httpx
 
         with self._lock:
-            if self._client is None:
-                self._client = httpx.Client(timeout=self._timeout, follow_redirects=True)
-            return self._client
+            if ca_file not in self._clients:
+                context = httpx.create_ssl_context()
+                if ca_file is not None:
+                    try:
+                        context.load_verify_locations(ca_file)
+                    except (OSError, ssl.SSLError) as error:
+                        raise FetchError("unsupported", ca_file, f"is no readable certificate authority ({error})") from error
+                client = httpx.Client(timeout=self._timeout, follow_redirects=True, verify=context)
+                slow.watch(client)
+                self._clients[ca_file] = client
+            return self._clients[ca_file]
 
 
 def hasher(checksum: Checksum, url: str):  # type: ignore[no-untyped-def]
@@ -201,9 +235,29 @@ def _check_status(url: str, response: httpx.Response) -> None:
     cause = f"HTTP {status} {response.reason_phrase}".strip()
     if status == 429 or status >= 500:
         raise FetchError("unreachable", url, cause, retry_after=_retry_after(response.headers.get("Retry-After")))
-    raise FetchError("missing", url, cause)
+    raise FetchError("forbidden" if status in (401, 403, 407) else "missing", url, cause)
+
+
+def _broken(url: str, error: Exception) -> FetchError:
+    """What ended a connection, in words that name the cause."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is not None:
+        return FetchError("certificate", url, f"its certificate is not accepted: {cause.verify_message}")
+    return FetchError("unreachable", url, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds form of RFC 9110, 10.2.3; a date is rare enough here to fall back to our own pause."""
-    return float(value) if value and value.isdigit() else None
+    """Seconds until the moment that RFC 9110, 10.2.3 names, as a number or as a date; None when it names none."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value.strip()[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
