@@ -1,5 +1,6 @@
 """Signature policies on real signed packages, judged by this host's rpm, whatever its own configuration is."""
 
+import base64
 import os
 import shutil
 import struct
@@ -147,6 +148,19 @@ class Policies(unittest.TestCase):
         self.refused("was signed on 2025-01-01 by key", key, "required", key)
         self.fetch(signing.key("long", expires=400 * 86_400), "required", signing.key("long", expires=400 * 86_400))
 
+    def test_a_subkey_that_is_revoked(self) -> None:
+        both = [SUBKEY._primary.hashed(), SUBKEY._signer.hashed()]
+        certificate = SUBKEY.certificate() + SUBKEY._primary.sign(0x28, both, signing.CREATED + 2)
+        for signed in ("required", "optional"):
+            self.refused(f"is signed by key {SUBKEY.signing_id}, which is revoked", SUBKEY, signed, certificate)
+
+    def test_a_second_signature_that_this_rpm_does_not_look_at(self) -> None:
+        """Packages may carry several signatures (tag OPENPGP of rpm 4.20 and newer); one that can be checked is enough, none is not."""
+        first, second = self.bytes_of(RSA), self.bytes_of(ED)
+        package = with_signatures_of(first, self.bytes_of(None), second)
+        for keys in ((RSA,), (RSA, ED)):
+            self.fetch(package, "required", *keys)
+
     def test_a_signature_of_a_type_that_nobody_knows(self) -> None:
         self.refused("is signed by the unknown key", signing.key("x", "unknown"), "required", RSA)
         self.fetch(signing.key("x", "unknown"), "optional", RSA)
@@ -210,13 +224,20 @@ class Policies(unittest.TestCase):
         self.assertEqual(level.stdout.strip(), "all", level.stderr)
 
 
-def with_signatures_of(honest: bytes, evil: bytes) -> bytes:
-    """An RPM with the OpenPGP signatures of another; its own digests fit."""
+def with_signatures_of(honest: bytes, evil: bytes, further: bytes = b"") -> bytes:
+    """An RPM with the OpenPGP signatures of another; its own digests fit.
+
+    :param further: a package whose header signature comes too, in the tag for several.
+    """
     from topcoat_demo import _header
 
     _, good, _ = _header._parse(honest, 96)
     region, own, end = _header._parse(evil, 96)
     own.update({tag: good[tag] for tag in (267, 268, 1002, 1005) if tag in good})
+    if further:
+        _, more, _ = _header._parse(further, 96)
+        packets = [value for tag in (267, 268) for _, _, value in [more.get(tag, (0, 0, b""))] if value]
+        own[278] = (8, len(packets), b"".join(base64.b64encode(packet) + b"\0" for packet in packets))
     sealed = _header._emit(region, own)
     start = end + (-end % 8)
     assert struct.unpack(">I", evil[start : start + 4])[0] == 0x8EADE801

@@ -27,6 +27,15 @@ class Keys(unittest.TestCase):
             (found,) = openpgp.public_keys(key.certificate())
             self.assertEqual((found.expires, found.revoked), expected)
 
+    def test_a_subkey_expires_and_is_revoked_by_itself(self) -> None:
+        key = signing.key("x", subkey="ed25519")
+        both = [key._primary.hashed(), key._signer.hashed()]
+        lifetime = signing._subpacket(9, (60).to_bytes(4, "big"))
+        more = key._primary.sign(0x18, both, signing.CREATED + 1, lifetime) + key._primary.sign(0x28, both, signing.CREATED + 2)
+        (found,) = openpgp.public_keys(key.certificate() + more)
+        self.assertEqual((found.expires, found.revoked, found.revoked_subkeys), (0, False, (key.signing_id,)))
+        self.assertEqual((found.expiry(key.signing_id), found.expiry(found.key_id)), (signing.CREATED + 60, 0))
+
     def test_the_signature_of_somebody_else_neither_revokes_nor_prolongs(self) -> None:
         other = signing.key("other")
         foreign = other._primary.sign(0x20, [b""], signing.CREATED)

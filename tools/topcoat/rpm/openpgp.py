@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 _SIGNATURE, _PUBLIC_KEY, _USER_ID, _PUBLIC_SUBKEY = 2, 6, 13, 14
 _SECRET = (5, 7)
-_REVOKES_KEY = 0x20
+_REVOKES_KEY, _REVOKES_SUBKEY, _BINDS_SUBKEY = 0x20, 0x28, 0x18
 _CERTIFIES = (0x10, 0x11, 0x12, 0x13, 0x1F)
 _CREATED, _KEY_EXPIRES, _ISSUER, _ISSUER_FINGERPRINT = 2, 9, 16, 33
 _BLOCK = re.compile(rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(.*?)-----END PGP PUBLIC KEY BLOCK-----", re.DOTALL)
@@ -37,6 +37,9 @@ class PublicKey:
     revoked: bool
     algorithm: int
     subkeys: tuple[str, ...] = ()
+    subkey_expires: tuple[tuple[str, int], ...] = ()
+    """(id of a subkey, when it expires)."""
+    revoked_subkeys: tuple[str, ...] = ()
     packets: bytes = field(default=b"", repr=False)
 
     def armored(self) -> str:
@@ -50,6 +53,10 @@ class PublicKey:
     def ids(self) -> tuple[str, ...]:
         """Key ids that a signature by this key can name."""
         return (self.key_id, *self.subkeys)
+
+    def expiry(self, key_id: str) -> int:
+        """When the key of an id, this one or a subkey, expires: seconds since the epoch, 0: never."""
+        return min((seconds for seconds in (self.expires, dict(self.subkey_expires).get(key_id, 0)) if seconds), default=0)
 
     @property
     def algorithm_name(self) -> str:
@@ -210,6 +217,7 @@ def _subpackets(data: bytes) -> dict[int, bytes]:
 
 def _keys_of(block: bytes) -> list[PublicKey]:
     keys: list[dict[str, object]] = []
+    below = 0  # when the key or subkey was made that signatures now are about
     for tag, body, whole in _packets(block):
         if tag in _SECRET:
             raise ValueError("it is a private key")
@@ -218,28 +226,39 @@ def _keys_of(block: bytes) -> list[PublicKey]:
             key_id = (fingerprint[:8] if len(fingerprint) == 32 else fingerprint[-8:]).hex()
             if tag == _PUBLIC_KEY:
                 entry = {"key_id": key_id, "fingerprint": fingerprint.hex(), "user": "", "created": created, "expires": 0, "revoked": False}
-                keys.append({**entry, "algorithm": algorithm, "subkeys": (), "packets": b""})
+                keys.append({**entry, "algorithm": algorithm, "subkeys": (), "subkey_expires": (), "revoked_subkeys": (), "packets": b""})
+                below = created
             elif keys:
                 keys[-1]["subkeys"] = (*keys[-1]["subkeys"], key_id)  # type: ignore[misc]
+                below = created
         elif tag == _USER_ID and keys and not keys[-1]["user"]:
             keys[-1]["user"] = "".join(letter if letter.isprintable() else "?" for letter in body.decode("utf-8", "replace"))
         elif tag == _SIGNATURE and keys:
-            _signed(keys[-1], body)
+            _signed(keys[-1], body, below)
         if keys:
             keys[-1]["packets"] += whole  # type: ignore[operator]
     return [PublicKey(**key) for key in keys]  # type: ignore[arg-type]
 
 
-def _signed(key: dict[str, object], body: bytes) -> None:
-    """Take over what a signature on a key says. Only the key's own count; those of others say nothing about it."""
+def _signed(key: dict[str, object], body: bytes, created: int) -> None:
+    """Take over what a signature on a key, or on its last subkey, says. Only the key's own count; those of others say nothing about it.
+
+    :param created: when the key or subkey was made that it is about.
+    """
     made, kind, hashed = _read_signature(body)
     if made.key_id and made.key_id != key["key_id"]:
         return
     if kind == _REVOKES_KEY:
         key["revoked"] = True
-    elif kind in _CERTIFIES and not key["subkeys"]:
-        seconds = int.from_bytes(hashed.get(_KEY_EXPIRES, b""), "big")
-        key["expires"] = int(key["created"]) + seconds if seconds else 0  # type: ignore[call-overload]
+        return
+    expires = created + seconds if (seconds := int.from_bytes(hashed.get(_KEY_EXPIRES, b""), "big")) else 0
+    subkeys: tuple[str, ...] = key["subkeys"]  # type: ignore[assignment]
+    if kind in _CERTIFIES and not subkeys:
+        key["expires"] = expires
+    elif subkeys and kind == _REVOKES_SUBKEY:
+        key["revoked_subkeys"] = (*key["revoked_subkeys"], subkeys[-1])  # type: ignore[misc]
+    elif subkeys and kind == _BINDS_SUBKEY and expires:
+        key["subkey_expires"] = (*key["subkey_expires"], (subkeys[-1], expires))  # type: ignore[misc]
 
 
 def _identity(body: bytes) -> tuple[bytes, int, int]:

@@ -179,15 +179,21 @@ class Keyring:
         whole = any(line["status"] == "OK" and _PAYLOAD_DIGEST.match(line["what"]) for line in lines)
         signed_by: list[str] = []
         header_only: list[str] = []
+        unchecked: list[str] = []
         unknown = [entry.signature.key_id or "(unnamed)" for entry in signatures if entry.signature.key_id not in self.keys]
         for entry in signatures:
             key = self.keys.get(entry.signature.key_id)
             if key is None:
                 continue
             problem = self._problem(entry, key, lines)
+            if problem == _UNCHECKED.format(entry.signature.key_id):
+                unchecked.append(problem)  # a further signature that this rpm does not even look at; one that it can check may do
+                continue
             if problem:
                 return Verdict(problem=problem)
             (signed_by if whole or entry.covers == "payload" else header_only).append(entry.signature.key_id)
+        if unchecked and not signed_by:
+            return Verdict(problem=unchecked[0])
         if header_only and not signed_by:
             return Verdict(problem=f"is signed by key {header_only[0]} over its header only, and that names no digest of what it installs")
         return Verdict(tuple(dict.fromkeys(signed_by)), tuple(dict.fromkeys(unknown)))
@@ -217,8 +223,11 @@ class Keyring:
         """Why a signature that says it is by a known key does not count; empty when it holds."""
         made = entry.signature
         # Before rpm is asked: some versions of it refuse such a signature without saying why, others do not look.
-        if key.expires and made.created > key.expires:
-            return f"was signed on {_day(made.created)} by key {made.key_id}, which expired on {_day(key.expires)}"
+        if made.key_id in key.revoked_subkeys:
+            return f"is signed by key {made.key_id}, which is revoked"
+        expiry = key.expiry(made.key_id)
+        if expiry and made.created > expiry:
+            return f"was signed on {_day(made.created)} by key {made.key_id}, which expired on {_day(expiry)}"
         own = []
         for line in lines:
             if "ignature" in line["what"] and line["what"].startswith("Header ") == (entry.covers == "header"):
@@ -228,7 +237,7 @@ class Keyring:
                 if made.key_id.endswith(shown) or shown.endswith(made.key_id) or shown.startswith(made.key_id):
                     own.append(line)
         if not own:
-            return f"is signed by key {made.key_id} in a way that this host's rpm cannot check"
+            return _UNCHECKED.format(made.key_id)
         if not any(line["status"] == "OK" for line in own):
             said = next((f"{line['status']}{line['why']}" for line in own if line["status"] != "NOTFOUND"), "nothing")
             return f"was changed after key {made.key_id} signed it, or that signature is no good (rpm says {said})"
@@ -285,6 +294,7 @@ class Keyring:
         return found
 
 
+_UNCHECKED = "is signed by key {} in a way that this host's rpm cannot check"
 _DETACHED = {
     "BADSIG": "the signature does not fit: one of both was changed",
     "EXPKEYSIG": "the key that signed it has expired",
