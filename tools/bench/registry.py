@@ -137,8 +137,8 @@ def promotion(folder: Path, rounds: int) -> dict[str, object]:
             # both directions cost the same: each round moves every tag
             tag = ("one", "two")[number % 2]
             client, again, fresh = clients(server).client(server.host), clients(server).client(server.host), clients(server)
-            moved.run(lambda tag=tag, client=client: Promoter([Target(place, client)]).promote(Request(tag, "floating")))
-            same.run(lambda tag=tag, client=again: Promoter([Target(place, client)]).promote(Request(tag, "floating")))
+            moved.run(lambda tag=tag, client=client: Promoter([Target(place, client)]).promote(Request(tag, "floating", older=True)))
+            same.run(lambda tag=tag, client=again: Promoter([Target(place, client)]).promote(Request(tag, "floating", older=True)))
             looked.run(lambda fresh=fresh: discover(listed, fresh.client, Rule(hashes=True), namespace="bench"))
             traffic = client.traffic.as_dict()
         begin = time.monotonic()

@@ -9,6 +9,7 @@ from tests.functional.promotion.base import SetCase
 from tests.functional.registry.base import make_image, random_bytes
 from topcoat.errors import ContentError
 from topcoat.garbage import Collector, KeepRules
+from topcoat.garbage.rules import subject_of
 from topcoat.promotion import Request
 from topcoat.publisher import Publisher
 from topcoat.registry import append_layer, digest_of, with_labels
@@ -36,7 +37,9 @@ class Collecting(SetCase):
         self.assertTrue(would.dry_run)
         expected = {f"{path}:{tag}" for path in self.paths for tag in ("hash-1", "hash-4", "closed-1")}
         # the artifacts attached to what goes go with it
-        attached = {f"{self.space}/{name}:{referrers_tag(sets[tag][name])}" for name in self.names for tag in ("hash-1", "hash-4", "closed-1")}
+        subjects = {sets[tag][name] for name in self.names for tag in ("hash-1", "hash-4", "closed-1")}
+        attached = {f"{path}:{tag}" for path in self.paths for tag in self.client().tags(path) if subject_of(tag) in subjects}
+        self.assertLess({f"{self.space}/base:{referrers_tag(sets['hash-1']['base'])}"}, attached)
         self.assertEqual(expected | attached, set(would.untagged))
         self.assertIn("closed-1", self.client().tags(self.paths[0]))
 
@@ -90,7 +93,7 @@ class Collecting(SetCase):
         self.push_set(self.space, "one")
         client = self.client()
         Collector(client, self.space).collect(self.paths, OLD, now=time.time() + LATER)
-        self.assertEqual({"GET", "HEAD"}, set(client.traffic.requests))
+        self.assertLessEqual(set(client.traffic.requests), {"GET", "HEAD"})
 
     def test_a_tag_is_as_old_as_the_collection_knows_it(self) -> None:
         # images made long ago under a tag of today: the date inside would be wrong

@@ -146,9 +146,9 @@ class Killed(CommandCase):
         sets = {tag: self.push_set(self.space, tag) for tag in ("one", "two")}
         proxy = self.proxy()
         options = {"host": proxy.host, "authfile": self.proxied_authfile(proxy), "access": ("--ca-file", str(proxy.ca_file))}
-        self.run_words(self.words("--from", "two", **options))
+        self.run_words(self.words("--from", "two", "--older", **options))
         proxy.forget()
-        self.run_words(self.words("--from", "one", **options))
+        self.run_words(self.words("--from", "one", "--older", **options))
         last = len(proxy.seen)
         self.assertGreater(last, 30)
         mixed = 0
@@ -158,7 +158,7 @@ class Killed(CommandCase):
             target, old = ("two", "one") if attempt % 2 == 0 else ("one", "two")
             proxy.forget()
             child = subprocess.Popen(
-                self.words("--from", target, **options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment()
+                self.words("--from", target, "--older", **options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment()
             )
             moves = itertools.count(1)
 
@@ -178,7 +178,7 @@ class Killed(CommandCase):
                 self.assertIn(child.returncode, (-signal.SIGKILL, 0))
                 shown = self.shown(self.space, "floating")
                 mixed += shown not in (sets[old], sets[target])
-                answer = self.run_words(self.words("--from", target, **options))
+                answer = self.run_words(self.words("--from", target, "--older", **options))
                 self.assertIn(answer["state"], ("promoted", "unchanged"))
                 self.assertEqual(sets[target], self.shown(self.space, "floating"))
                 record = Control(self.client(), self.space).read("floating")
@@ -190,7 +190,7 @@ class Killed(CommandCase):
 class AtOnce(CommandCase):
     def test_two_commands_at_once_end_with_one_whole_set(self) -> None:
         sets = {tag: self.push_set(self.space, tag) for tag in ("one", "two")}
-        words = [self.words("--from", tag, "--wait", "60") for tag in sets for _ in range(2)]
+        words = [self.words("--from", tag, "--older", "--wait", "60") for tag in sets for _ in range(2)]
         children = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment()) for line in words]
         answers = [child.communicate(timeout=120) for child in children]
         self.assertEqual([0] * 4, [child.returncode for child in children], answers)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     help="required: refuse a set that holds a package which no key of the profile signed.  [default: the profile's promote_signatures]",
 )
 @click.option("--without-inventories", is_flag=True, help="Do not ask for an attached inventory with each image.")
+@click.option("--older", is_flag=True, help="The tag may go back to a set that is older than what it shows.")
 @click.option("--wait", default=0.0, metavar="SECONDS", help="How long to wait for another promoter of the same name.")
 @click.option("--rollback", is_flag=True, help="Bring the set back that was there before the last promotion.")
 @click.option("--output", metavar="FILE", help="Write what was done (JSON), whatever happens.")
@@ -64,6 +65,7 @@ def command(
     also: tuple[str, ...],
     asked_signatures: str | None,
     without_inventories: bool,
+    older: bool,
     wait: float,
     rollback: bool,
     output: str | None,
@@ -102,6 +104,7 @@ def command(
                 not without_inventories,
                 wait,
                 not selection.is_everything,
+                older,
             )
             outcome = promoter.promote(
                 request,
@@ -114,8 +117,6 @@ def command(
     except TopcoatError as error:
         _write(output, {"state": "failed", "name": name, "source": source, "error": error.as_dict()})
         raise
-    if not dry_run:
-        _tag_old_names(settings, places, name)
     _write(output, outcome.as_dict())
     emit(outcome.as_dict(), output_format, _sentence(outcome))
 
@@ -127,10 +128,14 @@ def _own_place(settings: Settings, images: tuple[str, ...]) -> Place:
 def _place(settings: Settings, host: str, namespace: str, images: Iterable[str]) -> Place:
     from dataclasses import replace
 
+    from topcoat.lists import old_names
     from topcoat.promotion import Place
 
     profile = replace(settings.profile, namespace=namespace)
-    return Place(host, namespace, tuple((image, profile.repository_of(image)) for image in images))
+    images = tuple(images)
+    aliases = tuple((old, image) for image, names in old_names(settings.recipes_dir, images).items() for old in names)
+    names = (*images, *(old for old, _image in aliases))
+    return Place(host, namespace, tuple((name, profile.repository_of(name)) for name in names), aliases)
 
 
 def _other_place(settings: Settings, images: tuple[str, ...], text: str) -> Place:
@@ -218,38 +223,27 @@ def _announcement(api: DlrnApi | None, candidate: DlrnPromotion | None, name: st
 
 
 def _copier(settings: Settings, places: list[Place], tag: str) -> Callable[[Mapping[str, Manifest]], None]:
-    """Brings the set into the further registries; what is there already costs one request an image."""
+    """Brings the set into the further registries, and renamed images under their old names; what is there already costs one request an image."""
 
     def copy(manifests: Mapping[str, Manifest]) -> None:
         from topcoat.model import ImageReference
         from topcoat.publisher import Publisher
 
-        if len(places) < 2:
-            return
         own = dict(places[0].repositories)
+        aliases = dict(places[0].aliases)
         Publisher(settings.registries).copy_set(
             [
-                (ImageReference(places[0].host, own[image], digest=manifests[image].digest), ImageReference(place.host, repository, tag))
-                for place in places[1:]
+                (
+                    ImageReference(places[0].host, own[aliases.get(image, image)], digest=manifests[image].digest),
+                    ImageReference(place.host, repository, tag),
+                )
+                for number, place in enumerate(places)
                 for image, repository in place.repositories
+                if number or image in aliases
             ]
         )
 
     return copy
-
-
-def _tag_old_names(settings: Settings, places: list[Place], name: str) -> None:
-    """The floating tag under the names that renamed images had before; after the set, which does not depend on them."""
-    from topcoat.lists import old_names
-    from topcoat.model import ImageReference
-    from topcoat.publisher import Publisher
-
-    publisher = Publisher(settings.registries)
-    for place in places:
-        own = dict(place.repositories)
-        for image, names in old_names(settings.recipes_dir, own).items():
-            for _, repository in _place(settings, place.host, place.namespace, names).repositories:
-                publisher.copy(ImageReference(place.host, own[image], name), ImageReference(place.host, repository, name))
 
 
 def _write(path: str | None, data: object) -> None:

@@ -19,12 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from topcoat.errors import ContentError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.garbage.rules import KeepRules, RepositoryPlan, RepositoryState, decide, subject_of
 from topcoat.model import Digest
 from topcoat.promotion import Control
 from topcoat.registry import Manifest, NotFoundError, RegistryClient
-from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest, digest_of
+from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, Descriptor, artifact_manifest, digest_of
 
 UPDATE_BASE = "io.topcoat.update-base"
 _SEEN_TAG = "topcoat-gc.seen"
@@ -91,40 +91,65 @@ class Collector:
     def _collect(self, repositories: Sequence[str], rules: KeepRules, dry_run: bool, moment: float, aliases: Mapping[str, str]) -> Collected:
         begin = time.monotonic()
         result = Collected(dry_run=dry_run)
-        recorded = self._recorded()
+        recorded = self._recorded(rules)
         recorded |= {alias: recorded[name] for alias, name in aliases.items() if name in recorded}
         seen, condemned = self._first_seen(), self._condemned()
         states = self._each(repositories, lambda name: self._read(name, rules, recorded))
         states = [state for state in states if state.tags]
         first_seen = {tag: seen.get(tag, moment) for state in states for tag in state.tags if not subject_of(tag)}
-        plans = [decide(state, rules, recorded=recorded.get(state.name, frozenset()), first_seen=first_seen, now=moment) for state in states]
+        old = {entry for entry, when in condemned.items() if moment - when >= rules.grace}
+        plans = [
+            decide(
+                state,
+                rules,
+                recorded=recorded.get(state.name, frozenset()),
+                first_seen=first_seen,
+                now=moment,
+                due=frozenset(digest for name, _, digest in (entry.partition("@") for entry in old) if name == state.name),
+            )
+            for state in states
+        ]
         result.repositories, result.tags = len(states), sum(len(state.tags) for state in states)
         result.kept = sum(len(plan.kept) for plan in plans)
         result.condemned = [f"{plan.name}@{digest}" for plan in plans for digest in plan.delete]
         alive = {f"{plan.name}@{digest}" for plan in plans for digest in plan.kept_digests}
-        due = sorted(entry for entry, when in condemned.items() if moment - when >= rules.grace and entry not in alive)
+        due = sorted(old - alive)
         if dry_run:
             result.untagged = [f"{plan.name}:{tag}" for plan in plans for tag in plan.untag]
             result.deleted = due
         else:
+            kept_since = {tag: when for tag, when in first_seen.items() if any(tag in plan.kept or tag in plan.untag for plan in plans)}
+            # Written down before it is done: a manifest that lost its tags in a collection that was cut off is found again by the next.
+            waiting = {entry: when for entry, when in condemned.items() if entry not in alive} | dict.fromkeys(result.condemned, moment)
+            self._remember(kept_since, waiting)
             for done in self._each(list(zip(states, plans, strict=True)), lambda pair: self._untag(*pair)):
                 result.untagged += done
             ready = set(due)
             for entry, gone in zip(due, self._each(due, lambda entry: self._delete(*entry.split("@", 1))), strict=True):
                 (result.deleted if gone else result.spared).append(entry)
-            waiting = {entry: when for entry, when in condemned.items() if entry not in ready}
-            waiting |= dict.fromkeys(result.condemned, moment)
-            self._remember({tag: when for tag, when in first_seen.items() if any(tag in plan.kept for plan in plans)}, waiting)
+            waiting = {entry: when for entry, when in waiting.items() if entry not in ready}
+            self._remember({tag: when for tag, when in kept_since.items() if any(tag in plan.kept for plan in plans)}, waiting)
             result.checked = self._check(states, plans)
         result.seconds = time.monotonic() - begin
         return result
 
     # ---- reading ------------------------------------------------------------------------------------------------------------------------------
 
-    def _recorded(self) -> dict[str, frozenset[Digest]]:
-        """Repository -> digests that any record names: the current, the previous and the begun set of every floating name."""
+    def _recorded(self, rules: KeepRules) -> dict[str, frozenset[Digest]]:
+        """Repository -> digests that any record names: the current, the previous and the begun set of every floating name.
+
+        :raises InfrastructureError: what the registry lists and what it sends contradict each other.
+        """
         found: dict[str, set[Digest]] = {}
-        for tag, record in self._control.records().items():
+        records = self._control.records()
+        for name in sorted(rules.tags):
+            for tag in (name, f"{name}.previous", f"{name}.pending"):
+                if tag not in records and self._control.read(tag) is not None:
+                    raise InfrastructureError(
+                        f"the registry holds the record {tag} of a promoted set and does not list it",
+                        next_step="nothing was removed; look at the registry: its answers contradict each other",
+                    )
+        for tag, record in records.items():
             # the set before the previous one is history: nothing can go back to it
             for images in (record.images,) if tag.endswith(".previous") else (record.images, record.previous):
                 for image, digest in images.digests:
@@ -132,10 +157,13 @@ class Collector:
         return {name: frozenset(digests) for name, digests in found.items()}
 
     def _read(self, name: str, rules: KeepRules, recorded: dict[str, frozenset[Digest]]) -> RepositoryState:
-        """Tags with digests, and what manifests need."""
+        """Tags with digests, and what manifests need.
+
+        :raises InfrastructureError: a tag that is listed cannot be had, or a manifest that a tag shows: nothing may be removed on such answers.
+        """
         tags: dict[str, Digest] = {}
         for tag in self._client.tags(name):
-            digest = self._client.head(name, tag)
+            digest = self._client.shown(name, tag)
             if digest:
                 tags[tag] = digest
         needed: dict[Digest, tuple[Digest, ...]] = {}
@@ -144,12 +172,15 @@ class Collector:
             digest = todo.pop()
             if digest in needed:
                 continue
-            needed[digest] = tuple(self._needs(name, digest))
+            needed[digest] = tuple(self._needs(name, digest, must_be=digest in tags.values()))
             todo.extend(needed[digest])
         return RepositoryState(name, tags, needed)
 
-    def _needs(self, name: str, digest: Digest) -> Iterable[Digest]:
-        """Manifests of the same repository that this one cannot do without."""
+    def _needs(self, name: str, digest: Digest, *, must_be: bool = False) -> Iterable[Digest]:
+        """Manifests of the same repository that this one cannot do without.
+
+        :param must_be: a tag shows it, so an answer that it does not exist is no answer.
+        """
         try:
             manifest = self._client.manifest(name, digest)
             if manifest.is_index:
@@ -157,22 +188,34 @@ class Collector:
             if manifest.document.get("artifactType"):
                 return []
             labels = json.loads(self._client.blob(name, manifest.config.digest)).get("config") or {}
-        except (NotFoundError, ValueError, AttributeError):
+        except NotFoundError as error:
+            if must_be:
+                raise InfrastructureError(
+                    f"{name}@{digest} has a tag, and it or its configuration cannot be had: {error.what}",
+                    next_step="nothing was removed here; push this image again, or delete its tag",
+                ) from error
+            return []
+        except (ValueError, AttributeError):
             return []
         base = (labels.get("Labels") or {}).get(UPDATE_BASE)
         return [base] if base else []
 
     def _first_seen(self) -> dict[str, float]:
-        try:
-            manifest = self._client.manifest(self._control.repository, _SEEN_TAG)
-            return {str(tag): float(when) for tag, when in json.loads(manifest.document["annotations"][_SEEN]).items()}
-        except (NotFoundError, KeyError, ValueError, AttributeError, TypeError):
-            return {}
+        return self._note(_SEEN)
 
     def _condemned(self) -> dict[str, float]:
+        return self._note(_CONDEMNED)
+
+    def _note(self, name: str) -> dict[str, float]:
+        """What an earlier collection wrote down; empty where there was none.
+
+        :raises InfrastructureError: the note is listed and cannot be had: to write a new one over it would forget what has to be deleted.
+        """
+        if self._client.shown(self._control.repository, _SEEN_TAG) is None:
+            return {}
         try:
             manifest = self._client.manifest(self._control.repository, _SEEN_TAG)
-            return {str(entry): float(when) for entry, when in json.loads(manifest.document["annotations"][_CONDEMNED]).items()}
+            return {str(entry): float(when) for entry, when in json.loads(manifest.document["annotations"][name]).items()}
         except (NotFoundError, KeyError, ValueError, AttributeError, TypeError):
             return {}
 
@@ -215,12 +258,12 @@ class Collector:
     def _check(self, states: Sequence[RepositoryState], plans: Sequence[RepositoryPlan]) -> int:
         """Every kept tag shows what it showed, unless it was moved on purpose meanwhile, and every kept manifest and blob answers."""
         problems: list[str] = []
-        blobs: dict[Digest, str] = {}
+        blobs: dict[Descriptor, str] = {}
         count = 0
         for state, plan in zip(states, plans, strict=True):
             for tag in plan.kept:
                 count += 1
-                if self._client.head(plan.name, tag) is None:
+                if self._client.shown(plan.name, tag) is None:
                     problems.append(f"{plan.name}:{tag}")
             for digest in plan.kept_digests:
                 if digest not in set(state.tags.values()) and self._client.head(plan.name, digest) is None:
@@ -230,8 +273,9 @@ class Collector:
                 except NotFoundError:
                     problems.append(f"{plan.name}@{digest}")
                     continue
-                blobs.update({blob.digest: plan.name for blob in manifest.blobs})
-        missing = self._each(sorted(blobs.items()), lambda item: None if self._client.has_blob(item[1], item[0]) else f"{item[1]}@{item[0]}")
+                blobs.update(dict.fromkeys(manifest.blobs, plan.name))
+        looked = self._each(blobs.items(), lambda item: (item[1], self._client.blob_problem(item[1], item[0])))
+        missing = [f"{name}@{problem}" for name, problem in looked if problem]
         problems += [problem for problem in missing if problem]
         if problems:
             raise ContentError(

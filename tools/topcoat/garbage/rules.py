@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from topcoat.model import Digest
 
-_ATTACHED = re.compile(r"sha256-([0-9a-f]{64})")
+_ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\.[A-Za-z0-9._-]+)?")
+"""The stand-in tag for referrers (distribution-spec 1.1, "Referrers Tag Schema"), and those of cosign: ``.sig``, ``.att``, ``.sbom``."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,24 @@ class RepositoryPlan:
 
 
 def subject_of(tag: str) -> Digest | None:
-    """The manifest that a stand-in tag for referrers belongs to, None for any other tag."""
+    """The manifest that a tag of something attached belongs to, None for any other tag."""
     match = _ATTACHED.fullmatch(tag)
     return f"sha256:{match[1]}" if match else None
 
 
-def decide(state: RepositoryState, rules: KeepRules, *, recorded: frozenset[Digest], first_seen: Mapping[str, float], now: float) -> RepositoryPlan:
+def decide(
+    state: RepositoryState,
+    rules: KeepRules,
+    *,
+    recorded: frozenset[Digest],
+    first_seen: Mapping[str, float],
+    now: float,
+    due: frozenset[Digest] = frozenset(),
+) -> RepositoryPlan:
     """Decide for one repository.
 
     :param recorded: digests that promotion records (current, previous, at work) name for it.
+    :param due: digests that an earlier collection, perhaps one that was cut off, took the tags from longer ago than the time of grace.
     :param first_seen: tag -> seconds since the epoch when it was first seen; a tag that is missing was never seen before, so it is new.
     """
     kept: dict[str, str] = {}
@@ -89,7 +99,7 @@ def decide(state: RepositoryState, rules: KeepRules, *, recorded: frozenset[Dige
         subject = subject_of(tag)
         if subject and subject in alive:
             kept[tag] = "attached"
-        elif subject and any(state.tags[other] == subject for other in untag):
+        elif subject and (subject in due or any(state.tags[other] == subject for other in untag)):
             untag.append(tag)  # goes with what it is attached to
         elif subject:
             kept[tag] = "its image has no tag"  # an upload may be under way: attached first, tagged last

@@ -84,13 +84,19 @@ class Control:
             self._store(tag, artifact_manifest(RECORD_TYPE, ()))
 
     def records(self) -> dict[str, SetRecord]:
-        """Every record by tag, ``.previous`` and ``.pending`` ones too."""
+        """Every record by tag, ``.previous`` and ``.pending`` ones too.
+
+        :raises InfrastructureError: the registry lists a record that it does not send: who goes by the records may not go on without it.
+        """
         found = {}
         for tag in self.client.tags(self.repository):
-            if ".lock-" not in tag and not tag.startswith("sha256-"):
-                record = self.read(tag)
-                if record:
-                    found[tag] = record
+            if ".lock-" in tag or tag.startswith("sha256-"):
+                continue
+            if self.client.shown(self.repository, tag) is None:
+                continue  # taken away since the list was made, and the list of now says so too
+            record = self.read(tag)
+            if record:
+                found[tag] = record
         return found
 
     def floating_names(self) -> tuple[str, ...]:

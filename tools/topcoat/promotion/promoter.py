@@ -40,6 +40,8 @@ class Request:
     """How long to wait for another promoter of the same name."""
     partial: bool = False
     """The images are a part of what the floating tag stands for (a weekly rebuild of one class): the others stay in its record."""
+    older: bool = False
+    """The tag may go back to an older set."""
 
 
 @dataclass
@@ -102,7 +104,8 @@ class Promoter:
             manifests = self._targets[0].manifests(request.source)
             wanted = {image: manifest.digest for image, manifest in manifests.items()}
             if request.receipt:
-                check_receipt(request.receipt, wanted)
+                aliases = dict(self._targets[0].place.aliases)
+                check_receipt(request.receipt, {image: digest for image, digest in wanted.items() if image not in aliases})
             outcome.images = len(wanted)
             shown = {target: target.digests(request.name) for target in self._targets}
             outcome.changes = [
@@ -116,6 +119,8 @@ class Promoter:
             known = next((record for record in records.values() if record), None)
             outcome.previous_source = known.source if known else ""
             outcome.seconds = time.monotonic() - begin
+            if outcome.changes and not request.older:
+                self._require_newer(request, wanted, shown[self._targets[0]])
             allowed()
             examine(manifests)
             if dry_run:
@@ -132,6 +137,31 @@ class Promoter:
             outcome.state = "promoted"
         outcome.seconds = time.monotonic() - begin
         return outcome
+
+    def _require_newer(self, request: Request, wanted: Mapping[str, Digest], shown: Mapping[str, Digest | None]) -> None:
+        """A floating tag moves forward only, unless somebody says otherwise.
+
+        The registry's own record speaks first: what was promoted before the present set is older. Else the newest of the images that would move is
+        compared with the newest of those that they would replace.
+
+        :raises ContentError: the candidate is older.
+        """
+        target = self._targets[0]
+        before = target.control.read(f"{request.name}.previous")
+        current = target.control.read(request.name)
+        back = before is not None and current is not None and before.source == request.source != current.source
+        moves = {image: digest for image, digest in wanted.items() if shown[image] not in (None, digest) and image not in dict(target.place.aliases)}
+        ours, theirs = target.newest(moves), target.newest({image: str(shown[image]) for image in moves})
+        if back and before is not None:
+            cause = f"{request.name} showed it before it showed {current.source if current else 'the present set'}"
+        elif ours and theirs and ours < theirs:
+            cause = f"its newest image is of {ours}, that of the present set of {theirs}"
+        else:
+            return
+        raise ContentError(
+            f"{request.source} is older than what {request.name} shows: {cause}",
+            next_step="promote a newer set; --rollback brings the set before back, --older goes back to this one on purpose",
+        )
 
     def _apply(
         self,
@@ -315,7 +345,7 @@ def _place_of(target: Target, plan: SetRecord):  # type: ignore[no-untyped-def]
     """The place with the repositories that a record names: images may have left the list since."""
     from topcoat.promotion.target import Place
 
-    return Place(target.place.host, target.place.namespace, plan.repositories)
+    return Place(target.place.host, target.place.namespace, plan.repositories, target.place.aliases)
 
 
 def _who() -> str:

@@ -13,7 +13,8 @@ from typing import TypeVar
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.model import Digest
 from topcoat.promotion.control import Control
-from topcoat.registry import INVENTORY_TYPE, Manifest, RegistryClient
+from topcoat.registry import INVENTORY_TYPE, Descriptor, Manifest, RegistryClient
+from topcoat.registry.oci import parse_image
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -27,6 +28,8 @@ class Place:
     namespace: str
     repositories: tuple[tuple[str, str], ...]
     """(image name, repository path)."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """(old name, image name): names that renamed images had before; ``repositories`` holds their paths, and they are members like all others."""
 
     def __str__(self) -> str:
         return f"{self.host}/{self.namespace}".rstrip("/")
@@ -47,22 +50,28 @@ class Target:
         return self._repositories[image]
 
     def digests(self, tag: str) -> dict[str, Digest | None]:
-        """Image name -> digest under a tag, None where there is none; always asks the registry."""
-        return dict(self.each(self._repositories, lambda image: (image, self.client.head(self.repository_of(image), tag))))
+        """Image name -> digest under a tag, None where there is none; computed from what the registry sends.
+
+        :raises InfrastructureError: it lists a tag that it does not send.
+        """
+        return dict(self.each(self._repositories, lambda image: (image, self.client.shown(self.repository_of(image), tag))))
 
     def manifests(self, tag: str) -> dict[str, Manifest]:
-        """Image name -> manifest under a tag.
+        """Image name -> manifest under a tag; an old name has that of its image.
 
         :raises ContentError: images without it; names them all.
         """
-        found = dict(self.each(self._repositories, lambda image: (image, self._manifest(image, tag))))
+        aliases = dict(self.place.aliases)
+        own = [image for image in self._repositories if image not in aliases]
+        found = dict(self.each(own, lambda image: (image, self._manifest(image, tag))))
         missing = sorted(image for image, manifest in found.items() if manifest is None)
         if missing:
             raise ContentError(
                 f"{self.place}: {len(missing)} of {len(found)} images have no tag {tag}: {', '.join(missing[:10])}",
                 next_step="build and publish the whole set first",
             )
-        return {image: manifest for image, manifest in found.items() if manifest is not None}
+        whole = {image: manifest for image, manifest in found.items() if manifest is not None}
+        return whole | {old: whole[image] for old, image in aliases.items() if image in whole}
 
     def _manifest(self, image: str, tag: str) -> Manifest | None:
         from topcoat.registry import NotFoundError
@@ -73,32 +82,33 @@ class Target:
             return None
 
     def check(self, manifests: Mapping[str, Manifest], *, inventories: bool) -> None:
-        """Every blob of every manifest, of the children of an index, and the attached inventories must be there.
+        """Every blob of every manifest, of the children of an index, and the inventories must be there, each as long as it must be.
 
         A blob that several images share is asked for once: registries store it once. That each repository is linked to it is checked by the registry
         itself when it takes the manifest, and then a failure brings the whole set back.
 
-        :raises ContentError: something is missing; names images and digests.
+        :raises ContentError: something is missing or cut off; names images and digests.
         """
         single = list(manifests.items())
         for image, manifest in manifests.items():
             single += [(image, self.client.manifest(self.repository_of(image), child.digest)) for child in manifest.children]
-        blobs = {blob.digest: image for image, manifest in reversed(single) for blob in manifest.blobs}
+        blobs = {blob: image for image, manifest in reversed(single) for blob in manifest.blobs}
         subjects = [(manifest.digest, image) for image, manifest in single if inventories and not manifest.is_index]
 
-        def blob(item: tuple[Digest, str]) -> str | None:
-            digest, image = item
-            return None if self.client.has_blob(self.repository_of(image), digest) else f"{image}: {digest}"
+        def blob(item: tuple[Descriptor, str]) -> str | None:
+            descriptor, image = item
+            problem = self.client.blob_problem(self.repository_of(image), descriptor)
+            return f"{image}: {problem}" if problem else None
 
         def inventory(item: tuple[Digest, str]) -> str | None:
             digest, image = item
             found = self.client.referrers(self.repository_of(image), digest, INVENTORY_TYPE)
-            return None if found else f"{image}: the inventory of {digest}"
+            return None if found else f"{image}: the inventory of {digest} is missing"
 
         missing = [problem for problem in (*self.each(blobs.items(), blob), *self.each(subjects, inventory)) if problem]
         if missing:
             raise ContentError(
-                f"{self.place}: the set is not whole, {len(missing)} part(s) are missing: {'; '.join(sorted(missing)[:10])}",
+                f"{self.place}: the set is not whole, {len(missing)} part(s) are missing or cut off: {'; '.join(sorted(missing)[:10])}",
                 next_step="build and publish the set again",
             )
 
@@ -112,7 +122,7 @@ class Target:
             repository = self.repository_of(image)
             manifest = self.client.manifest(repository, digests[image])
             self.client.put_manifest(repository, tag, manifest.body, manifest.media_type, read_back=False)
-            shown = self.client.head(repository, tag)
+            shown = self.client.shown(repository, tag)
             if shown != digests[image]:
                 raise ContentError(
                     f"{self.client.host}/{repository}:{tag} shows {shown} after it was moved to {digests[image]}",
@@ -122,8 +132,23 @@ class Target:
 
         self.each(sorted(digests), one)
 
+    def newest(self, digests: Mapping[str, Digest]) -> str:
+        """When the newest of some images was created, as its configuration says (RFC 3339, UTC); empty where none says so.
+
+        Images of ours are as old as the newest package in them, so this orders sets by what is inside, not by when somebody pushed them.
+        """
+
+        def one(image: str) -> str:
+            repository = self.repository_of(image)
+            manifest = self.client.manifest(repository, digests[image])
+            if manifest.is_index:
+                manifest = self.client.manifest(repository, manifest.children[0].digest)
+            return parse_image(manifest, self.client.blob(repository, manifest.config.digest)).created
+
+        return max(self.each(sorted(digests), one), default="")
+
     def restore(self, tag: str, previous: Mapping[str, Digest], images: Iterable[str]) -> list[str]:
-        """Bring tags back to what they were; images without an entry in ``previous`` lose the tag.
+        """Bring tags back to what they were; images without an entry in ``previous`` lose the tag. Each tag is read back, also one that was right.
 
         :returns: one sentence for each image that could not be brought back; empty is good.
         """
@@ -131,10 +156,13 @@ class Target:
         def one(image: str) -> str | None:
             try:
                 repository = self.repository_of(image)
-                shown = self.client.head(repository, tag)
+                shown = self.client.shown(repository, tag)
                 if image not in previous:
                     if shown is not None:
                         self.client.delete_tag(repository, tag)
+                        shown = self.client.shown(repository, tag)
+                    if shown is not None:
+                        return f"{image}: {repository}:{tag} shows {shown} and should be gone"
                 elif shown != previous[image]:
                     self.move(tag, {image: previous[image]})
             except TopcoatError as error:

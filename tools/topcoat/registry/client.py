@@ -59,7 +59,7 @@ class RegistryClient:
         self.blobs = Blobs(self._transport)
         self.manifests = Manifests(self._transport)
         self.listing = Listing(self._transport)
-        self._referrers = Referrers(self._transport, self.manifests, self.blobs)
+        self._referrers = Referrers(self._transport, self.manifests, self.blobs, self.listing)
         self._tags_can_go: bool | None = None
 
     def __repr__(self) -> str:

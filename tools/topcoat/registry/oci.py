@@ -6,6 +6,7 @@ This module must never contact a registry, read a clock or a file: the same imag
 from __future__ import annotations
 
 import copy
+import datetime
 import hashlib
 import json
 import math
@@ -264,6 +265,17 @@ class Image:
     def diff_ids(self) -> tuple[Digest, ...]:
         """Digests of the uncompressed layers, lowest first."""
         return tuple((self.config.get("rootfs") or {}).get("diff_ids") or ())
+
+    @property
+    def created(self) -> str:
+        """When it was created, RFC 3339 in UTC with whole seconds, so that texts compare as times; empty where it does not say, or says 1970."""
+        try:
+            moment = datetime.datetime.fromisoformat(str(self.config.get("created") or ""))
+            moment = (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
+        except (ValueError, OverflowError):
+            return ""
+        text = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return "" if text == EPOCH else text
 
     @property
     def platform(self) -> str:

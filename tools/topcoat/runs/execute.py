@@ -14,10 +14,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task, TaskResult
-from topcoat.errors import ContentError, PartialError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError
 from topcoat.gating import GatedPackage
 from topcoat.model import Action, ImageReference, Nevra, PlannedImage, Receipt
 from topcoat.process import Processes
+from topcoat.promotion import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.runs import coverage
 from topcoat.runs.outcome import Outcome
@@ -97,7 +98,7 @@ def execute(
             if options.check_coverage:
                 coverage.require(table)
             aliases = _answer_to_old_names(publisher, done, options, decision)
-            moved = _move(publisher, done, options.floating_tags)
+            moved = _move(works, done, aliases, options.floating_tags)
     except TopcoatError as caught:
         error = caught
     except KeyboardInterrupt:
@@ -224,7 +225,7 @@ def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) ->
 
 
 def _answer_to_old_names(publisher: Publisher, done: dict[str, Outcome], options: Options, decision: Decision) -> dict[str, tuple[str, ...]]:
-    """Renamed images under their old names, with every tag of the run; blobs are mounted, what is attached goes along.
+    """Renamed images under their old names, with the run's own tag; blobs are mounted, what is attached goes along.
 
     :returns: image name -> repositories, ``host/path``.
     """
@@ -233,19 +234,41 @@ def _answer_to_old_names(publisher: Publisher, done: dict[str, Outcome], options
     for name in done.keys() & options.old_names.keys():
         repositories = [ImageReference(profile.registry, profile.repository_of(old)) for old in options.old_names[name]]
         for repository in repositories:
-            for tag in (options.tag, *options.floating_tags):
-                publisher.copy(done[name].stored.reference, repository.with_tag(tag))
+            publisher.copy(done[name].stored.reference, repository.with_tag(options.tag))
         found[name] = tuple(repository.name for repository in repositories)
     return found
 
 
-def _move(publisher: Publisher, done: dict[str, Outcome], tags: Sequence[str]) -> tuple[str, ...]:
-    """Floating tags last, for the whole set, several images at a time."""
-    with ThreadPoolExecutor(REGISTRY_SLOTS) as pool:
+def _move(works: Works, done: Mapping[str, Outcome], aliases: Mapping[str, tuple[str, ...]], tags: Sequence[str]) -> tuple[str, ...]:
+    """Floating tags last, for the whole set with its old names, all or nothing: after a failure every tag shows again what it showed.
+
+    :raises TopcoatError: nothing moved; or, in so many words, what could not be brought back.
+    """
+    if not tags or not done:
+        return ()
+    host = next(iter(done.values())).stored.host
+    wanted = {outcome.stored.repository: outcome.stored.digest for outcome in done.values()}
+    wanted |= {repository.partition("/")[2]: done[name].stored.digest for name, repositories in aliases.items() for repository in repositories}
+    target = Target(Place(host, "", tuple((repository, repository) for repository in wanted)), works.client(host), REGISTRY_SLOTS)
+    before = {tag: target.digests(tag) for tag in tags}
+    try:
         for tag in tags:
-            moves = [pool.submit(publisher.move_tag, outcome.stored.reference.name, outcome.stored.digest, tag) for outcome in done.values()]
-            for move in moves:
-                move.result()
+            target.move(tag, {repository: digest for repository, digest in wanted.items() if before[tag][repository] != digest})
+    except BaseException as error:
+        problems = []
+        for tag in tags:
+            earlier = {repository: digest for repository, digest in before[tag].items() if digest}
+            problems += [f"{tag} of {problem}" for problem in target.restore(tag, earlier, wanted)]
+        said = error.what if isinstance(error, TopcoatError) else f"interrupted ({type(error).__name__})"
+        if problems:
+            raise InfrastructureError(
+                f"moving {', '.join(tags)} failed ({said}), and bringing them back failed too: {'; '.join(problems[:5])}",
+                next_step="run it again when the registry answers: until then these tags show images of two runs",
+            ) from error
+        if not isinstance(error, TopcoatError):
+            raise
+        kind = ContentError if isinstance(error, ContentError) else InfrastructureError
+        raise kind(f"moving {', '.join(tags)} failed: {said}; every tag shows again what it showed", next_step="run it again") from error
     return tuple(tags)
 
 

@@ -17,7 +17,7 @@ from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe, labels
 from topcoat.publisher import Publisher, SourceBlob
-from topcoat.registry import INVENTORY_TYPE, Image, Registries, digest_of
+from topcoat.registry import INVENTORY_TYPE, Image, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory, provided
 from topcoat.runs import bills, claims, inputs
@@ -64,6 +64,10 @@ class Works:
     def log_of(self, name: str) -> Path:
         """Log file of an image."""
         return self._target.logs / f"{name}.log"
+
+    def client(self, host: str) -> RegistryClient:
+        """Client of a registry."""
+        return self._registries.client(host)
 
     def repository_of(self, name: str) -> str:
         """Repository path that an image is published to."""
