@@ -21,7 +21,7 @@ from pathlib import Path
 from topcoat.layers import BuiltImage, Layer, LayerStore
 from topcoat.model import PlannedImage, Reason, Repository
 from topcoat.publisher import Publisher, SourceBlob
-from topcoat.registry.oci import Descriptor, Image, append_layer
+from topcoat.registry.oci import OCI_MANIFEST, Descriptor, Image, append_layer
 from topcoat.registry.registries import Registries
 from topcoat.rpm import inventory
 from topcoat.rpm.inventory import Inventory
@@ -102,7 +102,9 @@ class World:
                 leftover.unlink()
         return root
 
-    def publish_root(self, root: Path, name: str, *, config: dict[str, object] | None = None, packages: Inventory | None = None) -> Base:
+    def publish_root(
+        self, root: Path, name: str, *, config: dict[str, object] | None = None, packages: Inventory | None = None, media_type: str = OCI_MANIFEST
+    ) -> Base:
         """Publish a root, as it is, as an image of one layer: by tar, because our own writer would tidy the package database.
 
         No time of the day enters: the same root is the same base image in every world.
@@ -115,7 +117,9 @@ class World:
         packed = archive.with_suffix(".tar.gz")
         packed.write_bytes(gzip.compress(archive.read_bytes(), 1, mtime=0))
         layer = Layer(packed, f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}", diff_id, packed.stat().st_size, 1)
-        empty = Image({"architecture": "amd64", "os": "linux", "config": config or {}, "rootfs": {"type": "layers", "diff_ids": []}}, ())
+        empty = Image(
+            {"architecture": "amd64", "os": "linux", "config": config or {}, "rootfs": {"type": "layers", "diff_ids": []}}, (), (), media_type
+        )
         descriptor = Descriptor(layer.media_type, layer.digest, layer.size)
         image = append_layer(empty, descriptor, layer.diff_id, created_by="test", created=CREATED)
         published = self.publisher.publish(f"{self.server.host}/{name}", image, {layer.digest: layer.path}, ["current-passed-ci"])

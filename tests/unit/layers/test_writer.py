@@ -10,7 +10,8 @@ import unittest
 from pathlib import Path
 
 from topcoat.layers.junk import is_junk
-from topcoat.layers.writer import write_layer
+from topcoat.layers.lower import LowerView
+from topcoat.layers.writer import litter, write_layer
 
 EPOCH = 1_000_000_000
 ROOT = os.geteuid() == 0
@@ -118,6 +119,24 @@ class Times(Case):
         self.put(self.upper, "f", mtime=EPOCH + 10_000)
         self.assertEqual(self.member("f").mtime, EPOCH)
 
+    def test_a_packages_date_is_kept_and_this_runs_is_not(self) -> None:
+        future, now = EPOCH + 9_000_000, EPOCH + 77
+        self.put(self.upper, "brought", mtime=future)
+        self.put(self.upper, "made", mtime=now)
+        self.put(self.upper, "old", mtime=EPOCH - 5)
+        os.utime(self.put(self.upper, "by-chance"), ns=(0, future * 10**9 + 1))
+        with tarfile.open(self.write(dates={future}).path) as archive:
+            times = {member.name: int(member.mtime) for member in archive}
+        self.assertEqual(times, {"brought": future, "made": EPOCH, "old": EPOCH - 5, "by-chance": EPOCH})
+        # a base image that says it is from the future: what is younger than the run's start is the run's all the same
+        with tarfile.open(self.write(dates={future}, since=EPOCH - 500).path) as archive:
+            self.assertEqual(archive.getmember("old").mtime, EPOCH)
+
+    def test_a_file_that_was_copied_up_keeps_its_time(self) -> None:
+        self.put(self.lower, "f", mtime=EPOCH + 500)
+        self.put(self.upper, "f", mtime=EPOCH + 500, mode=0o600)
+        self.assertEqual(self.member("f").mtime, EPOCH + 500)
+
     def test_a_directory_keeps_the_time_it_has_below(self) -> None:
         (self.lower / "d").mkdir()
         os.utime(self.lower / "d", (77, 77))
@@ -141,6 +160,29 @@ class Times(Case):
         self.put(self.upper, "f")
         head = self.write().path.read_bytes()[:10]
         self.assertEqual(head[3:8], bytes(5))
+
+
+class Owned(Case):
+    def test_folders_of_what_stays_are_there_and_their_litter_is_not(self) -> None:
+        self.put(self.upper, "tmp/a/owned")
+        self.put(self.upper, "tmp/a/litter")
+        self.put(self.upper, "run/x/socket")
+        (self.upper / "tmp/b").mkdir()
+        found = litter(self.upper)
+        self.assertEqual(found, {"tmp/a", "tmp/a/owned", "tmp/a/litter", "tmp/b", "run/x/socket"})
+        dropped = found - {"tmp/a/owned"}
+        self.assertEqual(self.names(drop=lambda path, mode, size: path in dropped), ["run", "run/x", "tmp", "tmp/a", "tmp/a/owned"])
+
+    def test_an_owned_path_through_links_of_the_image(self) -> None:
+        (self.lower / "run").mkdir()
+        (self.lower / "var").mkdir()
+        os.symlink("../run", self.lower / "var/run")
+        os.symlink("/var/run/x/../y", self.upper / "alias")
+        view = LowerView([self.upper, self.lower])
+        self.assertEqual(view.real("/var/run/f"), "run/f")
+        self.assertEqual(view.real("/alias/f"), "run/y/f")
+        os.symlink("loop", self.upper / "loop")
+        self.assertEqual(view.real("/loop/f"), "loop/f")
 
 
 class Junk(Case):

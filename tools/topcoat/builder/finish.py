@@ -5,19 +5,19 @@ This module must never look at how the change was made.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from topcoat.builder.compose import compose
-from topcoat.layers import BuiltImage, LayerStore, LowerView, write_layer
-from topcoat.layers.junk import RPM_DATABASES, is_junk
+from topcoat.layers import BuiltImage, LayerStore, litter, write_layer
+from topcoat.layers.junk import RPM_DATABASES
 from topcoat.model import Recipe
 from topcoat.registry.oci import Image
 from topcoat.rpm import inventory
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
+from topcoat.updater import ownership
 from topcoat.updater.transaction import Transactions
 from topcoat.updater.updater import created
 
@@ -45,15 +45,15 @@ def finish(
     """
     start = time.time()
     changed = any((upper / path / "rpmdb.sqlite").is_file() for path in RPM_DATABASES)
-    epoch, unowned = created(parent), _compiled(upper)
+    epoch = created(parent)
+    facts, unowned = ownership.ask(transactions, upper, lower, _compiled(upper) | litter(upper), store.directory / "tmp", image=recipe.name)
+    since = min((began for _, began, _ in stages), default=start)
+    written = write_layer(upper, lower, store.archive(), epoch=epoch, dates=facts.dates, since=since, drop=lambda path, mode, size: path in unowned)
     if changed:
-        with tempfile.TemporaryDirectory(prefix="facts-", dir=store.directory / "tmp") as scratch:
-            newest, unowned = transactions.facts(upper, Path(scratch), unowned, image=recipe.name)
-        epoch = max(epoch, newest)
-    written = write_layer(upper, lower, store.archive(), epoch=epoch, drop=lambda path, mode, size: path in unowned or is_junk(path, mode, size))
+        epoch = max(epoch, facts.built)
     layer = written if written.entries else None
     start = _stage(stages, "layer", start)
-    after = inventory.from_root(upper) if changed else parent_inventory or _inherited(lower)
+    after = inventory.from_root(upper) if changed else parent_inventory or _inherited(upper, lower)
     _stage(stages, "inventory", start)
     image = compose(parent, runtime, layer, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=image_format)
     known = parent_inventory is not None and after is not None
@@ -76,11 +76,7 @@ def _compiled(upper: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _inherited(lower: tuple[Path, ...]) -> Inventory | None:
+def _inherited(upper: Path, lower: tuple[Path, ...]) -> Inventory | None:
     """The packages of the layers below, where the build itself changed none."""
-    view = LowerView(lower)
-    for path in RPM_DATABASES:
-        found = view.entry(f"{path}/rpmdb.sqlite")
-        if found is not None:
-            return inventory.from_root(Path(found.path.removesuffix(f"/{path}/rpmdb.sqlite")))
-    return None
+    root = ownership.database_root(upper, lower)
+    return inventory.from_root(root) if root is not None else None

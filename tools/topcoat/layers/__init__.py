@@ -6,6 +6,6 @@ This room must never decide what goes into an image.
 from topcoat.layers.lower import LowerView
 from topcoat.layers.result import BuiltImage
 from topcoat.layers.store import LayerStore, Workspace
-from topcoat.layers.writer import Layer, write_layer
+from topcoat.layers.writer import Layer, litter, write_layer
 
-__all__ = ["BuiltImage", "Layer", "LayerStore", "LowerView", "Workspace", "write_layer"]
+__all__ = ["BuiltImage", "Layer", "LayerStore", "LowerView", "Workspace", "litter", "write_layer"]

@@ -3,6 +3,9 @@
 This module must never change a file.
 """
 
+# Paths are plain strings here:
+# ruff: noqa: PTH115
+
 from __future__ import annotations
 
 import os
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.layers import marks
+
+_MAX_LINKS = 40
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,26 @@ class LowerView:
                     if entry.name not in seen:
                         seen[entry.name] = not marks.is_whiteout(entry.stat(follow_symlinks=False))
         return {name for name, visible in seen.items() if visible}
+
+    def real(self, path: str) -> str:
+        """Where an entry lies when the links in its folders are followed inside the tree; the entry itself may be a link. No leading slash."""
+        done: list[str] = []
+        head, _, name = path.strip("/").rpartition("/")
+        left, links = [part for part in reversed(head.split("/")) if part not in ("", ".")], 0
+        while left:
+            part = left.pop()
+            if part == "..":
+                done = done[:-1]
+                continue
+            found = self.entry("/".join([*done, part]))
+            if found is None or not stat.S_ISLNK(found.status.st_mode) or links >= _MAX_LINKS:
+                done.append(part)
+                continue
+            links += 1
+            target = os.readlink(found.path)
+            done = [] if target.startswith("/") else done
+            left += [step for step in reversed(target.split("/")) if step not in ("", ".")]
+        return "/".join([*done, name])
 
     def _stack(self, path: str) -> list[str]:
         """The real directories that make up a visible directory, topmost first."""

@@ -28,7 +28,7 @@ from typing import Protocol
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import mounts
 from topcoat.layers.unpack import unpack
-from topcoat.layers.writer import Layer, write_layer
+from topcoat.layers.writer import Layer
 from topcoat.model.image import check_digest
 from topcoat.registry.oci import Descriptor, Image
 
@@ -176,10 +176,6 @@ class LayerStore:
         handle, name = tempfile.mkstemp(prefix="layer-", suffix=".tar.gz", dir=self._archives)
         os.close(handle)
         return Path(name)
-
-    def write_layer(self, space: Workspace, *, epoch: int, destination: Path | None = None) -> Layer:
-        """Write what a workspace's upper directory changes; see ``writer.write_layer``."""
-        return write_layer(space.upper, space.lower, destination or self.archive(), epoch=epoch)
 
     @contextlib.contextmanager
     def _temporary(self, folder: Path, *, sweep: bool = False) -> Iterator[Path]:

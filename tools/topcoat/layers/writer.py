@@ -12,8 +12,8 @@ import contextlib
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError
@@ -43,6 +43,30 @@ class Layer:
     media_type: str = LAYER_MEDIA_TYPE
 
 
+class _Times:
+    """Which times say something, and which only when this run took place."""
+
+    def __init__(self, epoch: int, dates: Collection[int], since: float | None) -> None:
+        self._epoch = epoch * _NANO
+        self._dates = frozenset(dates)
+        self._limit = self._epoch if since is None else min(self._epoch, int(since * _NANO) - _NANO)
+
+    def of_this_run(self, moment: int) -> bool:
+        """Whether a file's time (nanoseconds since 1970) is this run's; packages' times are whole seconds."""
+        seconds, fraction = divmod(moment, _NANO)
+        return moment > self._limit and (fraction > 0 or seconds not in self._dates)
+
+    def of(self, item: _Item) -> int:
+        """The time that an entry has in the layer, nanoseconds since 1970."""
+        own = item.status.st_mtime_ns
+        below = item.below.status if item.below is not None else None
+        if below is not None and stat.S_ISDIR(item.status.st_mode) and stat.S_ISDIR(below.st_mode):
+            return below.st_mtime_ns
+        if below is not None and below.st_mtime_ns == own:
+            return own
+        return self._epoch if self.of_this_run(own) else own
+
+
 @dataclass(frozen=True)
 class _Item:
     """One entry of the upper directory that may become a member."""
@@ -61,30 +85,36 @@ def write_layer(
     destination: Path,
     *,
     epoch: int,
+    dates: Collection[int] = frozenset(),
+    since: float | None = None,
     drop: Callable[[str, int, int], bool] = junk.is_junk,
     level: int = GZIP_LEVEL,
 ) -> Layer:
     """Write what an upper directory changes over its lower ones as an OCI layer (tar, PAX, gzip), its package database settled first.
 
-    Members are sorted; a directory comes before what it holds. A file keeps its own time unless that is later than ``epoch`` (then the file was
-    made by this run, and gets ``epoch``); a directory that exists below keeps the time it has there. Entries that the lower directories already
+    Members are sorted; a directory comes before what it holds. A time is kept where it is one of the packages' own ``dates``, the one that the
+    file has below, or not later than ``epoch`` and ``since``; any other is of this run, and becomes ``epoch``. A directory that exists below keeps
+    the time it has there. Entries that the lower directories already
     show the same are left out. Parents of each member are always present with their right owner and mode, because unpackers invent missing ones.
 
     :param upper: overlayfs' upper directory; nobody may write to it meanwhile.
     :param lower: directories of the layers below, topmost first.
     :param destination: file to write; replaced when it exists.
-    :param epoch: seconds since 1970; nothing in the archive is later.
-    :param drop: (path, mode, size) -> whether the entry stays out.
+    :param epoch: seconds since 1970; what this run made gets this time.
+    :param dates: seconds since 1970, of files in packages; they may be later than the run itself.
+    :param since: when the run began to make files, where ``epoch`` may be later than that.
+    :param drop: (path, mode, size) -> whether the entry stays out; folders of entries that stay are there all the same.
     :param level: gzip level; part of the result's digest.
     :raises InfrastructureError: cannot read or write.
     """
     database.settle(upper)
     view = LowerView(lower)
+    times = _Times(epoch, dates, since)
     try:
-        items = list(_kept(upper, view, epoch, drop))
+        items = list(_kept(upper, view, times, drop))
         with destination.open("wb") as out:
             archive = Archive(out, level)
-            written = _members(upper, items, view, epoch, archive)
+            written = _members(upper, items, view, times, archive)
             archive.close()
     except OSError as error:
         raise InfrastructureError(
@@ -93,10 +123,23 @@ def write_layer(
     return Layer(destination, archive.digest, archive.diff_id, archive.size, written)
 
 
-def _kept(upper: Path, view: LowerView, epoch: int, drop: Callable[[str, int, int], bool]) -> Iterator[_Item]:
+def litter(upper: Path) -> frozenset[str]:
+    """What ``junk.is_junk`` names in an upper directory, also inside folders that it names."""
+    found = set()
+    for folder, names, files in os.walk(upper):
+        relative = os.path.relpath(folder, upper)
+        for name in (*names, *files):
+            status = os.lstat(f"{folder}/{name}")
+            path = name if relative == "." else f"{relative}/{name}"
+            if not marks.is_whiteout(status) and junk.is_junk(path, status.st_mode, status.st_size):
+                found.add(path)
+    return frozenset(found)
+
+
+def _kept(upper: Path, view: LowerView, times: _Times, drop: Callable[[str, int, int], bool]) -> Iterator[_Item]:
     """What must be in the layer, parents first, sorted by path."""
     waiting: list[_Item] = []  # directories that nothing below them needs yet
-    for item in _walk(os.fspath(upper), "", view, epoch, drop):
+    for item in _walk(os.fspath(upper), "", view, times, drop):
         while waiting and not _contains(waiting[-1].path, item.path):
             waiting.pop()
         if item.news:
@@ -111,28 +154,31 @@ def _contains(directory: str, path: str) -> bool:
     return not directory or path.startswith(directory + "/")
 
 
-def _walk(root: str, path: str, view: LowerView | None, epoch: int, drop: Callable[[str, int, int], bool]) -> Iterator[_Item]:
+def _walk(root: str, path: str, view: LowerView | None, times: _Times, drop: Callable[[str, int, int], bool]) -> Iterator[_Item]:
     """The directory and everything below it. ``view`` is None where an opaque directory above hides the lower ones."""
     place = f"{root}/{path}" if path else root
     if not path:
-        yield _item(root, "", os.lstat(root), view, epoch)
+        yield _item(root, "", os.lstat(root), view, times)
     inner = None if marks.is_opaque(place) else view
     for name in sorted(os.listdir(place)):
         child = f"{path}/{name}" if path else name
         status = os.lstat(f"{root}/{child}")
+        item = _item(root, child, status, inner, times)
         if not marks.is_whiteout(status) and drop(child, status.st_mode, status.st_size):
-            continue
-        yield _item(root, child, status, inner, epoch)
+            if not stat.S_ISDIR(status.st_mode):
+                continue
+            item = replace(item, news=False)
+        yield item
         if stat.S_ISDIR(status.st_mode):
-            yield from _walk(root, child, inner, epoch, drop)
+            yield from _walk(root, child, inner, times, drop)
 
 
-def _item(root: str, path: str, status: os.stat_result, view: LowerView | None, epoch: int) -> _Item:
+def _item(root: str, path: str, status: os.stat_result, view: LowerView | None, times: _Times) -> _Item:
     below = view.entry(path) if view is not None else None
-    return _Item(path, status, below, _is_news(f"{root}/{path}" if path else root, status, below, epoch))
+    return _Item(path, status, below, _is_news(f"{root}/{path}" if path else root, status, below, times))
 
 
-def _is_news(place: str, here: os.stat_result, below: Entry | None, epoch: int) -> bool:
+def _is_news(place: str, here: os.stat_result, below: Entry | None, times: _Times) -> bool:
     """Whether an entry differs from what the lower directories show."""
     if marks.is_whiteout(here):
         return below is not None
@@ -145,8 +191,8 @@ def _is_news(place: str, here: os.stat_result, below: Entry | None, epoch: int) 
         return True
     if stat.S_ISDIR(here.st_mode):
         return marks.is_opaque(place)
-    # A time after the epoch is this run's, and says nothing; an older one came out of a package, whose database entry names it.
-    if here.st_mtime_ns != there.st_mtime_ns and here.st_mtime_ns <= epoch * _NANO:
+    # A time of this run says nothing; any other one came out of a package, whose database entry names it.
+    if here.st_mtime_ns != there.st_mtime_ns and not times.of_this_run(here.st_mtime_ns):
         return True
     if stat.S_ISLNK(here.st_mode):
         return os.readlink(place) != os.readlink(below.path)
@@ -155,13 +201,13 @@ def _is_news(place: str, here: os.stat_result, below: Entry | None, epoch: int) 
     return here.st_rdev != there.st_rdev
 
 
-def _members(upper: Path, items: Sequence[_Item], view: LowerView, epoch: int, archive: Archive) -> int:
+def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times, archive: Archive) -> int:
     first_of: dict[tuple[int, int], str] = {}
     written = 0
     for item in items:
         if not item.path:
             if item.news:  # the root directory itself is a member only where its owner or mode changed
-                archive.add(*_describe(os.fspath(upper), item, epoch))
+                archive.add(*_describe(os.fspath(upper), item, times))
                 written += 1
             continue
         status = item.status
@@ -174,10 +220,10 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, epoch: int, a
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             first = first_of.setdefault((status.st_dev, status.st_ino), item.path)
             if first != item.path:
-                archive.add(*_link(place, item, first, epoch))
+                archive.add(*_link(place, item, first, times))
                 written += 1
                 continue
-        info, records = _describe(place, item, epoch)
+        info, records = _describe(place, item, times)
         if stat.S_ISREG(status.st_mode):
             archive.add_file(info, records, place)
         else:
@@ -217,14 +263,14 @@ def _plain(name: str) -> tarfile.TarInfo:
     return info
 
 
-def _link(place: str, item: _Item, target: str, epoch: int) -> tuple[tarfile.TarInfo, dict[str, bytes]]:
+def _link(place: str, item: _Item, target: str, times: _Times) -> tuple[tarfile.TarInfo, dict[str, bytes]]:
     """Another name of a file that the archive holds. Unpackers give the header of each name to the one file, so all names carry the same."""
-    info, records = _describe(place, item, epoch)
+    info, records = _describe(place, item, times)
     info.type, info.linkname, info.size, info.devmajor, info.devminor = tarfile.LNKTYPE, target, 0, 0, 0
     return info, records
 
 
-def _describe(place: str, item: _Item, epoch: int) -> tuple[tarfile.TarInfo, dict[str, bytes]]:
+def _describe(place: str, item: _Item, times: _Times) -> tuple[tarfile.TarInfo, dict[str, bytes]]:
     """The header of one member, and its PAX records."""
     status = item.status
     info = tarfile.TarInfo(item.path or ".")
@@ -244,19 +290,12 @@ def _describe(place: str, item: _Item, epoch: int) -> tuple[tarfile.TarInfo, dic
     else:
         info.size = status.st_size
     records = {marks.XATTR_RECORD + name: value for name, value in _attributes(place)}
-    nanoseconds = _time_of(item, epoch)
+    nanoseconds = times.of(item)
     info.mtime, fraction = divmod(nanoseconds, _NANO)
     if fraction or info.mtime < 0:
         records["mtime"] = f"{info.mtime}.{fraction:09d}".rstrip("0").encode() if info.mtime >= 0 else b"0"
         info.mtime = max(info.mtime, 0)
     return info, records
-
-
-def _time_of(item: _Item, epoch: int) -> int:
-    own = item.status.st_mtime_ns
-    if stat.S_ISDIR(item.status.st_mode) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
-        own = item.below.status.st_mtime_ns
-    return min(own, epoch * _NANO)
 
 
 def _attributes(place: str) -> tuple[tuple[str, bytes], ...]:

@@ -53,10 +53,24 @@ class Outcome:
 
     changes: tuple[PackageChange, ...]
     """The package database after, against before."""
-    newest: int
-    """Latest build or file time among the new packages, seconds since 1970; 0 when there are none."""
+    built: int
+    """Latest build among the new packages, seconds since 1970; 0 when there are none."""
+    dates: frozenset[int]
+    """Dates of the new packages' files, seconds since 1970."""
     times: dict[str, float] = field(default_factory=dict)
     """Seconds by step."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the package database of an image says."""
+
+    built: int
+    """Latest build of a package, seconds since 1970."""
+    dates: frozenset[int]
+    """Dates of all files that packages own."""
+    owned: tuple[str, ...]
+    """Absolute paths, as the packages name them, of the files that were asked for; ghosts, which no package brings, are not among them."""
 
 
 class Transactions:
@@ -112,18 +126,17 @@ class Transactions:
         if expect is not None:
             _check(changes, expect, image, log)
             changes = tuple(sorted(expect, key=lambda change: (change.name, change.key)))  # the same, with the repositories they are from
-        return Outcome(changes, int(answer["newest"]), dict(answer["times"]))  # type: ignore[call-overload]
+        return Outcome(changes, int(answer["built"]), frozenset(answer["dates"]), dict(answer["times"]))  # type: ignore[call-overload]
 
-    def facts(self, root: Path, work: Path, paths: Iterable[str] = (), *, image: str | None = None) -> tuple[int, frozenset[str]]:
+    def facts(self, root: Path, work: Path, names: Iterable[str] = (), *, image: str | None = None) -> Facts:
         """What the package database below ``root`` says.
 
         :param work: an empty folder for the time of the call.
-        :param paths: relative to the root, without leading slash.
-        :returns: (latest build or file time of any package in seconds since 1970, those of the paths that no package owns).
+        :param names: file names, without folders, whose owned paths are asked for.
         """
-        request = {"op": "facts", "root": os.fspath(root), "work": os.fspath(work), "paths": sorted(paths)}
+        request = {"op": "facts", "root": os.fspath(root), "work": os.fspath(work), "names": sorted(names)}
         answer = self._ask(lambda _: request, image)
-        return int(answer["newest"]), frozenset(answer["unowned"])  # type: ignore[call-overload]
+        return Facts(int(answer["built"]), frozenset(answer["dates"]), tuple(answer["owned"]))  # type: ignore[call-overload]
 
     def _fetch(self, packages: list[tuple[str, str]]) -> None:
         """Have packages of the frozen view on disk, verified and with the signatures that their repositories ask for: workers have no network."""

@@ -9,12 +9,14 @@ import datetime
 import time
 from pathlib import Path
 
-from topcoat.layers import BuiltImage, Layer, LayerStore
+from topcoat.layers import BuiltImage, Layer, LayerStore, litter, write_layer
+from topcoat.layers.junk import may_be_owned
 from topcoat.layers.store import BlobSource
 from topcoat.model import Digest, PackageChange, PlannedImage
 from topcoat.registry.oci import Descriptor, Image, append_layer
 from topcoat.rpm import inventory
 from topcoat.rpm.solver import UpdateRequest
+from topcoat.updater import ownership
 from topcoat.updater.transaction import Transactions, Wanted
 
 LABEL_UPDATE_BASE = "io.topcoat.update-base"
@@ -55,19 +57,31 @@ class Updater:
         stages = []
         start = time.time()
         lower = self._store.ensure(client, repository, base)
-        start = _stage(stages, "pull", start)
+        start = began = _stage(stages, "pull", start)
         epoch = created(base)
         with self._store.workspace(lower) as space:
             outcome = self._transactions.run(space, _wanted(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log)
             start = _stage(stages, "transaction", start)
             if not outcome.changes:
                 return BuiltImage(base, None, None, (), METHOD, tuple(stages))
-            epoch = max(epoch, outcome.newest)
-            layer = self._store.write_layer(space, epoch=epoch)
+            unowned = litter(space.upper)
+            if any(map(may_be_owned, unowned)):
+                _, unowned = ownership.ask(self._transactions, space.upper, space.lower, unowned, space.directory, image=planned.name)
+            layer = write_layer(
+                space.upper,
+                space.lower,
+                self._store.archive(),
+                epoch=epoch,
+                dates=outcome.dates,
+                since=began,
+                drop=lambda path, mode, size: path in unowned,
+            )
             start = _stage(stages, "layer", start)
             found = inventory.from_root(space.upper)
             _stage(stages, "inventory", start)
-        return BuiltImage(_compose(base, base_digest, layer, epoch, outcome.changes), layer, found, outcome.changes, METHOD, tuple(stages))
+        return BuiltImage(
+            _compose(base, base_digest, layer, max(epoch, outcome.built), outcome.changes), layer, found, outcome.changes, METHOD, tuple(stages)
+        )
 
 
 def _stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:
@@ -109,11 +123,13 @@ def created(image: Image) -> int:
     try:
         head, _, fraction = text.rstrip("Zz").partition(".")
         moment = datetime.datetime.fromisoformat(head if not fraction else head + _zone(fraction))
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        seconds = max(0, int(moment.timestamp()))
+        timestamp(seconds)
+    except (ValueError, OverflowError):  # such as a time zone that leads out of the year 9999
         return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return max(0, int(moment.timestamp()))
+    return seconds
 
 
 def _zone(fraction: str) -> str:

@@ -10,10 +10,10 @@ Request ``{"op": "transact", "lower": [...], "work": dir, "cache": dir, "reposit
 "install": [{"nevra", "repository"}...], "reinstall": [the same], "names": [package name...],
 "expect": {"install": [nevra...], "remove": [nevra...]} | null, "epoch": seconds, "options": {...}, "log": file,
 "before": {file actions}, "after": {file actions}}`` (see ``files``). In between the worker may ask ``{"need": [[repository, href]...]}`` and goes on
-when it reads a line ``{"ok": true}``. The answer is ``{"ok": true, "before": [[nevra, build time]...], "after": [...], "newest": seconds,
-"times": {...}}`` or ``{"ok": false, "kind": "content" | "promise" | "scriptlet" | "infrastructure", "what": text}``.
+when it reads a line ``{"ok": true}``. The answer is ``{"ok": true, "before": [[nevra, build time]...], "after": [...], "built": seconds,
+"dates": [seconds...], "times": {...}}`` or ``{"ok": false, "kind": "content" | "promise" | "scriptlet" | "infrastructure", "what": text}``.
 
-Request ``{"op": "facts", "root": dir, "work": dir, "paths": [path...]}`` is answered with ``newest`` and ``unowned``.
+Request ``{"op": "facts", "root": dir, "work": dir, "names": [file name...]}`` is answered with ``built``, ``dates`` and ``owned`` (paths).
 """
 
 # Plain strings throughout: the bindings want them. This program also has to run on the Python 3.9 of CentOS Stream 9.
@@ -79,7 +79,7 @@ class Service:
     def _transact(self, request: dict, log: int) -> dict:
         clock = Clock()
         mounted: list = []
-        answer: dict = {"ok": True, "before": [], "after": [], "newest": 0}
+        answer: dict = {"ok": True, "before": [], "after": [], "built": 0, "dates": []}
         changes = any(request[key] for key in ("upgrade", "install", "reinstall", "names"))
         try:
             if changes:

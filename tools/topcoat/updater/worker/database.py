@@ -3,7 +3,7 @@
 This module must never change a package.
 """
 
-# ruff: noqa: PTH103, PTH108, PTH113, PTH114, PTH118, PTH207
+# ruff: noqa: PTH103, PTH108, PTH113, PTH114, PTH118, PTH119, PTH207
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import glob
 import os
 import re
 import sqlite3
+import time
 
 import rpm
 from protocol import Refused, environment
@@ -22,22 +23,43 @@ _IMAGE_MACROS = ("_install_langs", "_netsharedpath", "_excludedocs")
 
 
 def facts(request: dict) -> dict:
-    """The latest build or file time of any installed package (a layer's times may not be earlier without ``rpm -V`` noticing), and which of some
-    paths no package owns.
+    """The latest build and the file dates of the installed packages, and what of theirs has one of some names (without ghosts, which no package
+    brings). Not by path: the same file may be owned under another one, through a link in the image.
     """
     root = request["root"]
     with macros(root, database(root), request["work"]):
-        newest = 0
-        owned = set()
+        dates, names, owned = Dates(), set(request["names"]), set()
         transaction = rpm.TransactionSet(root, rpm._RPMVSF_NOSIGNATURES | rpm._RPMVSF_NODIGESTS)
         try:
             for header in transaction.dbMatch():
-                newest = max([newest, header[rpm.RPMTAG_BUILDTIME] or 0, *(header[rpm.RPMTAG_FILEMTIMES] or ())])
-                if request["paths"]:
-                    owned.update(header[rpm.RPMTAG_FILENAMES] or ())
+                dates.add(header)
+                if not names.isdisjoint(header[rpm.RPMTAG_BASENAMES] or ()):
+                    flags = header[rpm.RPMTAG_FILEFLAGS]
+                    for number, path in enumerate(header[rpm.RPMTAG_FILENAMES]):
+                        if os.path.basename(path) in names and not flags[number] & rpm.RPMFILE_GHOST:
+                            owned.add(path)
         finally:
             transaction.closeDB()
-    return {"ok": True, "newest": newest, "unowned": [path for path in request["paths"] if "/" + path not in owned]}
+    return {"ok": True, **dates.answer(), "owned": sorted(owned)}
+
+
+class Dates:
+    """The dates that packages bring: when they were built, and of their files."""
+
+    def __init__(self) -> None:
+        self._built = 0
+        self._files = set()  # type: ignore[var-annotated]
+
+    def add(self, header) -> None:  # type: ignore[no-untyped-def]
+        """Those of one more package. A build in the future cannot be true, so it is not believed."""
+        built = header[rpm.RPMTAG_BUILDTIME] or 0
+        if built <= time.time():
+            self._built = max(self._built, built)
+        self._files.update(header[rpm.RPMTAG_FILEMTIMES] or ())
+
+    def answer(self) -> dict:
+        """``built``: the latest build; ``dates``: all file dates, both in seconds since 1970."""
+        return {"built": self._built, "dates": sorted(self._files)}
 
 
 def installed(root: str) -> list:

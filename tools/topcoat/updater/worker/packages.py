@@ -51,13 +51,13 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
         with clock.step("fetch"):
             fetch(sorted([package.reponame, package.location] for package, _ in installs))
         with clock.step("transaction"), environment(**_SCRIPTLET_ENVIRONMENT):
-            newest = _transaction(base, root, installs, erases, request["options"])
+            dates = _transaction(base, root, installs, erases, request["options"])
     finally:
         base.close()
     with clock.step("read"):
         after = database.installed(root)
         database.checkpoint(os.path.join(root, place))
-    return {"ok": True, "before": before, "after": after, "newest": newest, "times": clock.times}
+    return {"ok": True, "before": before, "after": after, **dates.answer(), "times": clock.times}
 
 
 def warm_up() -> None:
@@ -223,14 +223,14 @@ def _package_of(key) -> str:  # type: ignore[no-untyped-def]
     return os.path.basename(key).removesuffix(".rpm") if isinstance(key, str) else str(key or "a package")
 
 
-def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict) -> int:
+def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict) -> database.Dates:
     """Run rpm. dnf's own do_transaction runs everything twice (a test first) and writes a history; rpm checks conflicts by itself before it starts.
 
-    :returns: the latest build or file time among the new packages, seconds since 1970.
+    :returns: the dates of the new packages.
     """
-    newest = 0
+    dates = database.Dates()
     if not installs and not erases:
-        return newest
+        return dates
     # Whether a package's signature is good enough was decided before it was handed to us, by the repository's own policy and keys. Left alone, rpm
     # decides a second time by the keys that happen to be in the image and by the level that this host's macros ask for. Digests are still compared.
     transaction = rpm.TransactionSet(root, rpm._RPMVSF_NOSIGNATURES)
@@ -247,7 +247,7 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
                     header = transaction.hdrFromFdno(stream.fileno())
                 except rpm.error as error:
                     raise Refused("content", f"{package}: {error}") from error
-            newest = max([newest, header[rpm.RPMTAG_BUILDTIME] or 0, *(header[rpm.RPMTAG_FILEMTIMES] or ())])
+            dates.add(header)
             transaction.addInstall(header, path, "u" if replaces else "i")
         for package in erases:
             transaction.addErase(package.idx)
@@ -267,4 +267,4 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
             raise Refused("content", "; ".join(str(entry[0] if isinstance(entry, tuple) else entry) for entry in errors) or "rpm could not finish")
     finally:
         transaction.closeDB()
-    return newest
+    return dates
