@@ -65,9 +65,11 @@ def profile_keyring(profile: Profile) -> Keyring:
             f"profile {profile.name} names no key to check signatures with", next_step="add 'keys' to its repositories, or leave signatures out"
         )
     owner = f"profile {profile.name}"
+    authorities = {url: repository.ca_file for repository in profile.repositories for url in repository.signatures.keys}
     transport = Transport()
     try:
-        return Keyring([signatures.read_key_file(url, transport.read(url, limit=_KEY_LIMIT), owner=owner) for url in profile.keys], owner=owner)
+        content = {url: transport.read(url, limit=_KEY_LIMIT, ca_file=authorities.get(url)) for url in profile.keys}
+        return Keyring([signatures.read_key_file(url, data, owner=owner) for url, data in content.items()], owner=owner)
     except FetchError as error:
         kind = InfrastructureError if error.kind == "unreachable" else ContentError
         raise kind(f"{owner}: a key cannot be had: {error}", next_step="correct 'keys' in the profile, or check the network") from error
