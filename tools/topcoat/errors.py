@@ -8,6 +8,8 @@ retries, and whether a ``recheck`` of the review can help.
 
 from __future__ import annotations
 
+import errno
+
 
 class TopcoatError(Exception):
     """Base of every error that a command turns into a line for people.
@@ -89,6 +91,39 @@ class InfrastructureError(TopcoatError):
         super().__init__(what, **details)  # type: ignore[arg-type]
         self.retry_after = retry_after
         self.retriable = retriable
+
+
+_MACHINE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk has an error",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "the machine has too many files open",
+    errno.ENOMEM: "there is no memory left",
+    errno.EAGAIN: "there are no processes or threads left",
+}
+_REMEDIES = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or work on fewer images at once",
+    errno.ENFILE: "end what holds them open",
+    errno.ENOMEM: "use a larger node, or work on fewer images at once",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or work on fewer images at once",
+}
+
+
+def machine_error(error: BaseException | None, *, image: str | None = None, log: str | None = None) -> InfrastructureError | None:
+    """The error of a machine that has run out of something, when that is at the bottom of an exception; None when it is not."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        number = error.errno if isinstance(error, OSError) else errno.ENOMEM if isinstance(error, MemoryError) else None
+        if number in _MACHINE:
+            name = getattr(error, "filename", None)
+            what = f"{_MACHINE[number]} ({name})" if isinstance(name, str) else _MACHINE[number]
+            step = _REMEDIES.get(number, "make room, or name another work folder (--work-dir)")
+            return InfrastructureError(what, image=image, log=log, retriable=False, next_step=step)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class PartialError(TopcoatError):

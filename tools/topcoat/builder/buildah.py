@@ -31,6 +31,7 @@ _INFRASTRUCTURE = re.compile(
 # Lines that tell nothing about a failure.
 _NOISE = re.compile(r"STEP \d|subprocess exited|Trying to pull|Getting image source|Copying (?:blob|config)|Writing manifest|Storing signatures")
 _CLEAN_SECONDS = 120.0
+_FULL = 1 << 20  # bytes left
 # Of what buildah leaves to a step: the way out of its root, the way to the machine's disks, and what no build needs.
 _NOT_IN_STEPS = ("CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_NET_RAW", "CAP_AUDIT_WRITE")
 
@@ -128,8 +129,21 @@ class Buildah:
             try:
                 run(words, timeout=timeout, log=log, image=image, env=environment, processes=self._processes)
             except ContentError as error:
-                raise _classified(error) from error
+                raise self._full(error) or _classified(error) from error
         return self._stored(identity.read_text().strip().removeprefix("sha256:"))
+
+    def _full(self, error: ContentError) -> InfrastructureError | None:
+        """A step fails in its own words when the disk is full; whether it is, the file system knows."""
+        found = os.statvfs(self._root)
+        if found.f_bfree * found.f_frsize >= _FULL and (not found.f_files or found.f_ffree):
+            return None
+        return InfrastructureError(
+            f"the disk is full ({self._root})",
+            image=error.image,
+            log=error.log,
+            retriable=False,
+            next_step="make room, or name another work folder (--work-dir)",
+        )
 
     def _fetch(self, references: Iterable[str], host: str, *, timeout: float, log: Path | None, image: str | None) -> None:
         """Have images in the storage."""

@@ -10,11 +10,12 @@ import pkgutil
 import signal
 import sys
 import threading
+from typing import NoReturn
 
 import click
 
 from topcoat import __version__
-from topcoat.errors import TopcoatError
+from topcoat.errors import TopcoatError, machine_error
 
 
 class Commands(click.Group):
@@ -89,6 +90,15 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _say(error: TopcoatError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    if error.log:
+        click.echo(f"log: {error.log}", err=True)
+    if error.recheck_helps:
+        click.echo("The change is not at fault: a recheck can help.", err=True)
+    sys.exit(error.exit_code)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Console entry point: runs a command and turns errors into one line and the exit codes of the error classes."""
     if threading.current_thread() is threading.main_thread():
@@ -102,12 +112,12 @@ def main(argv: list[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     except TopcoatError as error:
-        click.echo(f"error: {error}", err=True)
-        if error.log:
-            click.echo(f"log: {error.log}", err=True)
-        if error.recheck_helps:
-            click.echo("The change is not at fault: a recheck can help.", err=True)
-        sys.exit(error.exit_code)
+        _say(error)
     except BrokenPipeError:
         sys.exit(0)
+    except (OSError, MemoryError) as error:
+        machine = machine_error(error)
+        if machine is None:
+            raise
+        _say(machine)
     sys.exit(code if isinstance(code, int) else 0)

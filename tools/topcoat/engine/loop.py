@@ -20,7 +20,7 @@ from topcoat.engine.events import Event, Listener
 from topcoat.engine.retry import RetryPolicy
 from topcoat.engine.schedule import Graph
 from topcoat.engine.task import Flag, InternalError, Stage, StopFlag, Task, TaskResult
-from topcoat.errors import InfrastructureError, TopcoatError
+from topcoat.errors import InfrastructureError, TopcoatError, machine_error
 from topcoat.process import Processes
 
 _logger = logging.getLogger(__name__)
@@ -308,6 +308,9 @@ class Run:
         if isinstance(error, TopcoatError):
             return error
         log = self._engine.log_of(state.task.id) if self._engine.log_of else None
+        machine = machine_error(error, image=state.task.id, log=str(log) if log else None)
+        if machine is not None:
+            return machine
         text = "".join(traceback.format_exception(error))
         _logger.error("%s/%s: unexpected exception\n%s", state.task.id, stage.name, text)
         if log is not None:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task, TaskResult
-from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError, machine_error
 from topcoat.gating import GatedPackage
 from topcoat.model import Action, ImageReference, Nevra, PlannedImage, Receipt
 from topcoat.process import Processes
@@ -188,8 +188,8 @@ def cancelled() -> TopcoatError:
 
 
 def broken(caught: BaseException) -> TopcoatError:
-    """The tool itself failed."""
-    return TopcoatError(f"the run broke: {caught!r}", next_step="this is a defect of the tool; report it with the log")
+    """The tool itself failed, or the machine below it."""
+    return machine_error(caught) or TopcoatError(f"the run broke: {caught!r}", next_step="this is a defect of the tool; report it with the log")
 
 
 def _culprit(name: str, results: dict[str, TaskResult]) -> str:

@@ -22,6 +22,7 @@ Request ``{"op": "facts", "root": dir, "work": dir, "names": [file name...]}`` i
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib.util
 import json
@@ -41,6 +42,8 @@ import packages
 import relay
 import rpm
 from protocol import Clock, Refused, environment
+
+_FULL = 1 << 20  # bytes left
 
 
 class Service:
@@ -178,9 +181,20 @@ def _packages(root: str):  # type: ignore[no-untyped-def]
         clock = Clock()
         place = database.database(root)
         with database.macros(root, place, request["work"]), environment(SOURCE_DATE_EPOCH=str(request["epoch"])):
-            return packages.run(request, root, place, clock, fetch)
+            try:
+                return packages.run(request, root, place, clock, fetch)
+            except Refused as error:
+                if error.kind in ("content", "scriptlet") and _is_full(root):
+                    raise Refused("infrastructure", f"the disk is full: {error.what}", errno.ENOSPC) from error
+                raise
 
     return work
+
+
+def _is_full(root: str) -> bool:
+    """rpm and scriptlets fail in many words when the disk is full; whether it is, the file system knows."""
+    found = os.statvfs(root)
+    return found.f_bavail * found.f_frsize < _FULL or (found.f_files > 0 and found.f_favail == 0)
 
 
 def _facts(request: dict, _fetch) -> dict:  # type: ignore[no-untyped-def]

@@ -8,6 +8,7 @@ This module must never run a transaction that is not the expected one, and never
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import tempfile
@@ -48,6 +49,7 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
                 raise Refused("content", str(error).strip()) from error
             installs, erases = _resolved(base)
         _check_promise(request.get("expect"), installs, erases)
+        _check_room(root, installs)
         with clock.step("fetch"):
             fetch(sorted([package.reponame, package.location] for package, _ in installs))
         with clock.step("transaction"), environment(**_SCRIPTLET_ENVIRONMENT):
@@ -196,6 +198,15 @@ def _check_promise(expect, installs: list, erases: list) -> None:  # type: ignor
         problems += [f"would not {side} {nevra}, which the plan names" for nevra in sorted(planned - found[side])]
     if problems:
         raise Refused("promise", "; ".join(problems))
+
+
+def _check_room(root: str, installs: list) -> None:
+    """rpm blames the package in many words when the disk is full, so whether there is room is asked before."""
+    found = os.statvfs(root)
+    needed, room = sum(package.installsize for package, _ in installs), found.f_bavail * found.f_frsize
+    if needed > room:
+        what = f"the disk is full: the packages need {needed >> 20} MiB, and the work folder has room for {room >> 20} MiB"
+        raise Refused("infrastructure", what, errno.ENOSPC)
 
 
 class _Callback:
