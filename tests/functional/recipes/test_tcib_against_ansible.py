@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -73,3 +76,14 @@ class AgainstAnsible(unittest.TestCase):
                 path = Path(folder, f"{name}.yaml")
                 path.write_text(yaml.safe_dump(variables), encoding="utf-8")
                 self.compare(path, name)
+
+
+if "TOPCOAT_TCIB_TREE" in os.environ:
+
+    class AgainstARealCheckout(unittest.TestCase):
+        """Only where a checkout of tcib is given: nothing of it is in this repository."""
+
+        def test_every_containerfile_holds_the_same_instructions(self) -> None:
+            program = Path(__file__).parents[3] / "tools" / "compare_tcib.py"
+            done = subprocess.run([sys.executable, program, os.environ["TOPCOAT_TCIB_TREE"]], capture_output=True, text=True, check=False, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)

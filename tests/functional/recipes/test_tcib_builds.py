@@ -21,6 +21,7 @@ tcib_actions:
 - copy: [greeting.txt, /etc/greeting.txt]
 - run: cat /etc/made-for /etc/greeting.txt >/etc/both
 tcib_entrypoint: /bin/cat /etc/both
+tcib_workdir: /etc
 """
 
 

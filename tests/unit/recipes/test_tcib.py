@@ -44,17 +44,17 @@ tcib_labels: {maintainer: "me \\"x\\"", tcib_managed: True}
 tcib_args: {A: b}
 """
 EXPECTED = """\
-ARG A="b"
 FROM base:1
-ARG A
+ARG A="b"
 LABEL maintainer="me \\"x\\""
 LABEL tcib_managed=true
 ENV LANG="en_US.UTF-8"
 ENV FLAG=true
 ENV N=3
+USER root
 ONBUILD RUN x
 VOLUME ["/v1", "/v2"]
-WORKDIR /w
+WORKDIR "/w"
 ADD e f
 EXPOSE 80
 EXPOSE 81/udp
@@ -110,9 +110,9 @@ class Tcib(TreeTest):
     def test_our_labels_stand_after_from_and_a_base_of_its_own_is_kept(self) -> None:
         recipes = self.tree({"base/x.yaml": "tcib_from: $IMAGE\ntcib_args: {IMAGE: quay.io/x}\n", "base/a/a.yaml": "tcib_cmd: x\n"})
         found = render_tree(recipes, ["base"], profile=profile(), tag="latest")["base"].containerfile
-        self.assertEqual(found, 'ARG IMAGE="quay.io/x"\nFROM quay.io/x\nARG IMAGE\n')
-        self.assertEqual(self.text(recipes["base"], l="v"), 'ARG IMAGE="quay.io/x"\nFROM base:1\nLABEL l="v"\nARG IMAGE\n')
-        self.assertEqual(self.text(recipes["a"], l="v"), 'FROM base:1\nLABEL l="v"\nCMD ["x"]\n')
+        self.assertEqual(found, 'FROM quay.io/x\nARG IMAGE="quay.io/x"\nUSER root\n')
+        self.assertEqual(self.text(recipes["base"], l="v"), 'FROM base:1\nLABEL l="v"\nARG IMAGE="quay.io/x"\nUSER root\n')
+        self.assertEqual(self.text(recipes["a"], l="v"), 'FROM base:1\nLABEL l="v"\nUSER root\nCMD ["x"]\n')
 
     def test_parents_are_the_nearest_directories_with_yaml(self) -> None:
         recipes = self.tree(
@@ -146,8 +146,66 @@ class Tcib(TreeTest):
                 "base/child/x.yaml": "tcib_actions:\n- run: echo '{{ tcib_user }}' {{ tcib_packages is defined }}\n",
             }
         )
-        self.assertEqual(self.text(recipes["base"]), "FROM base:1\nSTOPSIGNAL SIGINT\nUSER later\n")
+        self.assertEqual(self.text(recipes["base"]), "FROM base:1\nUSER root\nSTOPSIGNAL SIGINT\nUSER later\n")
         self.assertEqual(self.text(recipes["child"]), "FROM base:1\nUSER root\nRUN echo '' False\n")
+
+    def test_every_image_changes_to_root_and_the_last_user_counts(self) -> None:
+        recipes = self.tree(
+            {
+                "base/base.yaml": "tcib_actions:\n- user: nova\n- run: id\n- user: nobody\n- stopsignal: SIGINT\n- cmd: [a, b]\n",
+                "base/child/x.yaml": "tcib_runs: [id]\n",
+                "base/child/last/x.yaml": "tcib_actions:\n- user: nova\ntcib_user: me\n",
+            }
+        )
+        self.assertEqual(self.text(recipes["child"]), "FROM base:1\nUSER root\nRUN id\n")
+        self.assertEqual({name: recipe.user for name, recipe in recipes.items()}, {"base": "nobody", "child": "root", "last": "me"})
+        self.assertEqual((recipes["base"].stop_signal, recipes["base"].command), ("SIGINT", ("a", "b")))
+
+    def test_the_python_version_follows_the_release_unless_given(self) -> None:
+        content = "tcib_runs: ['ls /usr/lib/python{{ tcib_python_version }} {{ tcib_python_version | default(1) }}']\n"
+        for release, given, expected in (
+            ("8", {}, "3.6 1"),
+            ("9", {}, "3.9 1"),
+            ("10", {}, "3.12 1"),
+            ("10", {"tcib_python_version": "3.13"}, "3.13 3.13"),
+        ):
+            with self.subTest(release):
+                text = self.one(content, tcib_release=release, **given)
+                self.assertEqual(text, f"FROM base:1\nUSER root\nRUN ls /usr/lib/python{expected}\n")
+        with self.assertRaisesRegex(UsageError, "'tcib_python_version' is undefined"):
+            self.one(content, tcib_release="11")
+
+    def test_the_parent_can_be_printed(self) -> None:
+        files = {
+            "base/base.yaml": 'tcib_labels: {from: "{{ tcib_from }}"}\ntcib_x: "x-{{ tcib_from }}"\ntcib_runs: ["echo {{ tcib_x }}"]\n',
+            "base/own/own.yaml": 'tcib_from: quay.io/own:1\ntcib_runs: ["echo {{ tcib_from }}"]\n',
+        }
+        recipes = self.tree(files)
+        self.assertEqual(self.text(recipes["base"]), 'FROM base:1\nLABEL from="base:1"\nUSER root\nRUN echo x-base:1\n')
+        self.assertIn("RUN echo quay.io/own:1\n", self.text(recipes["own"]))
+        with self.assertRaisesRegex(UsageError, "changed by a template"):
+            self.one('tcib_runs: ["echo {{ tcib_from | upper }}"]\n')
+
+    def test_an_extra_configuration_wins_over_everything(self) -> None:
+        extra = self.root.parent / "extra.yaml"
+        extra.write_text(
+            'tcib_stopsignal: SIGINT\ntcib_distro: fedora\nsite: "{{ tcib_release }}"\ntcib_labels: {name: "{{ tcib_meta.name }}", r: "{{ site }}"}\n'
+        )
+        self.write({"base/base.yaml": "tcib_stopsignal: SIGTERM\ntcib_labels: {own: x}\ntcib_runs: ['echo {{ tcib_distro }}']\n"}, base=False)
+        recipes = load_tcib(self.root, variables={"tcib_distro": "rhel", "tcib_release": "10"}, extra_config=extra)
+        expected = 'FROM base:1\nLABEL name="base"\nLABEL r="10"\nUSER root\nRUN echo fedora\nSTOPSIGNAL SIGINT\n'
+        self.assertEqual(self.text(recipes["base"]), expected)
+        self.assertEqual(recipes["base"].where, f"{self.root}/base/base.yaml:1")
+        for content, words in (("- a\n", "must hold variables"), ("tcib_stopsignal: '{{ nothing }}'\n", "'nothing' is undefined")):
+            extra.write_text(content)
+            with self.subTest(words), self.assertRaisesRegex(UsageError, words) as caught:
+                load_tcib(self.root, variables={}, extra_config=extra)
+            self.assertEqual(caught.exception.where, f"{extra}:1")
+        with self.assertRaisesRegex(UsageError, "cannot be read|cannot read|No such file"):
+            load_tcib(self.root, variables={}, extra_config=self.root / "none.yaml")
+        self.write({"native/base.yaml": "base:\n  from: profile\n"}, base=False)
+        with self.assertRaisesRegex(UsageError, "for tcib trees"):
+            load_recipes(self.root / "native", variables={}, extra_config=extra)
 
     def test_a_child_of_an_image_with_a_user_installs_as_root(self) -> None:
         recipes = self.tree(
@@ -158,7 +216,7 @@ class Tcib(TreeTest):
                 "base/tempest/tempest-all/more/x.yaml": "tcib_runs: [id]\n",
             }
         )
-        self.assertEqual(self.text(recipes["tempest"]), "FROM base:1\nUSER tempest\n")
+        self.assertEqual(self.text(recipes["tempest"]), "FROM base:1\nUSER root\nUSER tempest\n")
         self.assertEqual(self.text(recipes["tempest-all"]), 'FROM base:1\nENV A="b"\nUSER root\nRUN id\nUSER tempest\n')
         self.assertEqual(self.text(recipes["more"]), "FROM base:1\nUSER root\nRUN id\n")
 
@@ -188,31 +246,31 @@ class Tcib(TreeTest):
         for variables, template, expected in cases:
             with self.subTest(template):
                 text = self.one(f"{variables}\ntcib_actions:\n- run: {json.dumps('echo ' + template)}\n")
-                self.assertEqual(text, f"FROM base:1\nRUN echo {expected}\n")
+                self.assertEqual(text, f"FROM base:1\nUSER root\nRUN echo {expected}\n")
 
     def test_a_block_over_several_lines_folds_as_in_ansible(self) -> None:
         content = (
             "tcib_p: {el9: [a]}\ntcib_actions:\n- run: >-\n    if x; then\n    {%- if 'el' ~ tcib_release in tcib_p %}\n"
             "     {% for i in tcib_p['el9'] %}do {{ i }}; {% endfor %}\n    {%- else %}\n      echo no;\n    {%- endif %}\n    fi\n"
         )
-        self.assertEqual(self.one(content), "FROM base:1\nRUN if x; then do a;  fi\n")
+        self.assertEqual(self.one(content), "FROM base:1\nUSER root\nRUN if x; then do a;  fi\n")
 
     def test_settings_win_over_files(self) -> None:
         content = "tcib_distro: fedora\ntcib_user: a\ntcib_actions:\n- run: echo {{ tcib_distro }} {{ tcib_new }} {{ tcib_rhel_modules.virt }}\n"
         text = self.one(content, tcib_distro="rhel", tcib_user="b", tcib_new="n", tcib_rhel_modules="redis:5,virt:8.3", registry="ignored")
-        self.assertEqual(text, "FROM base:1\nRUN echo rhel n 8.3\nUSER b\n")
+        self.assertEqual(text, "FROM base:1\nUSER root\nRUN echo rhel n 8.3\nUSER b\n")
 
     def test_an_argument_reaches_the_stage_behind_from(self) -> None:
-        recipes = self.tree({"base/base.yaml": "tcib_args: {A: b}\ntcib_builder: x:1\ntcib_from: y:${A}\ntcib_runs: [echo $A]\n"})
+        recipes = self.tree({"base/base.yaml": "tcib_args: {A: b}\ntcib_builder: x:$A\ntcib_from: y:${A}\ntcib_runs: [echo $A]\n"})
         self.assertEqual(recipes["base"].own_base, "y:b")
-        self.assertEqual(self.text(recipes["base"]), 'ARG A="b"\nFROM x:1 as builder\nFROM base:1\nARG A\nRUN echo $A\n')
+        self.assertEqual(self.text(recipes["base"]), 'ARG A="b"\nFROM x:$A as builder\nFROM base:1\nARG A="b"\nUSER root\nRUN echo $A\n')
 
     def test_another_base_of_its_own_is_another_fingerprint(self) -> None:
         first, second = (fingerprints(self.tree({"base/base.yaml": f"tcib_from: x:{tag}\n"}), profile())["base"].parts for tag in ("1", "2"))
         self.assertEqual({part for part in first if first[part] != second[part]}, {"parent"})
 
     def test_a_key_that_is_never_used_may_hold_what_we_cannot_render(self) -> None:
-        self.assertEqual(self.one("tcib_path: \"{{ lookup('env', 'HOME') }}/x\"\ntcib_cmd: x\n"), 'FROM base:1\nCMD ["x"]\n')
+        self.assertEqual(self.one("tcib_path: \"{{ lookup('env', 'HOME') }}/x\"\ntcib_cmd: x\n"), 'FROM base:1\nUSER root\nCMD ["x"]\n')
 
     def test_mistakes_name_file_and_line(self) -> None:
         cases = (
@@ -272,7 +330,7 @@ class Tcib(TreeTest):
                 self.assertNotIn("\n", str(error))
 
     def test_several_lines_that_continue_are_kept(self) -> None:
-        self.assertEqual(self.one("tcib_actions:\n- run: |\n    one \\\n      two\n"), "FROM base:1\nRUN one \\\n  two\n")
+        self.assertEqual(self.one("tcib_actions:\n- run: |\n    one \\\n      two\n"), "FROM base:1\nUSER root\nRUN one \\\n  two\n")
 
     def test_gathered_files_are_part_of_the_context_and_of_the_fingerprint(self) -> None:
         files = {
@@ -353,7 +411,7 @@ class Tcib(TreeTest):
         recipes = self.tree({"base/base.yaml": "tcib_actions:\n- run: own\n"})
         site = profile(overrides=(("base", (("packages", (Package("strace"),)), ("steps", (Step("echo"),)), ("labels", (("a", "b"),)))),))
         text = render(apply_profile(recipes, site)["base"], parent_reference="base:1", profile=site, labels={}).containerfile
-        self.assertTrue(text.startswith('FROM base:1\nLABEL a="b"\nARG SOURCE_DATE_EPOCH='))
+        self.assertTrue(text.startswith('FROM base:1\nLABEL a="b"\nUSER root\nARG SOURCE_DATE_EPOCH='))
         self.assertLess(text.index("strace"), text.index("RUN echo"))
         self.assertLess(text.index("RUN echo"), text.index("RUN own"))
 

@@ -63,6 +63,7 @@ def _profiles(context: click.Context, parameter: click.Parameter, incomplete: st
 )
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Value for a ${NAME} of the profile; may be repeated.")
 @click.option("--set-file", "settings_file", envvar="TOPCOAT_SET_FILE", help="YAML file of such values.")
+@click.option("--extra-config", envvar="TOPCOAT_EXTRA_CONFIG", metavar="FILE", help="For tcib trees: YAML file of variables for every image.")
 @click.option("--registry", envvar="TOPCOAT_REGISTRY", help="Registry to publish to, instead of the profile's.")
 @click.option("--namespace", envvar="TOPCOAT_NAMESPACE", help="Namespace to publish to, instead of the profile's.")
 @click.option("--authfile", envvar=["TOPCOAT_AUTHFILE", "REGISTRY_AUTH_FILE"], help="Registry passwords (containers-auth.json).")

@@ -49,6 +49,7 @@ class Settings:
         recipe_format: str,
         settings: tuple[str, ...],
         settings_file: str | None,
+        extra_config: str | None,
         registry: str | None,
         namespace: str | None,
         authfile: str | None,
@@ -60,6 +61,7 @@ class Settings:
         self.profile_name = profile
         self.recipes_dir = Path(recipes)
         self.recipe_format = recipe_format
+        self.extra_config = Path(extra_config) if extra_config else None
         self.registry_host = registry
         self.namespace = namespace
         self.authfile = Path(authfile) if authfile else None
@@ -96,7 +98,7 @@ class Settings:
         """Every recipe of the tree, before the profile's conditions."""
         from topcoat.recipes import load_recipes
 
-        return load_recipes(self.recipes_dir, recipe_format=self.recipe_format, variables=self.variables)
+        return load_recipes(self.recipes_dir, recipe_format=self.recipe_format, variables=self.variables, extra_config=self.extra_config)
 
     @cached_property
     def profile(self) -> Profile:

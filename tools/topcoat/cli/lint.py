@@ -19,7 +19,7 @@ def command(settings: Settings, output_format: str) -> None:
     from topcoat.lists import lint
     from topcoat.promotion import load_criteria
 
-    problems = lint(settings.recipes_dir, recipe_format=settings.recipe_format, variables=settings.variables)
+    problems = lint(settings.recipes_dir, recipe_format=settings.recipe_format, variables=settings.variables, extra_config=settings.extra_config)
     for path in sorted((settings.recipes_dir / "criteria").glob("*.yaml")):
         try:
             load_criteria(path)

@@ -13,7 +13,7 @@ from topcoat.containerfile.context import context_files
 from topcoat.containerfile.rendered import ContextFile, Rendered
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import CopyFile, Recipe
-from topcoat.recipes.schema import PARENT_LINE
+from topcoat.recipes.schema import PARENT_LINE, PARENT_TEXT
 
 SOURCE_DATE_EPOCH = 315532800
 """Install time that rpm writes into its database (1980-01-01): the day of the build must not reach a layer."""
@@ -157,6 +157,9 @@ def _foreign(recipe: Recipe, parent_reference: str, profile: Profile, labels: Ma
     if recipe.environment:
         added.append(_environment_line(recipe))
     commands = _commands(recipe, profile)
+    if commands or recipe.steps:
+        # The parent's user could not install anything.
+        added.append("USER root")
     if commands:
         added += [f"ARG SOURCE_DATE_EPOCH={SOURCE_DATE_EPOCH}", _run_line(commands)]
     added += [quoting.run(step.run) for step in recipe.steps]
@@ -168,4 +171,4 @@ def _foreign(recipe: Recipe, parent_reference: str, profile: Profile, labels: Ma
             lines[number] = f"FROM {parent_reference}"
     lines[starts[-1] + 1 : starts[-1] + 1] = added
     files = [(inside.removeprefix("files/"), source, mode) for copy in recipe.copies for inside, source, mode in context_files(copy)]
-    return Rendered("\n".join(lines), tuple(dict.fromkeys(files)))
+    return Rendered("\n".join(lines).replace(PARENT_TEXT, parent_reference), tuple(dict.fromkeys(files)))

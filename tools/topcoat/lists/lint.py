@@ -19,7 +19,14 @@ from topcoat.recipes.reading import Problems, nearest
 from topcoat.recipes.tree import examine_tree
 
 
-def lint(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str], today: datetime.date | None = None) -> Problems:
+def lint(
+    root: Path,
+    *,
+    recipe_format: str = "auto",
+    variables: Mapping[str, str],
+    today: datetime.date | None = None,
+    extra_config: Path | None = None,
+) -> Problems:
     """Check a whole tree.
 
     :param today: aliases that ended before this day are a problem; None: today (UTC).
@@ -29,7 +36,7 @@ def lint(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str
     if root.is_dir() and (recipe_format == "tcib" or (recipe_format == "auto" and detect_format(root) == "tcib")):
         from topcoat.recipes.tcib import examine_tcib  # late: only these trees need a template engine
 
-        return examine_tcib(root, variables=variables)[1]
+        return examine_tcib(root, variables=variables, extra_config=extra_config)[1]
     recipes, found = examine_tree(root)
     problems.found += found.found
     if not found.found:

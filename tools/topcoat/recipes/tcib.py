@@ -22,20 +22,21 @@ MAX_IMAGES = 10_000
 _SUFFIXES = (".yaml", ".yml")
 
 
-def load_tcib(root: Path, *, variables: Mapping[str, str]) -> dict[str, Recipe]:
+def load_tcib(root: Path, *, variables: Mapping[str, str], extra_config: Path | None = None) -> dict[str, Recipe]:
     """Load a tcib tree.
 
     :param root: the directory of the tree, or one that holds it as ``tcib/``.
     :param variables: values for every image (``--set``); only names that start with ``tcib_`` count. They win over the files.
+    :param extra_config: a YAML file of variables for every image (tcib's option of that name). They win over everything else.
     :returns: name to recipe, each with its rendered Containerfile.
     :raises UsageError: the first problem, with file and line.
     """
-    recipes, problems = examine_tcib(root, variables=variables)
+    recipes, problems = examine_tcib(root, variables=variables, extra_config=extra_config)
     problems.raise_first()
     return recipes
 
 
-def examine_tcib(root: Path, *, variables: Mapping[str, str]) -> tuple[dict[str, Recipe], Problems]:
+def examine_tcib(root: Path, *, variables: Mapping[str, str], extra_config: Path | None = None) -> tuple[dict[str, Recipe], Problems]:
     """Load a tcib tree and keep every problem."""
     problems = Problems()
     if not root.is_dir():
@@ -55,14 +56,15 @@ def examine_tcib(root: Path, *, variables: Mapping[str, str]) -> tuple[dict[str,
             values[name] = _merge(folder, documents, problems)
     if not folders and not problems.found:
         problems.add(str(root), "holds no tcib image", "give the directory that holds base/base.yaml")
+    extra = _extra(extra_config, problems)
     templates = Templates()
     parents = _parents(folders, top)
     recipes = {}
     for name in sorted(folders):
         files = TreeFiles(folders[name], top)
-        given = Variables(name, values[name], variables, templates, str(folders[name]), files.lookup)
+        given = Variables(name, values[name], variables, templates, str(folders[name]), files.lookup, extra)
         try:
-            recipes[name] = _recipe(given, files, parents[name], below_user=_below_user(name, parents, values))
+            recipes[name] = _recipe(given, files, parents[name])
         except UsageError as error:
             problems.take(error)
     return recipes, problems
@@ -111,8 +113,22 @@ def _merge(folder: Path, files: list[Path], problems: Problems) -> dict[str, Nod
     return merged
 
 
-def _recipe(variables: Variables, files: TreeFiles, parent: str | None, *, below_user: bool) -> Recipe:
-    text, facts = containerfile(variables, below_user=below_user)
+def _extra(path: Path | None, problems: Problems) -> dict[str, Node]:
+    if path is None:
+        return {}
+    try:
+        document = parse_file(path, str(path), aliases=True, yaml11=True, duplicates=True)
+    except UsageError as error:
+        problems.take(error)
+        return {}
+    if document is not None and document.kind != "map":
+        problems.add(document, f"must hold variables, not {document.describe()}", "write 'name: value' lines")
+        return {}
+    return {key.text: value for key, value in document.entries} if document is not None else {}
+
+
+def _recipe(variables: Variables, files: TreeFiles, parent: str | None) -> Recipe:
+    text, facts = containerfile(variables)
     lineage = files.folder.relative_to(files.top.parent).parts
     return Recipe(
         name=variables.image,
@@ -140,17 +156,6 @@ def _parents(folders: Mapping[str, Path], top: Path) -> dict[str, str | None]:
             folder = folder.parent
             found[name] = images.get(folder)
     return found
-
-
-def _below_user(name: str, parents: Mapping[str, str | None], values: Mapping[str, Mapping[str, Node]]) -> bool:
-    """Whether an image above sets ``tcib_user``."""
-    above = parents[name]
-    while above is not None:
-        user = values[above].get("tcib_user")
-        if user is not None and user.text:
-            return True
-        above = parents[above]
-    return False
 
 
 def _family(name: str, lineage: tuple[str, ...]) -> str:

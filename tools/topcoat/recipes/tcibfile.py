@@ -13,7 +13,7 @@ from functools import partial
 
 from topcoat.errors import UsageError
 from topcoat.recipes.reading import nearest
-from topcoat.recipes.schema import PARENT_LINE
+from topcoat.recipes.schema import PARENT_LINE, PARENT_NAME, PARENT_TEXT
 from topcoat.recipes.templating import TemplateError, Templates
 from topcoat.recipes.yamltree import Node
 
@@ -45,9 +45,11 @@ _DEFAULTS: dict[str, object] = {
     "tcib_actions": [],
     "tcib_gather_files": [],
     "tcib_builder": "",
-    "tcib_package": "",
     "tcib_builder_copies": {},
 }
+_PYTHON = {"8": "3.6", "9": "3.9", "10": "3.12"}
+"""Major release of the distribution to the version of its own Python; for any other release it must be given."""
+_PREFIX = re.compile(r"^(?:(?:openstack|centos|rhel|ubi8)-)?(?:(?:binary|source|rdo|rhos)-)?")
 _ARGUMENT = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _MISSING = object()
 
@@ -63,24 +65,38 @@ class Variables:
         templates: Templates,
         where: str,
         lookup: Callable[..., object],
+        extra: Mapping[str, Node] | None = None,
     ) -> None:
+        """Collect what is given.
+
+        :param extra: variables of an extra configuration. They win over everything, as the variables of a play win over those of its hosts.
+        """
         self.image = name
         self.where = where
         self._functions = {"lookup": lookup, "query": partial(lookup, wantlist=True), "q": partial(lookup, wantlist=True)}
-        self._own = own
+        self._own = {**own, **(extra or {})}
+        self._extra = frozenset(extra or {})
         self._templates = templates
         self._done: dict[str, object] = {}
         self._open: list[str] = []
         given: dict[str, object] = {key: value for key, value in settings.items() if key.startswith("tcib_")}
         if isinstance(modules := given.get("tcib_rhel_modules"), str):
             given["tcib_rhel_modules"] = dict(part.partition(":")[::2] for part in modules.split(",") if part)
-        self._fixed: dict[str, object] = {"tcib_distro": "centos", "tcib_release": "9", "tcib_path": "", "tcib_meta": {"name": name}, **given}
-        self._fallback = {**_DEFAULTS, "tcib_python_version": "3.6" if str(self._fixed["tcib_release"]) == "8" else "3.9"}
+        self._fixed: dict[str, object] = {
+            "tcib_distro": "centos",
+            "tcib_release": "9",
+            "tcib_path": "",
+            "tcib_package": "python-tcib-containers",
+            "tcib_meta": {"name": _PREFIX.sub("", name)},
+            **given,
+        }
+        self._fallback = dict(_DEFAULTS)
 
     @property
     def first_place(self) -> str:
         """``file:line`` of the definition."""
-        return f"{next(iter(self._own.values())).file}:1" if self._own else self.where
+        own = next((node for key, node in self._own.items() if key not in self._extra), None)
+        return f"{own.file}:1" if own is not None else self.where
 
     def place(self, key: str) -> str:
         """``file:line`` of a key."""
@@ -95,7 +111,7 @@ class Variables:
         """The rendered value of a variable, or a private marker when there is none."""
         if key in self._done:
             return self._done[key]
-        if key in self._fixed:
+        if key in self._fixed and key not in self._extra:
             value = self._fixed[key]
         elif key in self._own:
             if key in self._open:
@@ -130,6 +146,10 @@ class Variables:
             value = self.get(name)
         except UsageError as error:
             return self._templates.missing(error.what)
+        if name == "tcib_from" and value is _MISSING:
+            return PARENT_TEXT
+        if name == "tcib_python_version" and value is _MISSING and (version := _PYTHON.get(str(self.get("tcib_release")).partition(".")[0])):
+            return self._templates.assumed(version)
         if value is _MISSING:
             value = self._functions.get(name, _MISSING)
         return self._templates.missing(f"{name!r} is undefined") if value is _MISSING else value
@@ -186,38 +206,37 @@ class Facts:
     stop_signal: str | None
 
 
-def containerfile(variables: Variables, *, below_user: bool) -> tuple[str, Facts]:
+def containerfile(variables: Variables) -> tuple[str, Facts]:
     """The Containerfile of one image.
 
-    Arguments stand before FROM, so that ``tcib_from`` can use them, and are named again after it: they would end there (Dockerfile
-    reference, "Understand how ARG and FROM interact").
+    Order: FROM, ARG, LABEL, ENV, USER root, ONBUILD, VOLUME, WORKDIR, ADD, EXPOSE, COPY, SHELL, runs, actions, HEALTHCHECK, STOPSIGNAL,
+    ENTRYPOINT, CMD, USER. An image runs as root unless it sets a user itself: that of its parent does not reach it.
 
-    Order: ARG, FROM, LABEL, ENV, (USER root,) ONBUILD, VOLUME, WORKDIR, ADD, EXPOSE, COPY, SHELL, runs, actions, HEALTHCHECK, STOPSIGNAL,
-    ENTRYPOINT, CMD, USER.
+    Where a builder stage names arguments they stand before it too: an argument ends at the next FROM (Dockerfile reference, "Understand how ARG
+    and FROM interact").
 
-    :param below_user: an image above sets its user: ours changes to root, as newer versions of tcib always do, or nothing could be installed.
     :raises UsageError: with file and line.
     """
     lines: list[str] = []
     arguments = variables.pairs("tcib_args", _NAME)
-    lines += [f"ARG {name}={_json(value)}" for name, value in arguments]
     builder = variables.text("tcib_builder")
     if builder:
+        lines += [f"ARG {name}={_json(value)}" for name, value in arguments if "$" in builder]
         lines.append(f"FROM {builder} as builder")
     own_base = _own_base(variables, dict(arguments))
     lines.append(PARENT_LINE)
-    lines += [f"ARG {name}" for name, _ in arguments]
+    start = len(lines)
+    lines += [f"ARG {name}={_json(value)}" for name, value in arguments]
     lines += [f"LABEL {name}={_json(value)}" for name, value in variables.pairs("tcib_labels", _LABEL)]
     lines += [f"ENV {name}={_json(value)}" for name, value in variables.pairs("tcib_envs", _NAME)]
-    if below_user:
-        lines.append("USER root")
+    lines.append("USER root")
     lines += [f"ONBUILD {text}" for text, _ in variables.texts("tcib_onbuilds")]
     volumes = [text for text, _ in variables.texts("tcib_volumes")]
     if volumes:
-        lines.append(f"VOLUME {_json(volumes)}")
+        lines.append(f"VOLUME {json.dumps(volumes)}")
     workdir = variables.text("tcib_workdir")
     if workdir:
-        lines.append(f"WORKDIR {workdir}")
+        lines.append(f"WORKDIR {_json(workdir)}")
     lines += [f"ADD {text}" for text, _ in variables.texts("tcib_adds")]
     lines += [f"EXPOSE {text}" for text, _ in variables.texts("tcib_exposes")]
     lines += [f"COPY {text}" for text, _ in variables.texts("tcib_copies")]
@@ -225,7 +244,7 @@ def containerfile(variables: Variables, *, below_user: bool) -> tuple[str, Facts
         lines += [f"COPY --from=builder {source} {target}" for source, target in variables.pairs("tcib_builder_copies", re.compile(r"\S+"))]
     shell = _words(variables, "tcib_shell")
     if shell:
-        lines.append(f"SHELL {_json(shell)}")
+        lines.append(f"SHELL {json.dumps(shell)}")
     lines += _runs(variables)
     lines += _actions(variables)
     healthcheck = variables.text("tcib_healthcheck")
@@ -236,15 +255,31 @@ def containerfile(variables: Variables, *, below_user: bool) -> tuple[str, Facts
         lines.append(f"STOPSIGNAL {stop_signal}")
     entrypoint = _words(variables, "tcib_entrypoint")
     if entrypoint:
-        lines.append(f"ENTRYPOINT {_json(entrypoint)}")
+        lines.append(f"ENTRYPOINT {json.dumps(entrypoint)}")
     command = _words(variables, "tcib_cmd")
     if command:
-        lines.append(f"CMD {_json(command)}")
+        lines.append(f"CMD {json.dumps(command)}")
     user = variables.text("tcib_user")
     if user:
         lines.append(f"USER {user}")
-    facts = Facts(own_base, tuple(entrypoint) or None, tuple(command) or None, user or None, stop_signal or None)
-    return "\n".join(lines) + "\n", facts
+    # An action may say what a variable did not; the last word counts, as for a builder.
+    said = {verb: value for verb, _, value in (line.partition(" ") for line in lines[start:])}
+    facts = Facts(own_base, _exec(said.get("ENTRYPOINT")), _exec(said.get("CMD")), said.get("USER"), said.get("STOPSIGNAL"))
+    text = "\n".join(lines) + "\n"
+    if len(re.findall(PARENT_NAME, text, re.IGNORECASE)) != text.count(PARENT_NAME):
+        raise variables.error("tcib_from", "is changed by a template, but is known only when the image is built", "print it as it is")
+    return text, facts
+
+
+def _exec(value: str | None) -> tuple[str, ...] | None:
+    """The words of ENTRYPOINT or CMD; text without a list is run by a shell."""
+    if not value:
+        return None
+    try:
+        words = json.loads(value)
+    except ValueError:
+        return ("/bin/sh", "-c", value)
+    return tuple(str(word) for word in words) if isinstance(words, list) else ("/bin/sh", "-c", value)
 
 
 def _own_base(variables: Variables, arguments: Mapping[str, object]) -> str | None:
@@ -293,7 +328,7 @@ def _actions(variables: Variables) -> list[str]:
 def _instruction(variables: Variables, key: str, where: str, verb: str, value: object) -> str:
     """``VERB value``; a list is the JSON exec form."""
     if isinstance(value, list):
-        return f"{verb} {_json([_scalar(item, variables, key) for item in value])}"
+        return f"{verb} {json.dumps([_scalar(item, variables, key) for item in value])}"
     text = "" if value is None else _scalar(value, variables, key).strip("\n")
     if not text.strip():
         raise UsageError(f"{verb} has no value", where=where, image=variables.image, next_step="write a value or remove the entry")
@@ -331,4 +366,5 @@ def _line(text: str, variables: Variables, key: str) -> str:
 
 
 def _json(value: object) -> str:
+    """A value of ARG, LABEL, ENV or WORKDIR. Builders do not read escapes of JSON there, so what is not ASCII stays as it is."""
     return json.dumps(value, ensure_ascii=False)

@@ -65,6 +65,15 @@ class _Missing(jinja2.ChainableUndefined, jinja2.StrictUndefined):
     __slots__ = ()
 
 
+class _Assumed(jinja2.Undefined):
+    """Undefined for ``default`` and ``defined``, but printed it is a text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self._undefined_hint or ""
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     """Only plain data types can be looked into, and operators cannot blow up."""
 
@@ -129,7 +138,7 @@ _ANSIBLE_FILTERS: dict[str, Callable[..., object]] = {
     "intersect": lambda one, other: [value for value in _distinct(one) if value in other],
     "flatten": _flatten,
     "quote": lambda value: shlex.quote(str(value)),
-    "to_json": lambda value: json.dumps(value, ensure_ascii=False),
+    "to_json": json.dumps,
     "mandatory": lambda value: value,
     "dict2items": lambda value: [{"key": key, "value": item} for key, item in value.items()],
 }
@@ -212,6 +221,10 @@ class Templates:
     def missing(self, reason: str) -> object:
         """A value that raises with this reason as soon as it is used."""
         return _Missing(hint=reason)
+
+    def assumed(self, text: str) -> object:
+        """What nobody defined but everybody means: a template that brings its own default gets that, any other gets this text."""
+        return _Assumed(hint=text)
 
     def _compile(self, text: str) -> tuple[frozenset[str], Callable[[dict[str, object]], object]]:
         if len(text) > MAX_TEMPLATE:
