@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -28,6 +29,7 @@ from topcoat_demo.services import SERVICES, Service
 
 # Not a goal, only the end of patience: on a busy machine keystone alone loads for half a minute.
 _ANSWER_SECONDS = 240.0
+_CONFIGURATION = re.compile(r"[.?SM5DLUGTP]{9}  c /")
 _LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 
 
@@ -162,6 +164,7 @@ class Real:
             reference = f"{images[service.image]['repository']}@{images[service.image]['digest']}"
             options = self._mounts(service, fresh=fresh)
             containers.pull(reference)
+            self._verify(containers, service.image, reference)
             if fresh and service.before:
                 containers.once(reference, options, service.before)
             if fresh and service.state:
@@ -173,6 +176,14 @@ class Real:
             line = next(line for line in answer.splitlines() if service.answer in line).strip()
             self.rows[service.image] += [version.removeprefix(f"{service.package}-").rpartition(".")[0], line[:40]]
             self._say(f"{service.image}: {version} answers {line[:70]!r} after {time.monotonic() - started:.1f} s")
+
+    def _verify(self, containers: Containers, name: str, reference: str) -> None:
+        """Every file of the image as podman unpacked it is what its package says; accounts and configuration may differ."""
+        # 1 is what rpm says when it found differences; anything else, or a database that does not know rpm itself, is no answer.
+        report = containers.once(reference, (), (("sh", "-c", "rpm -Va; [ $? -le 1 ] && rpm -q --quiet rpm"),))
+        wrong = differences(report)
+        if wrong:
+            raise ContentError(f"rpm -Va: {len(wrong)} files differ from their packages: {'; '.join(wrong[:5])}", image=name)
 
     def _mounts(self, service: Service, *, fresh: bool) -> list[str]:
         options = []
@@ -200,6 +211,11 @@ class Real:
                 raise ContentError(f"{service.image} still has {service.package} {before}", next_step="this is a defect: please report it")
             table.add_row(service.image, before, after, answer)
         self.console.print(table)
+
+
+def differences(report: str) -> list[str]:
+    """The lines of ``rpm -Va`` that are not about changed configuration (attribute ``c``, rpm(8)); a missing file of any kind counts."""
+    return [line for line in report.splitlines() if line.strip() and not _CONFIGURATION.match(line)]
 
 
 def _own(folder: Path, owner: int) -> None:
