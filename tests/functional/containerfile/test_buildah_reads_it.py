@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
+from tests.needs import needs
 from topcoat.containerfile import render, write_context
 from topcoat.model import Base, CopyFile, Profile, Recipe
 
@@ -26,7 +26,7 @@ AWKWARD = {
 }
 
 
-@unittest.skipUnless(shutil.which("buildah"), "needs buildah")
+@needs("buildah")
 class Buildah(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="topcoat-buildah-", ignore_cleanup_errors=True)

@@ -4,7 +4,6 @@ import hashlib
 import http.server
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import createrepo_c as cr
 import yaml
 
+from tests.needs import needs
 from topcoat_demo import distribution as distributions
 from topcoat_demo.environment import prepare
 from topcoat_demo.registry import RegistryServer, push_layout
@@ -45,7 +45,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@unittest.skipUnless(all(map(shutil.which, TOOLS)), f"needs {', '.join(TOOLS)} (tools/setup-node test)")
+@needs(*TOOLS)
 class DemoDistribution(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import stat
 import subprocess
 import tempfile
@@ -10,10 +9,11 @@ import unittest
 from pathlib import Path
 
 from tests.functional.demo.layouts import small_layout
+from tests.needs import needs
 from topcoat_demo.registry import RegistryServer, push_layout
 
 
-@unittest.skipUnless(shutil.which("docker-registry") and shutil.which("skopeo"), "needs docker-registry and skopeo (tools/setup-node test)")
+@needs("docker-registry", "skopeo")
 class Registry(unittest.TestCase):
     def setUp(self) -> None:
         holder = tempfile.TemporaryDirectory(prefix="demo-registry-")

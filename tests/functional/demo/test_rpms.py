@@ -1,12 +1,12 @@
 """What the RPM builder writes, judged by rpm and dnf themselves."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
+from tests.needs import needs
 from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, make_repository, script, symlink, write_rpm
 
 LIBRARY = RpmSpec("library", "1.0", epoch=2, files=(File("/usr/share/library/data", "one\n"), config("/etc/library.conf", "packaged\n")))
@@ -28,7 +28,7 @@ data:
 """
 
 
-@unittest.skipUnless(shutil.which("rpm") and shutil.which("dnf"), "needs rpm and dnf (tools/setup-node)")
+@needs("rpm", "dnf")
 class RealRpm(unittest.TestCase):
     def setUp(self) -> None:
         holder = tempfile.TemporaryDirectory(prefix="demo-rpms-")

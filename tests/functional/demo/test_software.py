@@ -1,17 +1,17 @@
 """The repositories of real software: complete, under the recipes' names, and newer where the update expects it."""
 
-import shutil
 import tempfile
 import unittest
 from pathlib import Path
 
 import createrepo_c as cr
 
+from tests.needs import needs
 from topcoat_demo import distribution as distributions
 from topcoat_demo import software
 
 
-@unittest.skipUnless(shutil.which("apt-get"), "needs apt-get: Debian's packages are the raw material")
+@needs("apt-get")
 class Software(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:

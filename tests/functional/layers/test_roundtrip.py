@@ -12,6 +12,7 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.needs import needs
 from topcoat.layers import LayerStore, write_layer
 from topcoat.layers.junk import is_junk
 from topcoat.layers.unpack import unpack
@@ -84,7 +85,7 @@ def act(what: str, place: Path, root: Path, dice: random.Random) -> None:
         os.utime(place)
 
 
-@unittest.skipUnless(os.geteuid() == 0, "needs root: it mounts overlays")
+@needs(root=True)
 class RoundTrip(unittest.TestCase):
     def setUp(self) -> None:
         holder = tempfile.TemporaryDirectory(prefix="topcoat-layers-")

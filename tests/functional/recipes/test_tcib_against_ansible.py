@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.needs import needs
 from tests.unit.recipes.tcibtrees import write_tree
 from topcoat.recipes.tcibfile import Variables
 from topcoat.recipes.templating import Templates
@@ -46,7 +46,7 @@ SHAPES = {
 }
 
 
-@unittest.skipUnless(importlib.util.find_spec("ansible"), "needs ansible-core in the virtual environment")
+@needs(modules=("ansible",))
 class AgainstAnsible(unittest.TestCase):
     def compare(self, path: Path, name: str) -> None:
         from ansible.parsing.dataloader import DataLoader

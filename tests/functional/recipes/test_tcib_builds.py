@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 from tests.functional.runs.site import Site
+from tests.needs import needs
 
 BASE = """\
 tcib_labels: { maintainer: us, tcib_managed: True }
@@ -25,9 +26,7 @@ tcib_workdir: /etc
 """
 
 
-@unittest.skipUnless(
-    all(map(shutil.which, ("buildah", "docker-registry", "rpm", "createrepo_c"))), "needs buildah, docker-registry, rpm, createrepo_c"
-)
+@needs("buildah", "docker-registry", "rpm", "createrepo_c")
 class TcibBuilds(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="topcoat-tcib-", ignore_cleanup_errors=True)

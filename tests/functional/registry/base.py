@@ -10,6 +10,7 @@ import unittest
 from pathlib import Path
 
 from tests.functional.registry.faults import FaultProxy, Rule
+from tests.needs import need
 from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, Descriptor, Image, Limits, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import OCI_LAYER_GZIP
@@ -43,8 +44,7 @@ class RegistryCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        if not shutil.which("docker-registry"):
-            raise unittest.SkipTest("docker-registry is not installed (bindep.txt)")
+        need("docker-registry")
         cls.folder = Path(tempfile.mkdtemp(prefix="topcoat-test-registry-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.server = cls.enterClassContext(RegistryServer(cls.folder / "registry", tls=cls.TLS, options=cls.OPTIONS))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.functional.registry.base import QUICK, ProxyCase, RegistryCase, make_image, random_bytes
 from tests.functional.registry.faults import Fault, Request
+from tests.needs import need
 from topcoat.errors import InfrastructureError
 from topcoat.publisher import Publisher
 from topcoat.registry import BrokenConnectionError, DeadlineError, Descriptor, DigestMismatchError, RefusedError, digest_of, oci
@@ -289,11 +290,8 @@ class DiskFull(RegistryCase):
         super().setUpClass()
         cls.small = cls.folder / "small"
         (cls.small / "storage").mkdir(parents=True)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(cls.small / "storage")], capture_output=True, check=False)
-        if done.returncode:
-            import unittest
-
-            raise unittest.SkipTest("cannot mount a small file system (needs root)")
+        need(root=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(cls.small / "storage")], capture_output=True, check=True)
         cls.addClassCleanup(subprocess.run, ["umount", "-l", str(cls.small / "storage")], check=False)
         cls.full = cls.enterClassContext(RegistryServer(Path(cls.small)))
 

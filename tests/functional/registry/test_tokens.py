@@ -6,7 +6,6 @@ import base64
 import http.server
 import json
 import secrets
-import shutil
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.functional.registry.base import QUICK, make_image, random_bytes
+from tests.needs import need
 from topcoat.publisher import Publisher
 from topcoat.registry import AccessError, Credentials, Login, RegistryClient
 from topcoat_demo.registry import RegistryServer, free_port
@@ -99,8 +99,7 @@ class TokenServer:
 
 class Tokens(unittest.TestCase):
     def setUp(self) -> None:
-        if not shutil.which("docker-registry"):
-            self.skipTest("docker-registry is not installed (bindep.txt)")
+        need("docker-registry")
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.tokens = TokenServer(folder)
         self.addCleanup(self.tokens.close)

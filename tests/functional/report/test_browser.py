@@ -11,6 +11,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from tests.needs import needs
 from tests.unit.report import fixtures
 from topcoat.report import page
 
@@ -21,7 +22,7 @@ QUIET = [
 ]  # fmt: skip
 
 
-@unittest.skipUnless(CHROMIUM, "chromium is not installed (Debian package chromium)")
+@needs("chromium")
 class Browser(unittest.TestCase):
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="topcoat-page-"))

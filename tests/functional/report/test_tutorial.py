@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
+
+from tests.needs import needs
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "doc" / "source" / "user" / "first-hour.rst"
@@ -53,8 +54,7 @@ class Matching(unittest.TestCase):
         self.assertEqual("a", matches(["b", "a"], ["a", "b"]))
 
 
-@unittest.skipUnless(os.geteuid() == 0, "needs root")
-@unittest.skipUnless(all(map(shutil.which, TOOLS)), f"needs {', '.join(TOOLS)}")
+@needs(*TOOLS, root=True)
 class Tutorial(unittest.TestCase):
     def test_it_is_true(self):
         steps = session(PAGE.read_text())

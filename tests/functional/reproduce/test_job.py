@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import unittest
 from pathlib import Path
 
-from tests.functional.reproduce.test_play import ANSIBLE
 from tests.functional.reproduce.world import HOST, IDENTITY, World
 from tests.functional.runs.site import Site
+from tests.needs import needs
 from topcoat.report import receipt_from_dict
 from topcoat.reproduce.recorded import Identity
 from topcoat.reproduce.run import Options, reproduce
@@ -49,8 +48,7 @@ def spec(name, path, epoch="", requires=""):
     return SPEC.format(name=name, path=path, epoch=f"Epoch: {epoch}" if epoch else "", requires=f"Requires: {requires}" if requires else "")
 
 
-@unittest.skipUnless(os.geteuid() == 0, "needs root")
-@unittest.skipUnless(ANSIBLE and all(map(shutil.which, TOOLS)), f"needs ansible-playbook, {', '.join(TOOLS)}")
+@needs(*TOOLS, root=True, modules=("ansible",))
 class Job(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

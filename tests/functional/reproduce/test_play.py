@@ -10,13 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-import unittest
 from pathlib import Path
 
 from click.testing import CliRunner
 
 from tests.functional.reproduce.test_sources import NOVA, OSLO, Case
 from tests.functional.reproduce.world import HOST
+from tests.needs import needs
 from tests.unit.report import fixtures
 from topcoat.errors import ContentError
 from topcoat.report import receipt_to_dict
@@ -90,7 +90,7 @@ class JobCase(Case):
         return self.record(self.world.inventory([(NOVA, "205")], {NOVA: commit}, playbook_context=context), receipt)
 
 
-@unittest.skipUnless(ANSIBLE, "ansible-playbook is not installed (extra reproduce)")
+@needs(modules=("ansible",))
 class Playbooks(JobCase):
     @property
     def trace(self):
@@ -165,7 +165,7 @@ class Playbooks(JobCase):
         self.assertNotIn(OSLO, os.listdir(self.folder / "work/node/src" / HOST / "openstack"))
 
 
-@unittest.skipUnless(ANSIBLE and shutil.which("podman") and shutil.which("runc") and os.geteuid() == 0, "needs ansible-playbook, podman, runc, root")
+@needs("podman", "runc", root=True, modules=("ansible",))
 class Container(JobCase):
     """A container that sees this machine's files and writes into a layer of its own."""
 
@@ -196,7 +196,7 @@ class Container(JobCase):
             self.reproduce(self.recording(), until="run", node=node)
 
 
-@unittest.skipUnless(ANSIBLE and Path("/usr/sbin/sshd").is_file() and os.geteuid() == 0, "needs ansible-playbook, sshd and root")
+@needs("sshd", root=True, modules=("ansible",))
 class OtherMachine(JobCase):
     """A node of its own folder behind an sshd on loopback."""
 

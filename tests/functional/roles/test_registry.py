@@ -19,6 +19,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.functional.roles.harness import ROOT, RoleCase
+from tests.needs import need
 
 
 def free_port() -> int:
@@ -31,9 +32,7 @@ def free_port() -> int:
 class RegistryCase(RoleCase):
     def setUp(self) -> None:
         super().setUp()
-        for program in ("docker-registry", "openssl", "htpasswd"):
-            if not shutil.which(program):
-                self.skipTest(f"{program} is not installed; see bindep.txt")
+        need("docker-registry", "openssl", "htpasswd")
         self.port = free_port()
         self.variables: dict[str, object] = {
             "run_ci_registry_listen": "127.0.0.1",
@@ -149,8 +148,7 @@ class Container(RegistryCase):
 
     def setUp(self) -> None:
         super().setUp()
-        if not shutil.which("podman") or os.geteuid():
-            self.skipTest("needs podman and root")
+        need("podman", root=True)
         storage, containers = self.folder / "storage.conf", self.folder / "containers.conf"
         storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{self.folder}/graph"\nrunroot = "{self.folder}/run"\n')
         # A runtime and limits that also work inside a virtual machine without systemd.

@@ -35,7 +35,7 @@ class InventoryTestCase(unittest.TestCase):
     def setUpClass(cls) -> None:
         reason = missing_tool()
         if reason:
-            raise unittest.SkipTest(reason)
+            raise AssertionError(reason)
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="topcoat-inventory-")

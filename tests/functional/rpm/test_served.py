@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import unittest
 from pathlib import Path
 
 from tests.functional.rpm.support import SolverTestCase
+from tests.needs import need
 from topcoat.rpm import inventory
 from topcoat.rpm.server import RepositoryServer
 from topcoat_demo.rpms import File, RpmSpec
@@ -21,8 +21,7 @@ DATA = RpmSpec("data", "1.0", files=(File("/usr/share/data/file", "x"),))
 class Served(SolverTestCase):
     def setUp(self) -> None:
         super().setUp()
-        if not shutil.which("dnf") or os.geteuid():
-            raise unittest.SkipTest("needs dnf and root")
+        need("dnf", root=True)
 
     def dnf(self, root: Path, repo_file: str, *command: str) -> subprocess.CompletedProcess:
         home = self.bench.path("home")

@@ -9,20 +9,21 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from tests.needs import needs
 from topcoat_demo import distribution
 
 SCRIPTS = Path(__file__).parents[3] / "container-images" / "start-scripts"
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--network", "none")
 
 
-@unittest.skipUnless(shutil.which("podman") and shutil.which("skopeo"), "needs podman and skopeo")
+@needs("podman", "skopeo", root=True)
 class InAnImage(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="topcoat-start-image-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         made = distribution.shared()
         if made.real is None:
-            self.skipTest("the real base image of the demo distribution is not made")
+            self.fail("the real base image of the demo distribution is not made")
         root, runroot = self.folder / "root", self.folder / "run"
         self.podman = ["podman", "--root", str(root), "--runroot", str(runroot), "--runtime", "runc"]
         target = f"containers-storage:[overlay@{root}+{runroot}]localhost/base:latest"

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests import needs
 from topcoat.layers import BuiltImage, Layer, LayerStore
 from topcoat.model import PlannedImage, Reason, Repository
 from topcoat.publisher import Publisher, SourceBlob
@@ -37,12 +38,8 @@ CREATED = "2025-01-01T00:00:00Z"
 
 
 def need(*programs: str) -> None:
-    """Skip the test with a reason when a program or root is missing."""
-    if os.geteuid() != 0:
-        raise unittest.SkipTest("needs root: it mounts images")
-    for program in programs:
-        if not shutil.which(program):
-            raise unittest.SkipTest(f"needs {program} (see bindep.txt)")
+    """Fail unless the programs are there and the test runs as root: it mounts images."""
+    needs.need(*programs, root=True)
 
 
 def busybox() -> RpmSpec:
