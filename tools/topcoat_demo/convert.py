@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from topcoat_demo import filesystem
 from topcoat_demo.debian import Deb, Relation, unpack
 from topcoat_demo.rpms import File, RpmSpec, symlink
 
@@ -70,6 +71,10 @@ class Rules:
     post: str | None = None
 
 
+_OWNED = frozenset(item.path for item in filesystem.filesystem().files)
+"""What the package ``filesystem`` holds, directories included: no converted package brings it again."""
+
+
 def evr(version: str) -> tuple[int, str, str]:
     """Epoch, version and release of a Debian version; a native package gets the release 0."""
     epoch, colon, rest = version.rpartition(":")
@@ -100,7 +105,7 @@ def merged(path: str) -> str:
 
 def _compiled(path: str, source: bytes) -> File | None:
     """The ``__pycache__`` file of a module, checked by nothing at run time (PEP 552, unchecked hash): no time is in it."""
-    if not path.startswith(_PYTHON) or not path.endswith(".py") or sys.version_info[:2] != (3, 11):
+    if not path.startswith(_PYTHON) or not path.endswith(".py"):
         return None
     try:
         with warnings.catch_warnings():
@@ -112,7 +117,7 @@ def _compiled(path: str, source: bytes) -> File | None:
     # else the process holds.
     content = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source) + marshal.dumps(code, 2)
     folder, _, name = path.rpartition("/")
-    return File(f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-311.pyc", content)
+    return File(f"{folder}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc", content)
 
 
 def _files(data: tarfile.TarFile, conffiles: frozenset[str], drop: tuple[str, ...]) -> dict[str, File]:
@@ -171,6 +176,8 @@ def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rul
     data, conffiles = unpack(archive)
     with data:
         files = _files(data, conffiles, _DROPPED + rules.drop)
+    # Which package of Debian brings /etc/login.defs, say, differs from release to release; here one package owns each of these.
+    files = {path: item for path, item in files.items() if path not in _OWNED}
     for extra in rules.add:
         files[extra.path] = extra
     for path, old, new in rules.edit:
