@@ -21,7 +21,7 @@ try:
     from zuul.exceptions import ConfigurationError
     from zuul.zk.components import COMPONENT_REGISTRY
     from zuul.zk.zkobject import LocalZKContext
-except ImportError as error:  # The tests skip with this reason.
+except ImportError as error:  # The tests fail with this reason.
     MISSING = f"zuul is not installed ({error}); 'tox -e zuul-config' does it"
 else:
     MISSING = ""

@@ -32,7 +32,7 @@ session.commit()
 
 
 def environment() -> Path:
-    """The virtual environment with DLRN; SkipTest where it cannot be made."""
+    """The virtual environment with DLRN; SkipTest where no Python is old enough."""
     cache = Path(os.environ.get("TOPCOAT_TEST_CACHE", Path.home() / ".cache/topcoat-tests")) / f"dlrn-{VERSION}"
     if (cache / "bin/flask").exists():
         return cache
@@ -45,7 +45,7 @@ def environment() -> Path:
     done = subprocess.run([str(partial / "bin/python"), "-m", "pip", "install", "-q", *packages], capture_output=True, text=True)
     if done.returncode:
         shutil.rmtree(partial, ignore_errors=True)
-        raise unittest.SkipTest(f"DLRN cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
+        raise RuntimeError(f"DLRN cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
     shutil.rmtree(partial, ignore_errors=True)  # scripts of an environment name its path: make it again where it stays
     subprocess.run([python, "-m", "venv", str(cache)], check=True, capture_output=True)
     subprocess.run([str(cache / "bin/python"), "-m", "pip", "install", "-q", *packages], check=True, capture_output=True)

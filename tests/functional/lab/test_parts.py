@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.needs import needs
 from topcoat.errors import UsageError
 from zuul_lab import gerrit, sandbox, services, zuul
 from zuul_lab.places import REPOSITORY, Places, places_from
@@ -111,7 +112,7 @@ class Results(unittest.TestCase):
             self.assertEqual(Verdict(lambda line: None).summary(Path(folder) / "summary.json"), 1)
 
 
-@unittest.skipUnless(os.geteuid() == 0, "namespaces need root")
+@needs("ip", "nsenter", "unshare", root=True)
 class Sandbox(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="topcoat-lab-test-")
