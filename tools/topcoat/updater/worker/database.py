@@ -117,9 +117,12 @@ def macros(root: str, database: str, work: str):  # type: ignore[no-untyped-def]
                     values[match.group(1)] = match.group(2).strip()
     # A file, not addMacro: libdnf reads rpm's configuration anew whenever it makes a sack, and forgets what was added.
     home = os.path.join(work, "home")
-    os.makedirs(home)
-    with open(os.path.join(home, ".rpmmacros"), "w", encoding="utf-8") as sink:
-        sink.writelines(f"%{name} {value}\n" for name, value in sorted(values.items()))
-    with environment(HOME=home):
+    settings = os.path.join(home, ".config")
+    os.makedirs(os.path.join(settings, "rpm"))
+    # rpm 4.20 reads the second of these and not the first.
+    for path in (os.path.join(home, ".rpmmacros"), os.path.join(settings, "rpm/macros")):
+        with open(path, "w", encoding="utf-8") as sink:
+            sink.writelines(f"%{name} {value}\n" for name, value in sorted(values.items()))
+    with environment(HOME=home, XDG_CONFIG_HOME=settings):
         rpm.reloadConfig()
         yield
