@@ -121,7 +121,7 @@ def main() -> int:
     parser.add_argument("checkout", type=Path)
     with tempfile.TemporaryDirectory() as folder:
         count, found = differences(parser.parse_args().checkout, Path(folder))
-    print(*found, f"{count - len(found)} of {count} equal", sep="\n")
+    sys.stdout.write("\n".join([*found, f"{count - len(found)} of {count} equal"]) + "\n")
     return 1 if found or not count else 0
 
 

@@ -85,5 +85,6 @@ if "TOPCOAT_TCIB_TREE" in os.environ:
 
         def test_every_containerfile_holds_the_same_instructions(self) -> None:
             program = Path(__file__).parents[3] / "tools" / "compare_tcib.py"
-            done = subprocess.run([sys.executable, program, os.environ["TOPCOAT_TCIB_TREE"]], capture_output=True, text=True, check=False, timeout=300)
+            command = [sys.executable, program, os.environ["TOPCOAT_TCIB_TREE"]]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)

@@ -163,14 +163,14 @@ class Tcib(TreeTest):
 
     def test_the_python_version_follows_the_release_unless_given(self) -> None:
         content = "tcib_runs: ['ls /usr/lib/python{{ tcib_python_version }} {{ tcib_python_version | default(1) }}']\n"
-        for release, given, expected in (
+        for release, more, expected in (
             ("8", {}, "3.6 1"),
             ("9", {}, "3.9 1"),
             ("10", {}, "3.12 1"),
             ("10", {"tcib_python_version": "3.13"}, "3.13 3.13"),
         ):
             with self.subTest(release):
-                text = self.one(content, tcib_release=release, **given)
+                text = self.one(content, tcib_release=release, **more)
                 self.assertEqual(text, f"FROM base:1\nUSER root\nRUN ls /usr/lib/python{expected}\n")
         with self.assertRaisesRegex(UsageError, "'tcib_python_version' is undefined"):
             self.one(content, tcib_release="11")

@@ -38,9 +38,7 @@ def detect_format(root: Path) -> str:
     return "native" if native or not any(root.rglob("*.y*ml")) else "tcib"
 
 
-def load_recipes(
-    root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str], extra_config: Path | None = None
-) -> dict[str, Recipe]:
+def load_recipes(root: Path, *, recipe_format: str = "auto", variables: Mapping[str, str], extra_config: Path | None = None) -> dict[str, Recipe]:
     """Load a tree in either syntax.
 
     :param recipe_format: ``native``, ``tcib`` or ``auto`` (a tree with base.yaml, openstack/ or infra/ at its top is native).
