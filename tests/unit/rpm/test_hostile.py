@@ -30,15 +30,17 @@ class Slow(RepositoryTestCase):
             transport.read(url, limit=1 << 20)
         return caught.exception
 
-    def drip(self, head: bytes, byte: bytes):  # type: ignore[no-untyped-def]
-        """An answer that sends one byte again and again, faster than any read's own limit, until the client goes away."""
+    def drip(self, head: bytes, byte: bytes, count: int = 1 << 30):  # type: ignore[no-untyped-def]
+        """An answer that sends one byte again and again, faster than any read's own limit, until the client goes away or has ``count`` of them."""
         end = threading.Event()
         self.addCleanup(end.set)
 
         def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
             try:
                 handler.wfile.write(head)
-                while not end.wait(0.05):
+                for _ in range(count):
+                    if end.wait(0.05):
+                        break
                     handler.wfile.write(byte)
                     handler.wfile.flush()
             except OSError:
@@ -61,7 +63,7 @@ class Slow(RepositoryTestCase):
 
     def test_a_slow_body_above_it_is_read(self) -> None:
         web = self.serve()
-        web.script[REPOMD] = [self.drip(b"HTTP/1.0 200 OK\r\nContent-Length: 20\r\n\r\n", b"a")]
+        web.script[REPOMD] = [self.drip(b"HTTP/1.0 200 OK\r\nContent-Length: 20\r\n\r\n", b"a", 20)]
         transport = Transport(timeout=0.5, minrate=1)
         self.addCleanup(transport.close)
         self.assertEqual(transport.read(f"{web.url}{REPOMD}", limit=100), b"a" * 20)

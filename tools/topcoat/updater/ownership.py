@@ -6,7 +6,7 @@ This module must never change a file.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from posixpath import basename
 
@@ -46,13 +46,4 @@ def ask(
         rpmdb.place(rpmdb.read_root(root), copy)
         facts = transactions.facts(copy, work, worth_asking, image=image)
     view = LowerView((upper, *lower))
-    owned = {view.real(path) for path in facts.owned}
-    # A folder that no package lists still holds what packages own: leaving it out would leave those out with it.
-    return facts, suspects - owned - {folder for path in suspects & owned for folder in _above(path)}
-
-
-def _above(path: str) -> Iterator[str]:
-    """Every folder on the way to a path."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
+    return facts, suspects - {view.real(path) for path in facts.owned}

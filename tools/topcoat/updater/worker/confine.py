@@ -38,7 +38,7 @@ def main() -> int:
     place = wanted["place"]
     jail.furnish(place, wanted["folders"])
     for name in ("root", "run", "sys"):
-        os.mkdir(f"{place}/{name}")
+        os.makedirs(f"{place}/{name}", exist_ok=True)  # a folder that was asked for may lie below it
     jail.mount("tmpfs", f"{place}/run", "tmpfs", jail.MS_NOSUID | jail.MS_NODEV, "mode=0755,size=64m")
     with open(place + _CONFIGURATION, "w", encoding="utf-8") as sink:
         sink.write('[network]\nnetwork_config_dir="/run/networks"\n')
