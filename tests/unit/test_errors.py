@@ -14,10 +14,10 @@ from topcoat.runs import execute
 class Machine(unittest.TestCase):
     def test_what_a_machine_runs_out_of(self) -> None:
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO, errno.ENOMEM):
-            found = machine_error(OSError(number, os.strerror(number), "/work/x"))
+            found = machine_error(OSError(number, os.strerror(number), "/y/x"))
             self.assertIsInstance(found, InfrastructureError)
             self.assertEqual((found.exit_code, found.retriable), (3, False))
-            self.assertIn("/work/x", found.what)
+            self.assertIn("/y/x", found.what)
             self.assertTrue(found.next_step)
         self.assertIsNotNone(machine_error(MemoryError()))
         self.assertIsNone(machine_error(FileNotFoundError(errno.ENOENT, "x")))
