@@ -128,7 +128,8 @@ class Scriptlets(WorldCase):
     def test_what_it_does_to_the_metadata_cache_no_other_image_sees(self) -> None:
         base, other = self.world.base("isolation/cache", [LIB]), self.world.base("isolation/cache-other", [LIB])
         store = os.fspath(self.world.store.directory)
-        spoil = ESCAPE % f'busybox find .{store} -name "*.solv" | while read f; do echo found; echo spoilt > $f; done'
+        look = f'for f in $(find .{store} -name "*.solv"); do echo spoilt >$f && echo spoilt-it; done'
+        spoil = ESCAPE % look
         snapshot = self.world.snapshot(self.world.repository("current", [LIB2.bump(post=spoil)]))
         log = self.world.path("update.log")
         with Transactions(snapshot, self.world.path("dnf"), options=Options(release="9"), workers=1, timeout=60) as transactions:
@@ -139,7 +140,7 @@ class Scriptlets(WorldCase):
                     line, image.image, base_digest=image.digest, client=self.world.client, repository=image.repository, request=request, log=log
                 )
                 self.assertTrue(built.layer)
-        self.assertIn("found", log.read_text())
+        self.assertIn("spoilt-it", log.read_text())
         for path in self.world.directory.glob("*-dnf/**/*.solv"):
             self.assertNotEqual(path.read_bytes(), b"spoilt\n")
 
