@@ -115,6 +115,9 @@ class Profiles(TreeTest):
             (GOOD.replace("nova-api:", "family:/x:"), {"repositories": "/x"}, "selector"),
             (GOOD.replace("strace", "a b"), {"repositories": "/x"}, "package name"),
             (GOOD.replace("registry:", "# "), {"repositories": "/x"}, "no registry"),
+            (GOOD.replace('"*-doc"', '"*"'), {"repositories": "/x"}, "'*' in not_containerised fits every name"),
+            (GOOD.replace('"*-doc"', 'python3, "?[!x]*"'), {"repositories": "/x"}, "'?[!x]*' in not_containerised fits every name"),
+            (GOOD + 'allowed_to_fail: ["**"]\n', {"repositories": "/x"}, "'**' in allowed_to_fail fits every name"),
         )
         for text, variables, words in cases:
             with self.subTest(words), self.assertRaises(UsageError) as caught:

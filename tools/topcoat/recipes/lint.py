@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from topcoat.model.recipe import Recipe
+from topcoat.model.recipe import Condition, Recipe
 from topcoat.recipes.reading import Problems
 
 _INSTALLS = re.compile(r"\b(?:dnf|yum|microdnf|rpm)\b.*\b(?:install|-i|-U|-Uvh|-ivh|update|upgrade)\b")
@@ -26,11 +26,12 @@ def lint_recipes(recipes: Mapping[str, Recipe], root: Path, problems: Problems) 
     A recipe that asks for the network is noted: its build reaches whatever the machine reaches.
     """
     parents = {recipe.parent for recipe in recipes.values()}
+    installs = {name: {(package.name, package.when) for package in recipe.packages} for name, recipe in recipes.items()}
     for name, recipe in recipes.items():
         above = list(_ancestors(name, recipes))
         for package in recipe.packages:
             for ancestor in above:
-                if any(own.name == package.name and own.when in (package.when, type(own.when)()) for own in ancestor.packages):
+                if not installs[ancestor.name].isdisjoint(((package.name, package.when), (package.name, Condition()))):
                     problems.add(recipe.where, f"package {package.name!r} is already installed by {ancestor.name!r}", "remove it here", image=name)
         if name not in parents and not recipe.internal and not any(one.entrypoint for one in (recipe, *above)):
             problems.add(recipe.where, "has no entrypoint", "add 'entrypoint: [/usr/bin/<service>]', or mark it 'internal: true'", image=name)

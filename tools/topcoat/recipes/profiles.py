@@ -118,8 +118,8 @@ def examine_profile(
         repositories=_repositories(reader, entries, path),
         gating_signatures=_gating(reader, entries, path),
         promote_signatures=_one_of(reader, entries, "promote_signatures", _SIGNED[:2], "optional"),
-        not_containerised=_patterns(reader, entries, "not_containerised"),
-        allowed_to_fail=_patterns(reader, entries, "allowed_to_fail"),
+        not_containerised=_patterns(reader, entries, "not_containerised", every=False),
+        allowed_to_fail=_patterns(reader, entries, "allowed_to_fail", every=False),
         labels=reader.pairs(entries["labels"], "labels", LABEL_NAME) if "labels" in entries else (),
         environment=reader.pairs(entries["env"], "env", ENVIRONMENT_NAME) if "env" in entries else (),
         overrides=_overrides(reader, entries),
@@ -304,12 +304,21 @@ def _repositories(reader: Reader, entries: Mapping[str, Node], profile: Path) ->
     return tuple(found)
 
 
-def _patterns(reader: Reader, entries: Mapping[str, Node], key: str) -> tuple[str, ...]:
-    """A list of fnmatch patterns of names."""
+def _patterns(reader: Reader, entries: Mapping[str, Node], key: str, *, every: bool = True) -> tuple[str, ...]:
+    """A list of fnmatch patterns of names.
+
+    :param every: a pattern may fit all names; exceptions from a check never may, so each of theirs holds a letter or digit outside brackets.
+    """
     if key not in entries:
         return ()
-    values = (reader.matching(item, f"an entry of {key}", _PATTERN, "a name or a pattern with * and ?") for item in reader.items(entries[key], key))
-    return tuple(value for value in values if value)
+    found = []
+    for item in reader.items(entries[key], key):
+        value = reader.matching(item, f"an entry of {key}", _PATTERN, "a name or a pattern with * and ?")
+        if value and not every and not re.search(r"[A-Za-z0-9]", re.sub(r"\[[^\]]*\]", "", value)):
+            reader.problems.add(item, f"{value!r} in {key} fits every name", "name the exceptions, for example '*-doc'")
+        elif value:
+            found.append(value)
+    return tuple(found)
 
 
 def _overrides(reader: Reader, entries: Mapping[str, Node]) -> tuple[tuple[str, tuple[tuple[str, object], ...]], ...]:

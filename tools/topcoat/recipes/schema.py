@@ -145,11 +145,13 @@ def _command(key: str) -> Callable[[Draft, Reader, Node], None]:
 
 def _users(draft: Draft, reader: Reader, node: Node) -> None:
     found: list[tuple[str, str]] = []
+    known: set[str] = set()
     for item in reader.items(node, "users"):
         name = reader.matching(item, "a user", USER_NAME, "an account name")
-        if name and name in [known for known, _ in found]:
+        if name and name in known:
             reader.problems.add(item, f"user {name!r} is listed twice", "remove one")
         elif name:
+            known.add(name)
             found.append((name, item.where))
     draft.user_names = tuple(found)
 
@@ -162,6 +164,7 @@ def _modules(draft: Draft, reader: Reader, node: Node) -> None:
 def read_packages(reader: Reader, node: Node, seen: dict[str, str] | None = None) -> tuple[Package, ...]:
     """The ``packages`` key: names, or mappings with ``name`` and conditions. Globs, versions and files are refused."""
     found: list[Package] = []
+    conditions: dict[str, set[Condition]] = {}
     places: dict[str, str] = {} if seen is None else seen
     for item in reader.items(node, "packages"):
         when = Condition()
@@ -177,10 +180,12 @@ def read_packages(reader: Reader, node: Node, seen: dict[str, str] | None = None
         if name is None:
             continue
         package = Package(name, when)
-        if package in found or (name in places and not any(other.name == name and other.when != when for other in found)):
+        listed = conditions.setdefault(name, set())
+        if when in listed or (name in places and not listed):
             reader.problems.add(item, f"package {name!r} is listed twice", "remove one")
             continue
         places[name] = item.where
+        listed.add(when)
         found.append(package)
     return tuple(found)
 
