@@ -7,7 +7,7 @@ Arguments: a JSON object, and the program with its own. ``place`` is an empty di
 keeps the rights that mounting takes; what it runs for a step has its own, smaller set, and whoever leaves the step's root is in this one.
 """
 
-# ruff: noqa: PTH100, PTH102, PTH120
+# ruff: noqa: PTH100, PTH103, PTH120
 
 from __future__ import annotations
 
