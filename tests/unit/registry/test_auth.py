@@ -10,7 +10,7 @@ from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.registry import AccessError, Credentials, Login, NotFoundError, RefusedError
-from topcoat.registry.auth import parse_challenge
+from topcoat.registry.auth import choose_challenge
 from topcoat.registry.transport import Response, failure
 
 CANARY = "correct-horse-canary"
@@ -60,10 +60,10 @@ class Challenges(unittest.TestCase):
     def test_shapes(self) -> None:
         bearer = 'Bearer realm="https://a.io/token",service="a.io",scope="repository:x:pull,push"'
         expected = ("bearer", {"realm": "https://a.io/token", "service": "a.io", "scope": "repository:x:pull,push"})
-        self.assertEqual(expected, parse_challenge(bearer))
-        self.assertEqual(expected, parse_challenge(f'Basic realm="x", {bearer}'))
-        self.assertEqual(("basic", {"realm": "x y"}), parse_challenge('basic realm="x y"'))
-        self.assertEqual(("", {}), parse_challenge(""))
+        self.assertEqual(expected, choose_challenge(bearer))
+        self.assertEqual(expected, choose_challenge(f'Basic realm="x", {bearer}'))
+        self.assertEqual(("basic", {"realm": "x y"}), choose_challenge('basic realm="x y"'))
+        self.assertEqual(("", {}), choose_challenge(""))
 
 
 class Answers(unittest.TestCase):

@@ -232,7 +232,7 @@ class Publisher:
                     self._ledger.add(host, digest, source.repository)
                     self._ledger.add(host, digest, repository)
                     return False
-                client.blobs.cancel(location)
+                client.blobs.cancel(repository, location)
             sent = self._send(client, repository, descriptor, source)
             if sent:
                 tally.pushed += descriptor.size
@@ -250,7 +250,7 @@ class Publisher:
                 self._ledger.add(client.host, descriptor.digest, repository)
                 return True
             # this registry does not mount, or the blob is gone from there
-            client.blobs.cancel(location)
+            client.blobs.cancel(repository, location)
             self._ledger.forget(client.host, descriptor.digest, holder)
         return False
 

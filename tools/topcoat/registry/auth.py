@@ -16,8 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from topcoat.errors import UsageError
+from topcoat.registry.errors import AccessError
+from topcoat.registry.scopes import stand_ins
 
-_PARAMETER = re.compile(r'([a-zA-Z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^",\s]+))')
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# RFC 9110, 11.6.1: schemes and their parameters stand in one list; a word with "=" belongs to the scheme before it.
+_PART = re.compile(
+    rf"""(?P<name>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s",]+))"""
+    rf"|(?P<scheme>{_TOKEN})(?:\s+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$)))?"
+)
 _EARLY_SECONDS = 5.0
 
 
@@ -88,13 +95,25 @@ def _normal(key: str) -> str:
     return "docker.io" if key == "index.docker.io" else key
 
 
-def parse_challenge(header: str) -> tuple[str, dict[str, str]]:
-    """(scheme in lower case, parameters) of a WWW-Authenticate header (RFC 9110, 11.6.1); the Bearer one where there are several."""
-    scheme, _, rest = header.strip().partition(" ")
-    bearer = re.search(r"(?:^|,\s*)bearer\s+(.*)", header, re.IGNORECASE | re.DOTALL)
-    if bearer:
-        scheme, rest = "Bearer", bearer[1]
-    return scheme.lower(), {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
+def parse_challenges(header: str) -> list[tuple[str, dict[str, str]]]:
+    """(scheme in lower case, parameters) of each challenge of a WWW-Authenticate header (RFC 9110, 11.6.1), in its order."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for part in _PART.finditer(header):
+        if part["scheme"]:
+            found.append((part["scheme"].lower(), {}))
+        elif found:
+            quoted = part["quoted"]
+            found[-1][1].setdefault(part["name"].lower(), part["plain"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
+    return found
+
+
+def choose_challenge(header: str) -> tuple[str, dict[str, str]]:
+    """The challenge to answer: Bearer where it names its token server, else Basic; ("", {}) where there is neither."""
+    challenges = parse_challenges(header)
+    for scheme, parameters in challenges:
+        if scheme == "bearer" and parameters.get("realm"):
+            return scheme, parameters
+    return next((entry for entry in challenges if entry[0] == "basic"), ("", {}))
 
 
 @dataclass
@@ -118,13 +137,15 @@ class Authenticator:
         self._lock = threading.Lock()
         self._scheme: str | None = None
         self._parameters: dict[str, str] = {}
+        self._too_much: set[tuple[str, ...]] = set()
+        """Scopes that the token server does not give to anybody, or not to us."""
 
     def header(self, scopes: tuple[str, ...], *, refused: str | None = None) -> str | None:
         """The header for a request that needs these scopes; None before the first challenge or for an open registry.
 
         :param refused: the header that the registry has just answered 401 to; a token equal to it is not used again.
         """
-        login = self._credentials.find(self._host, scopes[0].split(":")[1] if scopes and scopes[0].startswith("repository:") else "")
+        login = self._login(scopes)
         if self._scheme == "basic":
             return login.header if login else None
         if self._scheme != "bearer":
@@ -134,9 +155,36 @@ class Authenticator:
         with lock:
             token = self._tokens.get(scopes)
             if token is None or token.expires <= time.monotonic() or refused == f"Bearer {token.value}":
-                token = self._fetch(scopes, login)
+                token = self._fetch_least(scopes, login)
                 self._tokens[scopes] = token
             return f"Bearer {token.value}"
+
+    def _login(self, scopes: tuple[str, ...]) -> Login | None:
+        return self._credentials.find(self._host, scopes[0].split(":")[1] if scopes and scopes[0].startswith("repository:") else "")
+
+    def _fetch_least(self, scopes: tuple[str, ...], login: Login | None) -> _Token:
+        """A token for these scopes, or for what stands in for them where a token server knows or grants no such scope."""
+        for wanted in (scopes, *stand_ins(scopes)):
+            if wanted in self._too_much:
+                continue
+            try:
+                return self._fetch(wanted, login)
+            except AccessError as error:
+                refusal = error
+                self._too_much.add(wanted)
+        self._too_much.clear()  # the last word is the registry's; a right given later is seen then
+        raise refusal
+
+    def give_up(self, scopes: tuple[str, ...]) -> bool:
+        """The registry refused a token for these scopes: ask for what stands in for them from now on; False when nothing does."""
+        if self._scheme != "bearer":
+            return False
+        wanted = next((one for one in (scopes, *stand_ins(scopes)[:-1]) if one not in self._too_much), None)
+        if wanted is None or not stand_ins(scopes):
+            return False
+        self._too_much.add(wanted)
+        self._tokens.pop(scopes, None)
+        return True
 
     def _fetch(self, scopes: tuple[str, ...], login: Login | None) -> _Token:
         realm = self._parameters.get("realm", "")
@@ -145,15 +193,36 @@ class Authenticator:
         value = answer.get("token") or answer.get("access_token")
         if not isinstance(value, str) or not value:
             raise UsageError(f"the token server of {self._host} answered without a token", next_step="check the registry's auth configuration")
-        seconds = answer.get("expires_in") or 60  # the token specification's default
+        seconds = answer.get("expires_in")
+        if not isinstance(seconds, int | float) or seconds <= 0:
+            seconds = 60  # the token specification's default
         # a token that lives shorter than the safety margin is still good for the request at hand
         return _Token(value, time.monotonic() + max(float(seconds) - _EARLY_SECONDS, 1.0))
 
     def learn(self, challenge: str) -> None:
-        """Take over what a 401 answer asks for."""
-        scheme, parameters = parse_challenge(challenge)
-        self._scheme, self._parameters = scheme, parameters
+        """Take over what a 401 answer asks for.
 
-    def has_login(self) -> bool:
-        """Whether the auth file has an entry for this registry."""
-        return self._credentials.find(self._host) is not None
+        :raises AccessError: only for what this client does not speak, such as Negotiate.
+        """
+        scheme, parameters = choose_challenge(challenge)
+        if not scheme and parse_challenges(challenge):
+            offered = ", ".join(sorted({name for name, _ in parse_challenges(challenge)}))
+            raise AccessError(
+                f"{self._host} asks for a login by {offered}; only Basic and Bearer with a realm are known here",
+                next_step="switch Basic or token authentication on for this registry",
+            )
+        # a 401 that says nothing about how: a password is all we have
+        self._scheme, self._parameters = scheme or "basic", parameters
+
+    def try_basic(self) -> None:
+        """Send the password unasked: some registries show a stranger less instead of asking who he is."""
+        self._scheme = "basic"
+
+    @property
+    def knows_scheme(self) -> bool:
+        """Whether a challenge told how to log in."""
+        return self._scheme is not None
+
+    def has_login(self, scopes: tuple[str, ...] = ()) -> bool:
+        """Whether the auth file has an entry for this registry, or for the repository that the scopes name."""
+        return self._login(scopes) is not None

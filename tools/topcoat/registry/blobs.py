@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from topcoat.errors import InfrastructureError
+from topcoat.errors import InfrastructureError, TopcoatError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository
 from topcoat.registry import scopes
 from topcoat.registry.connection import Deadline
-from topcoat.registry.errors import BrokenConnectionError, DigestMismatchError, NotFoundError
+from topcoat.registry.errors import BrokenConnectionError, DigestMismatchError, HiddenError, NotFoundError
 from topcoat.registry.exchange import Reply, Upload
 from topcoat.registry.transport import Response, Transport
 
@@ -41,7 +42,10 @@ class Blobs:
 
     def _head(self, repository: str, digest: Digest) -> tuple[bool, int]:
         def work(deadline: Deadline) -> tuple[bool, int]:
-            answer = self._transport.request("HEAD", _path(repository, digest), deadline, scopes=scopes.pull(repository), ok=(200, 404))
+            try:
+                answer = self._transport.request("HEAD", _path(repository, digest), deadline, scopes=scopes.pull(repository), ok=(200, 404))
+            except HiddenError:
+                return False, -1  # an upload will tell whether the repository may be made
             length = answer.headers.get("content-length", "")
             return answer.status == 200, int(length) if length.isascii() and length.isdigit() else -1
 
@@ -123,16 +127,16 @@ class Blobs:
             (distribution-spec 1.1, "Mounting a blob from another repository").
         """
         query = urllib.parse.urlencode({"mount": check_digest(digest), "from": check_repository(source_repository)}) if source_repository else ""
-        needed = (*scopes.push(repository), *(scopes.pull(source_repository) if source_repository else ()))
 
         def work(deadline: Deadline) -> Response:
             path = f"/v2/{check_repository(repository)}/blobs/uploads/"
             if query:
-                answer = self._transport.request("POST", f"{path}?{query}", deadline, scopes=needed, ok=(201, 202, 400, 404, 405))
-                if answer.status < 400:
-                    return answer
                 # some registries answer a mount they cannot do with an error, though the specification wants an upload begun instead
-            return self._transport.request("POST", path, deadline, scopes=needed, ok=(202,))
+                with contextlib.suppress(TopcoatError):
+                    needed = (*scopes.push(repository), *scopes.pull(source_repository))
+                    return self._transport.request("POST", f"{path}?{query}", deadline, scopes=needed, ok=(201, 202))
+                deadline.left()
+            return self._transport.request("POST", path, deadline, scopes=scopes.push(repository), ok=(202,))
 
         answer = self._transport.operation(f"upload {repository}", work)
         if answer.status == 201:
@@ -144,10 +148,11 @@ class Blobs:
             )
         return self._transport.own(answer.headers["location"])
 
-    def cancel(self, location: str) -> None:
+    def cancel(self, repository: str, location: str) -> None:
         """Tell the registry that an upload will not go on; failures do not matter, it forgets by itself."""
-        with contextlib.suppress(InfrastructureError):
-            self._transport.request("DELETE", location, Deadline.after(10.0, "cancel upload"), ok=(200, 202, 204, 404, 405))
+        with contextlib.suppress(TopcoatError):
+            deadline = Deadline.after(10.0, "cancel upload")
+            self._transport.request("DELETE", location, deadline, scopes=scopes.delete(repository), ok=(200, 202, 204, 404, 405))
 
     def put(self, repository: str, digest: Digest, source: bytes | Path, *, location: str | None = None) -> None:
         """Send a blob; after a failure again from its beginning, with a new upload.
@@ -187,11 +192,7 @@ class Blobs:
         step = self._transport.limits.chunk_bytes
         final = Upload(source)
         if size > step:
-            for offset in range(0, size, step):
-                part = Upload(source, offset, min(step, size - offset))
-                headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{offset}-{offset + part.size - 1}"}
-                answer = self._transport.request("PATCH", where, deadline, scopes=scopes.push(repository), headers=headers, body=part, ok=(202, 204))
-                where = self._transport.own(answer.headers["location"]) if "location" in answer.headers else where
+            where = self._send_chunks(repository, source, size, where, deadline)
             final = Upload(b"")
         url = f"{where}{'&' if '?' in where else '?'}{urllib.parse.urlencode({'digest': digest})}"
         headers = {"Content-Type": "application/octet-stream"}
@@ -208,6 +209,48 @@ class Blobs:
             raise DigestMismatchError(
                 f"{self._transport.host}: {repository}@{digest} was stored as {returned}", next_step="look at the registry and at proxies"
             )
+
+    def _send_chunks(self, repository: str, source: bytes | Path, size: int, where: str, deadline: Deadline) -> str:
+        """Send the parts one after the other; after a failure from where the registry says that it is (distribution-spec 1.1, "Pushing a blob in
+        chunks": 416, and GET of the upload).
+
+        :returns: where the upload is closed.
+        """
+        step, failures, offset = self._transport.limits.chunk_bytes, 0, 0
+        needed = scopes.push(repository)
+        while offset < size:
+            part = Upload(source, offset, min(step, size - offset))
+            headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{offset}-{offset + part.size - 1}"}
+            try:
+                answer = self._transport.request("PATCH", where, deadline, scopes=needed, headers=headers, body=part, ok=(200, 202, 204, 416))
+                done = answer.status != 416
+            except InfrastructureError as error:
+                if not error.retriable:
+                    raise
+                done = False
+            if done:
+                offset += part.size
+                where = self._transport.own(answer.headers["location"]) if "location" in answer.headers else where
+                continue
+            failures += 1
+            state = self._transport.request("GET", where, deadline, scopes=needed, ok=(200, 204, 400, 404, 405))
+            held = _received(state.headers, size) if state.status < 400 else None
+            if held is None or failures >= self._transport.limits.attempts:
+                raise BrokenConnectionError(f"{self._transport.host}: upload to {repository}: a part was lost", next_step="run again")
+            self._transport.traffic.add(retries=1)
+            offset = held
+            where = self._transport.own(state.headers["location"]) if "location" in state.headers else where
+        return where
+
+
+def _received(headers: Mapping[str, str], at_most: int) -> int | None:
+    """How many bytes of an upload a registry holds, of its Range header (``0-99`` are a hundred); None when it does not say."""
+    match = re.fullmatch(r"(?:bytes[= ])?0-(\d{1,18})", headers.get("range", "").strip())
+    if not match:
+        return None
+    last = int(match[1])
+    held = last + 1 if last else 0  # docker-registry says 0-0 of nothing
+    return held if held <= at_most else None
 
 
 def _path(repository: str, digest: Digest) -> str:

@@ -107,15 +107,11 @@ class RegistryClient:
         digest = self.head(repository, tag)
         if digest is None:
             return False
-        if self._tags_can_go is not False:
-            self._tags_can_go = self.manifests.delete_by_tag(repository, tag)
-            if self._tags_can_go:
-                return True
-        empty = oci.digest_of(oci.EMPTY_BLOB)
-        if not self.has_blob(repository, empty):
-            self.put_blob(repository, empty, oci.EMPTY_BLOB)
-        own = {"io.topcoat.removed-tag": tag, "io.topcoat.nonce": secrets.token_hex(8)}
-        tombstone = oci.artifact_manifest("application/vnd.topcoat.tombstone.v1+json", (), annotations=own)
+        if self._tags_can_go is None:
+            self._tags_can_go = self._deletes_only_tags(repository)
+        if self._tags_can_go and self.manifests.delete_by_tag(repository, tag):
+            return True
+        tombstone = self._tombstone(repository, tag)
         before = self.manifest(repository, digest)
         removed = self.put_manifest(repository, tag, tombstone, oci.OCI_MANIFEST, read_back=False)
         try:
@@ -124,6 +120,33 @@ class RegistryClient:
             self.put_manifest(repository, tag, before.body, before.media_type, read_back=False)
             raise
         return True
+
+    def _tombstone(self, repository: str, tag: str) -> bytes:
+        """A manifest that nothing else can name; its blob is there."""
+        empty = oci.digest_of(oci.EMPTY_BLOB)
+        if not self.has_blob(repository, empty):
+            self.put_blob(repository, empty, oci.EMPTY_BLOB)
+        own = {"io.topcoat.removed-tag": tag, "io.topcoat.nonce": secrets.token_hex(8)}
+        return oci.artifact_manifest("application/vnd.topcoat.tombstone.v1+json", (), annotations=own)
+
+    def _deletes_only_tags(self, repository: str) -> bool:
+        """Whether a deleted tag leaves the other tags of its manifest alone; tried on a manifest of our own, once.
+
+        Some registries have no such call, and some delete the manifest, with every other tag on it, and do not say so.
+
+        :raises RefusedError: the registry deletes nothing at all.
+        """
+        tags = [f"topcoat-probe-{secrets.token_hex(8)}" for _ in range(2)]
+        tombstone = self._tombstone(repository, tags[0])
+        digest = oci.digest_of(tombstone)
+        self.delete_manifest(repository, digest)  # not there yet: only whoever deletes nothing refuses, and then nothing is left behind
+        for tag in tags:
+            self.put_manifest(repository, tag, tombstone, oci.OCI_MANIFEST, read_back=False)
+        try:
+            return self.manifests.delete_by_tag(repository, tags[0]) and self.head(repository, tags[1]) == digest
+        finally:
+            with contextlib.suppress(TopcoatError):
+                self.delete_manifest(repository, digest)
 
     def image(self, repository: str, target: str, *, platform: str | None = None) -> tuple[Manifest, Image]:
         """An image; where the name holds an index, its child for the platform.

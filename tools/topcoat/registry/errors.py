@@ -16,6 +16,10 @@ class AccessError(UsageError):
     """The registry refuses our credentials, or has none from us. Trying again cannot help."""
 
 
+class HiddenError(AccessError):
+    """Our login is good, but this repository is refused: it does not exist, or it is not for us; a registry that hides names does not say which."""
+
+
 class DigestMismatchError(InfrastructureError):
     """What came over the wire is not what its digest says. Retried: a transfer can be damaged, a second one rarely is."""
 

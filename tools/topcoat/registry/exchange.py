@@ -14,7 +14,7 @@ from topcoat.registry.errors import BrokenConnectionError
 from topcoat.registry.limits import Traffic
 
 CHUNK = 256 * 1024
-_MAX_HEAD = 64 * 1024
+_LISTS = frozenset({"www-authenticate", "link"})
 
 
 class Upload:
@@ -55,7 +55,7 @@ class Reply:
         self._where = where
         self._traffic = traffic
         self.status = answer.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in answer.getheaders()}
+        self.headers: Mapping[str, str] = _joined(answer.getheaders())
 
     def chunks(self, *, blob: bool = False) -> Iterator[bytes]:
         """The body; it ends early only with an error.
@@ -103,6 +103,15 @@ class Reply:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Header fields by name in lower case; several lines of one name are one list (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found and key in _LISTS else value
+    return found
 
 
 def exchange(

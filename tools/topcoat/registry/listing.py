@@ -5,17 +5,13 @@ This module must never leave a page out, and never follow one to another host.
 
 from __future__ import annotations
 
-import re
-import urllib.parse
-
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model.image import check_repository
 from topcoat.registry import oci, scopes
 from topcoat.registry.connection import Deadline
-from topcoat.registry.errors import NotFoundError, RefusedError
+from topcoat.registry.errors import AccessError, HiddenError, NotFoundError, RefusedError
+from topcoat.registry.links import next_page
 from topcoat.registry.transport import Response, Transport
-
-_NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 
 class Listing:
@@ -31,7 +27,7 @@ class Listing:
             try:
                 found = self.pages(f"{path}{query}", "tags", scopes.pull(repository))
                 return tuple(sorted(tag for tag in found if ":" not in tag))  # some list digests as tags too
-            except NotFoundError:
+            except (NotFoundError, HiddenError):
                 continue
         return ()
 
@@ -41,17 +37,19 @@ class Listing:
         :raises RefusedError: the registry has no catalog, as many have not; work with an image list instead.
         """
         try:
-            return tuple(sorted(self.pages("/v2/_catalog?n=1000", "repositories", ("registry:catalog:*",))))
-        except NotFoundError as error:
+            return tuple(sorted(self.pages("/v2/_catalog?n=1000", "repositories", scopes.CATALOG)))
+        except (NotFoundError, AccessError) as error:
             raise RefusedError(
-                f"{self._transport.host} has no catalog of its repositories", next_step="name the images, or give an image list"
+                f"{self._transport.host} shows no catalog of its repositories", next_step="name the images, or give an image list"
             ) from error
 
     def pages(self, path: str, key: str, needed: tuple[str, ...]) -> set[str]:
         """All entries of a list that comes in pages (Link header, rel="next")."""
         found: set[str] = set()
         seen: set[str] = set()
-        while path not in seen:
+        next_path: str | None = path
+        while next_path is not None and next_path not in seen:
+            path = next_path
             seen.add(path)
 
             def work(deadline: Deadline, path: str = path) -> Response:
@@ -67,9 +65,5 @@ class Listing:
                     f"{self._transport.host}: the list at {path} holds no list of {key}", retriable=False, next_step="look at the registry"
                 )
             found.update(entries)
-            link = _NEXT.search(answer.headers.get("link", ""))
-            if link:
-                # only path and query: a next page on another host is none of ours
-                parts = urllib.parse.urlsplit(urllib.parse.urljoin(path, link[1]))
-                path = f"{parts.path}?{parts.query}"
+            next_path = next_page(answer.headers.get("link", ""), path)
         return found

@@ -13,7 +13,7 @@ from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository, check_tag
 from topcoat.registry import oci, scopes
 from topcoat.registry.connection import Deadline
-from topcoat.registry.errors import DigestMismatchError, RefusedError
+from topcoat.registry.errors import DigestMismatchError, HiddenError, RefusedError
 from topcoat.registry.exchange import Upload
 from topcoat.registry.oci import Manifest
 from topcoat.registry.transport import Response, Transport
@@ -85,9 +85,12 @@ class Manifests:
         """Digest of the manifest under a tag or digest, or None where there is none; always asks the registry."""
 
         def work(deadline: Deadline) -> Digest | None:
-            answer = self._transport.request(
-                "HEAD", _path(repository, target), deadline, scopes=scopes.pull(repository), headers={"Accept": oci.ACCEPT}, ok=(200, 404)
-            )
+            try:
+                answer = self._transport.request(
+                    "HEAD", _path(repository, target), deadline, scopes=scopes.pull(repository), headers={"Accept": oci.ACCEPT}, ok=(200, 404)
+                )
+            except HiddenError:
+                return None
             if answer.status == 404:
                 return None
             digest = answer.headers.get("docker-content-digest") or self.get(repository, target, cached=False).digest
@@ -130,7 +133,7 @@ class Manifests:
                 scopes=scopes.push(repository),
                 headers={"Content-Type": media_type},
                 body=Upload(body),
-                ok=(200, 201, 202),
+                ok=(200, 201, 202, 204),
             )
             returned = answer.headers.get("docker-content-digest")
             if returned and returned != digest:
@@ -151,7 +154,7 @@ class Manifests:
 
         def work(deadline: Deadline) -> bool:
             path = _path(repository, digest)
-            return self._transport.request("DELETE", path, deadline, scopes=scopes.delete(repository), ok=(200, 202, 404)).status != 404
+            return self._transport.request("DELETE", path, deadline, scopes=scopes.delete(repository), ok=(200, 202, 204, 404)).status != 404
 
         gone = self._transport.operation(f"delete {repository} {digest}", work)
         if not gone and self.head(repository, digest):  # some answer 404 because they have no such call
@@ -165,7 +168,8 @@ class Manifests:
 
         def work(deadline: Deadline) -> int:
             path = _path(repository, tag)
-            return self._transport.request("DELETE", path, deadline, scopes=scopes.delete(repository), ok=(200, 202, 400, 404, 405, 501)).status
+            known = (200, 202, 204, 400, 404, 405, 501)
+            return self._transport.request("DELETE", path, deadline, scopes=scopes.delete(repository), ok=known).status
 
         return self._transport.operation(f"delete tag {repository}:{tag}", work) < 300 and self.head(repository, tag) is None
 

@@ -16,19 +16,21 @@ that is killed between 2 and 3 can leave a list that lacks entries; their announ
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
 
-from topcoat.errors import ContentError, InfrastructureError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository
 from topcoat.registry import oci, scopes
 from topcoat.registry.blobs import Blobs
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import NotFoundError
+from topcoat.registry.links import next_page
 from topcoat.registry.listing import Listing
 from topcoat.registry.manifests import Manifests
 from topcoat.registry.oci import Descriptor
@@ -38,6 +40,8 @@ INVENTORY_TYPE = "application/vnd.topcoat.inventory.v1+json"
 TITLE = "org.opencontainers.image.title"
 _FILE_TYPE = "application/octet-stream"
 _TRIES = 64
+_CERTAIN = 3
+"""After so many signs in a row that there is no API, a registry is asked no more."""
 _ANNOUNCEMENT = re.compile(r"[0-9a-f]{32}")
 
 Documents = Mapping[str, Mapping[str, bytes]]
@@ -52,7 +56,8 @@ class Referrers:
         self._manifests = manifests
         self._blobs = blobs
         self._listing = listing
-        self._has_api: bool | None = None
+        self._without_api = 0
+        """Signs one after the other that there is no API."""
         self._announces = False
         self._lock = threading.Lock()
         self._with_empty: dict[str, None] = {}
@@ -67,29 +72,43 @@ class Referrers:
         return tuple(entry for entry in entries if artifact_type is None or entry.artifact_type == artifact_type)
 
     def _by_api(self, repository: str, digest: Digest) -> tuple[Descriptor, ...] | None:
-        """What the API says; None where the registry has none. It is asked once: a registry with the API never answers 404."""
-        if self._has_api is False:
+        """What the API says, all pages (distribution-spec 1.1, "Listing Referrers"); None where it says nothing, and the stand-in tag counts."""
+        if self._without_api >= _CERTAIN:
             return None
+        found: list[Descriptor] = []
+        seen: set[str] = set()
+        path: str | None = f"/v2/{check_repository(repository)}/referrers/{check_digest(digest)}"
+        while path is not None and path not in seen:
+            seen.add(path)
 
-        def work(deadline: Deadline) -> Response:
-            path = f"/v2/{check_repository(repository)}/referrers/{check_digest(digest)}"
-            needed = scopes.pull(repository)
-            return self._transport.request("GET", path, deadline, scopes=needed, headers={"Accept": oci.OCI_INDEX}, ok=(200, 400, 404, 405, 501))
+            def work(deadline: Deadline, path: str = path) -> Response:
+                needed, accept = scopes.pull(repository), {"Accept": oci.OCI_INDEX}
+                return self._transport.request("GET", path, deadline, scopes=needed, headers=accept, ok=(200, 400, 404, 405, 501))
 
-        answer = self._transport.operation(f"referrers {repository}", work)
-        index = oci.Manifest(digest, oci.OCI_INDEX, answer.body)
-        try:
-            self._has_api = answer.status == 200 and isinstance(index.document.get("manifests"), list)
-        except ContentError:
-            self._has_api = False
-        return index.children if self._has_api else None
+            answer = self._transport.operation(f"referrers {repository}", work)
+            entries = _entries(oci.Manifest(digest, oci.OCI_INDEX, answer.body)) if answer.status == 200 else None
+            if entries is None:
+                if len(seen) > 1:
+                    raise InfrastructureError(f"{self._transport.host}: a page of the referrers of {repository}@{digest} is missing")
+                return None
+            self._without_api = 0
+            found += _parsed(entries)
+            path = next_page(answer.headers.get("link", ""), path)
+        return tuple(found)
 
     def _by_tag(self, repository: str, digest: Digest) -> tuple[Descriptor, ...]:
+        entries = self._tag_entries(repository, digest)
+        # A 404 alone proves nothing, some registries say it of a repository that they do not know; with a list under the tag it is a sign.
+        self._without_api += bool(entries)
+        return tuple(self._announced(repository, digest, ())) if entries is None else tuple(_parsed(entries))
+
+    def _tag_entries(self, repository: str, digest: Digest) -> list[object] | None:
+        """The index under the stand-in tag as it is; None where the registry reads ``sha256-<hex>`` as the digest and shows the image itself."""
         try:
             index = self._manifests.get(repository, oci.referrers_tag(check_digest(digest)))
         except NotFoundError:
-            return ()
-        return index.children
+            return []
+        return None if index.digest == digest else _entries(index) or []
 
     def attach(self, repository: str, subject: Descriptor, documents: Documents) -> dict[str, Digest]:
         """See ``RegistryClient.attach``."""
@@ -132,6 +151,7 @@ class Referrers:
             headers = self._manifests.store(repository, manifest.digest, manifest.body, manifest.media_type)[1]
             if headers.get("oci-subject") == subject:
                 return True
+            self._without_api = _CERTAIN  # who keeps referrers must say so (distribution-spec 1.1, "Pushing Manifests with Subject")
             self._announces = True  # from now on announced at once: one request, not two
         self._manifests.store(repository, announcement(subject, manifest.digest), manifest.body, manifest.media_type)
         return False
@@ -146,10 +166,15 @@ class Referrers:
         with lock:
             wanted = list(entries)
             for attempt in range(_TRIES):
-                known = self._by_tag(repository, subject)
+                there = self._tag_entries(repository, subject)
+                if there is None:
+                    return  # no such tag can be had here: the announcements are the list
+                known = _parsed(there)
                 missing = _without(wanted, known)
                 if missing:
-                    self._manifests.put(repository, tag, oci.index_manifest([*known, *missing]), oci.OCI_INDEX, read_back=False)
+                    # What others listed stays as they wrote it, also what we cannot read.
+                    index = {"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": [*there, *(entry.as_dict() for entry in missing)]}
+                    self._manifests.put(repository, tag, oci.to_json(index), oci.OCI_INDEX, read_back=False)
                 elif attempt:
                     return  # the registry shows all that was announced when we listed the tags after our last write
                 wanted += _without(self._announced(repository, subject, [*known, *wanted]), wanted)
@@ -194,6 +219,25 @@ class Referrers:
 def announcement(subject: Digest, artifact: Digest) -> str:
     """Tag under which an artifact says that it belongs to a subject, where the registry has no referrers API."""
     return f"{oci.referrers_tag(subject)}.{artifact.partition(':')[2][:32]}"
+
+
+def _entries(index: oci.Manifest) -> list[object] | None:
+    """What an index lists; None when it is no index."""
+    try:
+        entries = index.document.get("manifests")
+    except ContentError:
+        return None
+    return entries if isinstance(entries, list) else None
+
+
+def _parsed(entries: Iterable[object]) -> list[Descriptor]:
+    """Those of the entries that can be read; one that cannot (another digest algorithm) hides no other."""
+    found = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            with contextlib.suppress(TopcoatError):
+                found.append(Descriptor.parse(entry))
+    return found
 
 
 def _without(entries: list[Descriptor], known: Iterable[Descriptor]) -> list[Descriptor]:

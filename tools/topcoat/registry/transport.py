@@ -20,7 +20,7 @@ from typing import TypeVar
 from topcoat.errors import InfrastructureError, TopcoatError, UsageError
 from topcoat.registry.auth import Authenticator, Credentials
 from topcoat.registry.connection import ConnectionPool, Deadline
-from topcoat.registry.errors import AccessError, NotFoundError, RefusedError
+from topcoat.registry.errors import AccessError, HiddenError, NotFoundError, RefusedError
 from topcoat.registry.exchange import Reply, Upload, exchange
 from topcoat.registry.limits import Limits, Traffic
 
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
+_SAME_VERB = {307, 308}  # RFC 9110, 15.4: the others may turn a PUT into a GET
 _MAX_DOCUMENT = 16 * 1024 * 1024
 _MAX_ERROR = 4 * 1024
 # errno numbers as docker-registry shows them ("Err":28) and the texts of the kernel
@@ -69,6 +70,7 @@ class Transport:
         self._pools: dict[tuple[str, str], ConnectionPool] = {}
         self._lock = threading.Lock()
         self._authenticator = Authenticator(host, credentials, self._fetch_token)
+        self._known: bool | None = None
 
     # ---- operations: repeated, inside one time limit --------------------------------------------------------------------------------------
 
@@ -140,11 +142,16 @@ class Transport:
             if reply.status in ok:
                 return reply
             with reply:
-                if reply.status in _REDIRECTS and verb in ("GET", "HEAD") and "location" in reply.headers:
+                if reply.status in (_REDIRECTS if verb in ("GET", "HEAD") else _SAME_VERB) and "location" in reply.headers:
                     url = urllib.parse.urljoin(url, reply.headers["location"])
                     reply.read(_MAX_DOCUMENT)
                     continue
-                raise failure(self.host, verb, url, _error_response(reply), has_login=self._authenticator.has_login())
+                answer = _error_response(reply)
+            has_login = self._authenticator.has_login(scopes)
+            error = failure(self.host, verb, url, answer, has_login=has_login)
+            if isinstance(error, AccessError) and verb in ("GET", "HEAD") and scopes and has_login and self._is_known(deadline):
+                raise HiddenError(f"{error.what}, or no such repository", next_step="check the name, and the rights of this login") from error
+            raise error
         raise RefusedError(f"{self.host}: more than five redirects", next_step="check the registry's configuration")
 
     def _authorised(self, verb: str, url: str, deadline: Deadline, scopes: tuple[str, ...], headers: Mapping[str, str], body: Upload | None) -> Reply:
@@ -153,15 +160,56 @@ class Transport:
             return self._exchange(verb, url, deadline, headers, body)
         authorisation = self._authenticator.header(scopes)
         reply = self._exchange(verb, url, deadline, _with(headers, authorisation), body)
-        if reply.status != 401:
-            return reply
-        with reply:
-            answer = _error_response(reply)
-        self._authenticator.learn(answer.headers.get("www-authenticate", ""))
-        renewed = self._authenticator.header(scopes, refused=authorisation)
-        if renewed is None or renewed == authorisation:
-            raise failure(self.host, verb, url, answer, has_login=self._authenticator.has_login())
-        return self._exchange(verb, url, deadline, _with(headers, renewed), body)
+        repeated = False
+        while reply.status in (401, 403, 404):
+            try:
+                renewed = self._better(reply, scopes, authorisation, deadline, repeated=repeated)
+            except BaseException:
+                reply.close()
+                raise
+            if renewed is None:
+                return reply
+            with reply:
+                _error_response(reply)
+            reply, authorisation, repeated = self._exchange(verb, url, deadline, _with(headers, renewed), body), renewed, True
+        return reply
+
+    def _better(self, reply: Reply, scopes: tuple[str, ...], sent: str | None, deadline: Deadline, *, repeated: bool) -> str | None:
+        """The header to try after a refusal, or None where nothing else is left to try.
+
+        :param sent: the header that was refused.
+        """
+        if reply.status == 404:
+            return self._authenticator.header(scopes) if sent is None and self._introduce(scopes, deadline) else None
+        if reply.status == 401:
+            challenge = reply.headers.get("www-authenticate")
+            if challenge is not None or not self._authenticator.knows_scheme:
+                self._authenticator.learn(challenge or "")
+            if not repeated:
+                # Perhaps the same password once more: under load some registries refuse a good one now and then.
+                return self._authenticator.header(scopes, refused=sent)
+        return self._authenticator.header(scopes) if self._authenticator.give_up(scopes) else None
+
+    def _introduce(self, scopes: tuple[str, ...], deadline: Deadline) -> bool:
+        """Find out how to log in, where a stranger is told that nothing is there; False when there is no login, or it was tried."""
+        if self._authenticator.knows_scheme or not self._authenticator.has_login(scopes):
+            return False
+        with self._exchange("GET", f"{self._base}/v2/", deadline, {}, None) as reply:
+            if reply.status == 401:
+                self._authenticator.learn(_error_response(reply).headers.get("www-authenticate", ""))
+            else:
+                self._authenticator.try_basic()
+        return True
+
+    def _is_known(self, deadline: Deadline) -> bool:
+        """Whether the registry takes our login at all; asked once."""
+        if self._known is None:
+            try:
+                with self._authorised("GET", f"{self._base}/v2/", deadline, (), {}, None) as reply:
+                    self._known = reply.status == 200
+            except AccessError:
+                self._known = False
+        return self._known
 
     def _exchange(self, verb: str, url: str, deadline: Deadline, headers: Mapping[str, str], body: Upload | None) -> Reply:
         parts = urllib.parse.urlsplit(url)
@@ -209,12 +257,16 @@ class Transport:
     def _fetch_token(self, realm: str, service: Mapping[str, str], scopes: tuple[str, ...], login: str | None) -> dict:
         """Ask a token server (distribution project, "Token Authentication Specification")."""
         query = urllib.parse.urlencode([*service.items(), *(("scope", scope) for scope in scopes)])
-        url = f"{realm}{'&' if '?' in realm else '?'}{query}"
+        realm = urllib.parse.urljoin(f"{self._base}/", realm)
+        url = f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm
 
         def work(deadline: Deadline) -> dict:
             with self._exchange("GET", url, deadline, _with({}, login), None) as reply:
                 if reply.status != 200:
-                    raise failure(self.host, "GET", realm, _error_response(reply), has_login=login is not None)
+                    error = failure(self.host, "GET", realm, _error_response(reply), has_login=login is not None)
+                    if reply.status == 400:  # quay's answer to a scope that it does not know
+                        raise AccessError(error.what, next_step=error.next_step)
+                    raise error
                 try:
                     answer = json.loads(reply.read(_MAX_DOCUMENT))
                 except ValueError as error:

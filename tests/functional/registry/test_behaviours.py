@@ -1,0 +1,185 @@
+"""The life of an image on registries that behave otherwise: pushed, mounted, tagged, listed, documented, copied, cleaned."""
+
+from __future__ import annotations
+
+import json
+import unittest
+from dataclasses import replace
+
+from tests.functional.registry.base import QUICK, make_image, random_bytes
+from tests.functional.registry.behaviours import PASSWORD, BehavingRegistry, Behaviour
+from topcoat.model import ImageReference
+from topcoat.publisher import Publisher
+from topcoat.registry import AccessError, Credentials, Limits, Login, NotFoundError, RefusedError, RegistryClient
+from topcoat.registry.errors import HiddenError
+
+TYPE = "application/vnd.test.note.v1+json"
+
+
+class BehaviourCase(unittest.TestCase):
+    def serve(self, **behaviour: object) -> BehavingRegistry:
+        return self.enterContext(BehavingRegistry(Behaviour(**behaviour)))
+
+    def client(self, registry: BehavingRegistry, *, password: str | None = PASSWORD, limits: Limits = QUICK) -> RegistryClient:
+        credentials = Credentials({registry.host: Login("ci", password)} if password else {})
+        client = RegistryClient(registry.host, credentials, plain_http=True, limits=limits)
+        self.addCleanup(client.close)
+        return client
+
+    def publisher(self, client: RegistryClient) -> Publisher:
+        class One:
+            def client(self, _host: str) -> RegistryClient:
+                return client
+
+        return Publisher(One())
+
+
+class Life(BehaviourCase):
+    BEHAVIOURS = {
+        "as specified": {},
+        "tokens": {"bearer": True},
+        "tokens, no mounts": {"bearer": True, "mount": 202},
+        "mount refused 401": {"mount": 401},
+        "mount refused 403": {"mount": 403},
+        "mount broken 500": {"mount": 500},
+        "mount broken 503": {"bearer": True, "mount": 503},
+        "no delete scope, 401": {"bearer": True, "scopes_refused": ("delete",)},
+        "no delete scope, 400": {"bearer": True, "scopes_refused": ("delete",), "refusal": 400},
+        "no delete scope, 403": {"bearer": True, "scopes_refused": ("delete",), "refusal": 403},
+        "hides what is not there, 401": {"hides": 401},
+        "hides what is not there, 403, tokens": {"hides": 403, "bearer": True},
+        "a private repository is not there for strangers": {"anonymous": True, "private": ("ns/a", "ns/b", "ns/c")},
+        "negotiate first": {"challenges": ("Negotiate", 'Basic realm="x"')},
+        "negotiate in one line": {"bearer": True, "challenges": ('Negotiate, Basic realm="a, b", {bearer}',)},
+        "basic and bearer": {"bearer": True, "challenges": ('Basic realm="x"', "{bearer}")},
+        "a 401 that says nothing": {"silent_401": True},
+        "a good password refused now and then": {"spurious_401": 5},
+        "204 for everything": {"stored": 204, "deleted": 204},
+        "puts are redirected": {"redirect_puts": True},
+        "deleting a tag deletes the manifest": {"tag_deletion": "manifest"},
+        "no deletion of tags": {"tag_deletion": "none"},
+        "no referrers": {"referrers": "none"},
+        "no referrers of what is not there": {"referrers": "404"},
+        "hexadecimal tags are digests": {"referrers": "none", "hexadecimal_tags": True},
+        "pages of one": {"page": 1},
+        "pages, relation unquoted": {"page": 1, "link": "<{target}>; rel=next"},
+        "pages, parameters before": {"page": 1, "link": '<{target}>; title="a, b; c"; REL="prev next"'},
+        "pages, several links in a line": {"page": 1, "link": '</v2/>; rel="first", <{target}>;rel="next" ; x=y'},
+        "pages, two lines": {"page": 1, "link": '</v2/>; rel="first"\n<{target}>; rel="next"'},
+        "pages, a whole address": {"page": 1, "link": '<http://elsewhere.example{target}>; rel="next"'},
+    }
+
+    def test_whole_life(self) -> None:
+        for name, behaviour in self.BEHAVIOURS.items():
+            with self.subTest(name):
+                self.live(**behaviour)
+
+    def live(self, **behaviour: object) -> None:
+        registry = self.serve(**behaviour)
+        client = self.client(registry)
+        publisher = self.publisher(client)
+        # what a plan asks of a new image
+        self.assertIsNone(client.head("ns/a", "current"))
+        self.assertEqual((), client.tags("ns/a"))
+        image, blobs = make_image(random_bytes("life", 4000))
+        first = publisher.publish(f"{registry.host}/ns/a", image, blobs, ["t1", "t2"])
+        second = publisher.publish(f"{registry.host}/ns/b", image, blobs, ["t1"])
+        self.assertEqual(first.digest, second.digest)
+        self.assertEqual({}, registry.uploads if behaviour.get("mount") == 202 else {})  # no upload is left open
+        publisher.move_tag(f"{registry.host}/ns/a", first.digest, "current")
+        self.assertEqual(("current", "t1", "t2"), client.tags("ns/a"))
+        publisher.attach(f"{registry.host}/ns/a", first.digest, {TYPE: {"note": b"one"}, TYPE + "+2": {"note": b"two"}})
+        publisher.attach(f"{registry.host}/ns/b", first.digest, {TYPE: {"note": b"one"}})
+        fresh = self.client(registry)
+        if not behaviour.get("hides"):
+            for name in ("x/1", "x/2", "x/3", "x/4"):
+                self.assertEqual((), fresh.referrers(name, first.digest))
+        self.assertEqual({"note": b"one"}, fresh.attachment("ns/a", first.digest, TYPE))
+        self.assertEqual({"note": b"two"}, fresh.attachment("ns/a", first.digest, TYPE + "+2"))
+        self.assertEqual({"note": b"one"}, fresh.attachment("ns/b", first.digest, TYPE))
+        source, target = ImageReference(registry.host, "ns/a", "t1"), ImageReference(registry.host, "ns/c", "copied")
+        self.assertEqual(first.digest, publisher.copy(source, target).digest)
+        self.assertEqual({"note": b"one"}, fresh.attachment("ns/c", first.digest, TYPE))
+        self.assertEqual(("ns/a", "ns/b", "ns/c"), client.catalog())
+        # one tag goes, its siblings and what they show stay
+        self.assertTrue(client.delete_tag("ns/a", "t1"))
+        shown = [tag for tag in client.tags("ns/a") if not tag.startswith("sha256-")]
+        self.assertEqual(["current", "t2"], shown)
+        self.assertEqual(first.digest, fresh.head("ns/a", "current"))
+        self.assertEqual(first.body if hasattr(first, "body") else fresh.manifest("ns/b", "t1").body, fresh.manifest("ns/a", first.digest).body)
+        self.assertFalse(client.delete_tag("ns/a", "t1"))
+
+
+class Single(BehaviourCase):
+    def test_a_wrong_password_is_not_an_absent_image(self) -> None:
+        for behaviour in ({}, {"bearer": True}, {"hides": 401}, {"hides": 403, "bearer": True}):
+            with self.subTest(behaviour):
+                registry = self.serve(**behaviour)
+                with self.assertRaises(AccessError) as caught:
+                    self.client(registry, password="wrong").head("ns/a", "t")
+                self.assertNotIsInstance(caught.exception, HiddenError)
+
+    def test_a_hidden_repository_is_told_where_it_was_asked_for_by_content(self) -> None:
+        registry = self.serve(hides=403)
+        with self.assertRaises(HiddenError) as caught:
+            self.client(registry).manifest("ns/a", "t")
+        self.assertIn("or no such repository", caught.exception.what)
+
+    def test_a_login_that_is_not_spoken_here(self) -> None:
+        registry = self.serve(challenges=("Negotiate", "NTLM"))
+        with self.assertRaises(AccessError) as caught:
+            self.client(registry).tags("ns/a")
+        self.assertIn("negotiate, ntlm", caught.exception.what)
+
+    def test_a_token_server_without_address(self) -> None:
+        registry = self.serve(challenges=('Bearer service="x"',))
+        with self.assertRaises(AccessError) as caught:
+            self.client(registry).tags("ns/a")
+        self.assertNotIn("://,", caught.exception.what)
+
+    def test_a_catalog_that_is_not_shown(self) -> None:
+        for behaviour in ({"catalog": False}, {"catalog": False, "bearer": True, "scopes_refused": ("*",)}):
+            registry = self.serve(**behaviour)
+            with self.assertRaises(RefusedError) as caught:
+                self.client(registry).catalog()
+            self.assertIn("shows no catalog", caught.exception.what)
+
+    def test_a_registry_that_deletes_nothing_is_left_as_it_was(self) -> None:
+        registry = self.serve(deletion=False)
+        client = self.client(registry)
+        image, blobs = make_image(b"x")
+        self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t1", "t2"])
+        with self.assertRaises(RefusedError):
+            client.delete_tag("ns/a", "t1")
+        self.assertEqual(("t1", "t2"), client.tags("ns/a"))
+
+    def test_a_chunk_whose_answer_is_lost_is_not_sent_twice(self) -> None:
+        for lost in (1, 2, 3):
+            registry = self.serve(lose_chunk=lost)
+            client = self.client(registry, limits=replace(QUICK, chunk_bytes=1000))
+            data = random_bytes("chunks", 2500)
+            image, blobs = make_image(data)
+            self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"])
+            self.assertIn(data, registry.repositories["ns/a"].blobs.values())
+            self.assertEqual(1, client.traffic.retries)
+            self.assertLessEqual(registry.seen["PATCH"], 4)
+
+    def test_what_others_attached_stays_as_they_wrote_it(self) -> None:
+        registry = self.serve(referrers="none")
+        client = self.client(registry)
+        image, blobs = make_image(b"x")
+        digest = self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
+        strange = {"mediaType": "application/x", "digest": "sha512:" + "1" * 128, "size": 1, "data": "eA==", "x": [1]}
+        tag = digest.replace(":", "-")
+        body = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[' + json.dumps(strange).encode() + b"]}"
+        client.put_manifest("ns/a", tag, body, "application/vnd.oci.image.index.v1+json")
+        self.publisher(client).attach(f"{registry.host}/ns/a", digest, {TYPE: {"note": b"one"}})
+        listed = client.manifest("ns/a", tag, cached=False).document["manifests"]
+        self.assertIn(strange, listed)
+        self.assertEqual({"note": b"one"}, client.attachment("ns/a", digest, TYPE))
+
+    def test_an_empty_registry_is_empty(self) -> None:
+        registry = self.serve()
+        self.assertEqual((), self.client(registry).catalog())
+        with self.assertRaises(NotFoundError):
+            self.client(registry).manifest("ns/a", "t")
