@@ -74,6 +74,8 @@ def spec_text(name: str, commit: Commit, specs: Sequence[RpmSpec]) -> str:
     lines = [
         "%global __os_install_post %{nil}",
         "%global debug_package %{nil}",
+        # Recipes make accounts before packages. rpm 4.19 and newer would require a package that provides each owner of a file.
+        "%global _use_weak_usergroup_deps 1",
         f"Name: {name}",
         *([f"Epoch: {first.epoch}"] if first.epoch else []),
         f"Version: {commit.version}",
