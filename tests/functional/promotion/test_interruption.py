@@ -52,7 +52,7 @@ class EveryRequest(SetCase):
         count = {"old": 0, "new": 0, "mixed": 0}
         source, other = "one", "two"
         if not first_ever:
-            self.through_the_proxy().promote(Request(other, "floating"))
+            self.through_the_proxy().promote(Request(other, "floating", older=True))
         number = 0
         while True:
             number += 1
@@ -64,7 +64,7 @@ class EveryRequest(SetCase):
             self.spoiler.rule = lambda request, n=number, later=later: fault if request.number == n else later if request.number > n else None
             error: TopcoatError | None = None
             try:
-                self.through_the_proxy(limits).promote(Request(source, "floating"))
+                self.through_the_proxy(limits).promote(Request(source, "floating", older=True))
             except TopcoatError as caught:
                 error = caught
             reached = len(self.spoiler.seen) >= number
@@ -80,7 +80,7 @@ class EveryRequest(SetCase):
                 else:
                     self.assertEqual("old", state, "it said that nothing moved, or that the previous set is back")
             with self.subTest(number=number, then="rerun"):
-                outcome = self.through_the_proxy(QUICK).promote(Request(source, "floating"))
+                outcome = self.through_the_proxy(QUICK).promote(Request(source, "floating", older=True))
                 self.assertIn(outcome.state, ("promoted", "unchanged"))
                 self.assertEqual(self.sets[source], self.show())
                 self.assertIsNone(Control(self.direct, self.space).read("floating.pending"))
@@ -106,7 +106,7 @@ class EveryRequest(SetCase):
 
     def test_the_registry_dies_when_the_first_tag_has_moved_and_the_next_run_repairs(self) -> None:
         """Whatever way the threads run: one tag is new, the other old, and nobody is left to put that right but the next run."""
-        self.through_the_proxy().promote(Request("two", "floating"))
+        self.through_the_proxy().promote(Request("two", "floating", older=True))
         moved: list[int] = []
 
         def rule(request) -> Fault | None:  # type: ignore[no-untyped-def]
@@ -119,10 +119,10 @@ class EveryRequest(SetCase):
 
         self.spoiler.rule = rule
         with self.assertRaises(HalfMovedError):
-            self.through_the_proxy().promote(Request("one", "floating"))
+            self.through_the_proxy().promote(Request("one", "floating", older=True))
         self.assertEqual(1, sum(digest == self.sets["one"][name] for name, digest in self.show().items()))
         self.spoiler.rule = lambda request: None
-        self.through_the_proxy(QUICK).promote(Request("one", "floating"))
+        self.through_the_proxy(QUICK).promote(Request("one", "floating", older=True))
         self.assertEqual(self.sets["one"], self.show())
 
     def test_the_first_promotion_ever_dies_at_each_request(self) -> None:
@@ -130,12 +130,12 @@ class EveryRequest(SetCase):
 
     def test_a_rollback_dies_at_each_request_and_the_next_one_finishes_it(self) -> None:
         """Of a promotion of a part: what it had not moved must stay, whichever half of the work was done."""
-        self.through_the_proxy(QUICK).promote(Request("two", "floating"))
+        self.through_the_proxy(QUICK).promote(Request("two", "floating", older=True))
         part = {**self.sets["two"], "base": self.sets["one"]["base"]}
         number, finished = 0, False
         while not finished:
             number += 1
-            self.through_the_proxy(QUICK, ("base",)).promote(Request("one", "floating", partial=True))
+            self.through_the_proxy(QUICK, ("base",)).promote(Request("one", "floating", partial=True, older=True))
             self.assertEqual(part, self.show())
             self.spoiler.forget()
             self.spoiler.rule = lambda request, n=number: (
@@ -153,22 +153,22 @@ class EveryRequest(SetCase):
         self.assertGreater(number, 10)
 
     def test_a_promotion_of_a_part_dies_at_each_request(self) -> None:
-        self.through_the_proxy(QUICK).promote(Request("two", "floating"))
+        self.through_the_proxy(QUICK).promote(Request("two", "floating", older=True))
         part = {**self.sets["two"], "base": self.sets["one"]["base"]}
         number, finished = 0, False
         while not finished:
             number += 1
-            self.through_the_proxy(QUICK).promote(Request("two", "floating"))
+            self.through_the_proxy(QUICK).promote(Request("two", "floating", older=True))
             self.spoiler.forget()
             self.spoiler.rule = lambda request, n=number: (
                 Fault(reset_after=True) if request.number == n else Fault(reset_before=True) if request.number > n else None
             )
             with contextlib.suppress(TopcoatError):
-                self.through_the_proxy(ONCE, ("base",)).promote(Request("one", "floating", partial=True))
+                self.through_the_proxy(ONCE, ("base",)).promote(Request("one", "floating", partial=True, older=True))
             finished = len(self.spoiler.seen) < number
             self.spoiler.rule = lambda request: None
             with self.subTest(number=number):
-                self.through_the_proxy(QUICK, ("base",)).promote(Request("one", "floating", partial=True))
+                self.through_the_proxy(QUICK, ("base",)).promote(Request("one", "floating", partial=True, older=True))
                 self.assertEqual(part, self.show())
                 record = Control(self.direct, self.space).read("floating")
                 self.assertEqual(("one", part), (record.source, record.images.as_dict()))
@@ -191,7 +191,7 @@ class EveryRequest(SetCase):
             return [{name: self.direct.head(f"{space}/{name}", "floating") for name in self.names} for space in spaces]
 
         source, other = "one", "two"
-        promoter(QUICK).promote(Request(other, "floating"))
+        promoter(QUICK).promote(Request(other, "floating", older=True))
         number, finished, halves = 1, False, 0
         while not finished:
             self.spoiler.forget()
@@ -200,7 +200,7 @@ class EveryRequest(SetCase):
             )
             error: TopcoatError | None = None
             try:
-                promoter(ONCE).promote(Request(source, "floating"))
+                promoter(ONCE).promote(Request(source, "floating", older=True))
             except TopcoatError as caught:
                 error = caught
             finished = len(self.spoiler.seen) < number
@@ -212,7 +212,7 @@ class EveryRequest(SetCase):
                     self.assertEqual([self.sets[source]] * 2, shown, "it said promoted")
                 elif not isinstance(error, HalfMovedError):
                     self.assertEqual([self.sets[other]] * 2, shown, "it said that nothing moved, or that the previous set is back")
-                self.assertIn(promoter(QUICK).promote(Request(source, "floating")).state, ("promoted", "unchanged"))
+                self.assertIn(promoter(QUICK).promote(Request(source, "floating", older=True)).state, ("promoted", "unchanged"))
                 self.assertEqual([self.sets[source]] * 2, show())
             source, other = other, source
             number += 3

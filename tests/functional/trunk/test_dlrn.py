@@ -56,6 +56,17 @@ class Dlrn(SetCase):
         self.api.promote(trunk, self.waiting)  # is it already
         self.assertEqual(before, len(self.api.promotions(self.waiting)))
 
+    def test_an_old_candidate_is_found_behind_many_newer_ones(self) -> None:
+        old, *others = self.hashes
+        for trunk in (old, *others, *others):
+            self.api.promote(trunk, self.waiting)
+        paged = DlrnApi(self.dlrn.url, first_wait=0.01, page=2)
+        self.addCleanup(paged.close)
+        self.assertEqual(old, paged.find(old.tag, names=(self.waiting,)).hash)
+        self.assertEqual(list(self.api.history(self.waiting)), list(paged.history(self.waiting)))
+        self.assertEqual(5, len(list(paged.history(self.waiting))))
+        self.assertEqual(3, len(paged.promotions(self.waiting, limit=3)))
+
     def test_bad_logins_and_unknown_hashes(self) -> None:
         for login in (None, ("ci", "wrong")):
             with self.assertRaises(UsageError):

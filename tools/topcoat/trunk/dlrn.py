@@ -5,8 +5,10 @@ This module must never decide; and never take the server's word for a promotion 
 
 from __future__ import annotations
 
+import itertools
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +55,16 @@ class DlrnPromotion:
 class DlrnApi:
     """One DLRN server."""
 
-    def __init__(self, url: str, *, login: tuple[str, str] | None = None, ca_file: Path | None = None, first_wait: float = 0.5) -> None:
+    def __init__(
+        self, url: str, *, login: tuple[str, str] | None = None, ca_file: Path | None = None, first_wait: float = 0.5, page: int = _PAGE
+    ) -> None:
         """:param url: root of the API, without ``/api``. :param login: user and password, needed to promote or vote."""
         import httpx
 
         self._httpx = httpx
         self.url = url.rstrip("/")
         self._first_wait = first_wait
+        self._page = page
         trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._client = httpx.Client(base_url=self.url, auth=login, timeout=_SECONDS, verify=trusted)
 
@@ -75,19 +80,31 @@ class DlrnApi:
 
     def promotions(self, name: str, *, limit: int = _PAGE, component: str = "") -> tuple[DlrnPromotion, ...]:
         """The last hashes that got this name, newest first."""
-        found: list[DlrnPromotion] = []
-        while len(found) < limit:
-            query = {"promote_name": name, "limit": str(min(_PAGE, limit - len(found))), "offset": str(len(found))}
+        return tuple(itertools.islice(self.history(name, component=component, at_once=limit), limit))
+
+    def history(self, name: str, *, component: str = "", at_once: int = _PAGE) -> Iterator[DlrnPromotion]:
+        """Every hash that ever got this name, newest first, a page at a time as it is asked for.
+
+        What is promoted meanwhile moves the pages: a row that was seen comes again then, and is not given twice.
+        """
+        seen: set[tuple[object, ...]] = set()
+        offset = 0
+        while True:
+            query = {"promote_name": name, "limit": str(min(at_once, self._page)), "offset": str(offset)}
             rows = self._get("/api/promotions", {**query, **({"component": component} if component else {})})
-            found += [_row(row) for row in rows]
-            if len(rows) < int(query["limit"]):
-                break
-        return tuple(found)
+            for found in map(_row, rows):
+                key = (found.hash, found.aggregate, found.time)
+                if key not in seen:
+                    seen.add(key)
+                    yield found
+            offset += len(rows)
+            if not rows:  # a server may give fewer at a time than were asked for: only an empty page is the end
+                return
 
     def find(self, tag: str, *, names: tuple[str, ...]) -> DlrnPromotion | None:
         """The newest promotion under one of these names whose image tag is ``tag``: a tag shortens the hashes, the API wants them whole."""
         for name in names:
-            for promotion in self.promotions(name):
+            for promotion in self.history(name):
                 if tag in (promotion.hash.tag, promotion.aggregate):
                     return promotion
         return None
