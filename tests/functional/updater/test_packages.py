@@ -217,6 +217,18 @@ class Scriptlets(WorldCase):
             self.assertEqual((root / "var/lib/triggerin").read_text(), "in\n")
             self.assertIn("/usr/lib/lib/a.py", (root / "var/lib/filetrigger").read_text())
 
+    def test_a_failing_trigger_is_named(self) -> None:
+        for kind, target in (("triggerin", "python3-lib"), ("filetriggerin", "/usr/lib/lib")):
+            with self.subTest(kind):
+                watcher = RpmSpec(
+                    "watcher", "1", files=(directory("/usr/lib/watched"),), triggers=(Trigger(kind, target, "test ! -e /var/lib/armed"),)
+                )
+                base = self.world.base(f"scriptlets/fail-{kind}", [LIB, watcher])
+                armed = LIB2.bump(pre="touch /var/lib/armed")
+                with self.assertRaises(ContentError) as caught:
+                    self.world.update(base, self.world.repository("current", [armed]))
+                self.assertIn(f"scriptlet {kind.removeprefix('file')} of ", caught.exception.what)
+
     def test_a_failing_scriptlet_fails_the_update(self) -> None:
         for kind in ("pre", "post", "posttrans"):
             with self.subTest(kind):

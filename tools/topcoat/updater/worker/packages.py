@@ -209,6 +209,10 @@ def _check_room(root: str, installs: list) -> None:
         raise Refused("infrastructure", what, errno.ENOSPC)
 
 
+# Tags that rpm gives to the scripts of triggers and file triggers alike, and has no names for (rpmtag.h: RPMTAG_TRIGGERIN and its kin).
+_TRIGGERS = {1100: "triggerin", 1101: "triggerun", 1102: "triggerpostun", 1171: "triggerprein"}
+
+
 class _Callback:
     """rpm's callback: opens packages, and remembers what went wrong in scriptlets (rpm itself only warns of most)."""
 
@@ -223,7 +227,7 @@ class _Callback:
         if what == rpm.RPMCALLBACK_INST_CLOSE_FILE and self._open:
             self._open.close()
         elif what == rpm.RPMCALLBACK_SCRIPT_ERROR:
-            scriptlet = str(rpm.tagnames.get(amount, amount)).lower()
+            scriptlet = str(rpm.tagnames.get(amount) or _TRIGGERS.get(amount, f"number {amount}")).lower()
             self.failures.append(f"scriptlet {scriptlet} of {_package_of(key)} failed")
         elif what in (rpm.RPMCALLBACK_CPIO_ERROR, rpm.RPMCALLBACK_UNPACK_ERROR):
             self.failures.append(f"unpacking {_package_of(key)} failed")
