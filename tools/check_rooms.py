@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent / "topcoat"
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "generation", "model"}),
-    frozenset({"process", "recipes", "graph", "rpm", "registry", "zuul", "trunk"}),
+    frozenset({"archives", "process", "recipes", "graph", "rpm", "registry", "zuul", "trunk"}),
     frozenset({"containerfile", "planner", "engine", "layers"}),
     frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection"}),
     frozenset({"runs", "report", "reproduce"}),
@@ -22,6 +22,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 # Rooms of one floor that may use a neighbour, with the reason.
 NEIGHBOURS = {
     ("model", "errors"): "values refuse what is malformed",
+    ("rpm", "archives"): "the package database lies in layers",
     ("rpm", "process"): "rpmdb2solv",
     ("builder", "updater"): "the direct way shares the transaction worker",
     ("promotion", "lists"): "a set is what the list names",

@@ -21,9 +21,6 @@ OPAQUE_XATTR = "trusted.overlay.opaque"
 OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 """Attributes that steer overlayfs itself. One out of an archive could redirect a directory to another place, so they never enter or leave."""
 
-XATTR_RECORD = "SCHILY.xattr."
-"""PAX record prefix that every container tool uses for extended attributes."""
-
 
 def is_whiteout(status: os.stat_result) -> bool:
     """Whether an entry of an overlay directory hides the same name below."""

@@ -8,6 +8,7 @@ This module must never write outside its directory, whatever the archive says: n
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -15,74 +16,42 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from isal import isal_zlib
-
+from topcoat.archives import tarstream
+from topcoat.archives.plain import CutOffError, Plain
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.layers import marks, tarstream
+from topcoat.layers import marks
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_PIECE = 4 << 20
-"""Most plain bytes at once, however well the archive was compressed."""
+_MALFORMED = frozenset(
+    {
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.ENOENT,
+        errno.EOPNOTSUPP,
+        errno.ERANGE,
+        errno.E2BIG,
+        errno.ELOOP,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+    }
+)
+"""What the kernel says of a name, an attribute or a device that cannot be, where the disk is not at fault."""
 
 
 class _Source:
-    """A layer as it comes in pieces: decompresses where needed, and knows the digest of what came out."""
+    """The plain archive, and the digest of what came out."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
+        self._pieces = Plain(chunks)
         self._plain = hashlib.sha256()
-        self._engine: isal_zlib.Decompress | None = None  # type: ignore[name-defined]
-        self._waiting = b""
-        self._started = False
-        self._padding = False
 
     def next(self) -> bytes:
-        """The next plain bytes; empty at the end.
-
-        :raises InfrastructureError: it ends in the middle. :raises ContentError: it is not what it seems.
-        """
-        while True:
-            chunk = self._waiting or self._chunk()
-            if not chunk:
-                if self._engine is not None and not self._engine.eof and not self._padding:
-                    raise InfrastructureError("a layer ends in the middle", next_step="run again; the connection or the blob is broken")
-                return b""
-            self._waiting = b""
-            plain = self._inflate(chunk) if self._engine is not None else chunk
-            if plain:
-                self._plain.update(plain)
-                return plain
-
-    def _chunk(self) -> bytes:
-        if self._started:
-            return next(self._chunks, b"")
-        head = b""
-        while len(head) < len(_ZSTD_MAGIC):
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                break
-            head += chunk
-        self._started = True
-        if head.startswith(_ZSTD_MAGIC):
-            raise ContentError("a layer is compressed with zstd, which is not supported", next_step="publish the base image with gzip layers")
-        if head.startswith(_GZIP_MAGIC):
-            self._engine = isal_zlib.decompressobj(31)
-        return head
-
-    def _inflate(self, chunk: bytes) -> bytes:
-        if self._padding:
-            return b""
+        """The next plain bytes; empty at the end."""
         try:
-            if self._engine.eof:  # RFC 1952, 2.2: a file may hold several members; zeros after the last one are padding
-                if not chunk.strip(b"\0"):
-                    self._padding = True
-                    return b""
-                self._engine = isal_zlib.decompressobj(31)
-            plain = self._engine.decompress(chunk, _PIECE)
-        except isal_zlib.error as error:
-            raise ContentError(f"a layer is not valid gzip: {error}", next_step="rebuild and push the image; its blob is damaged") from error
-        self._waiting = self._engine.unconsumed_tail or self._engine.unused_data
+            plain = self._pieces.next()
+        except CutOffError as error:
+            raise InfrastructureError("a layer ends in the middle", next_step="run again; the connection or the blob is broken") from error
+        self._plain.update(plain)
         return plain
 
     def finish(self) -> str:
@@ -93,7 +62,7 @@ class _Source:
 
 
 def unpack(chunks: Iterable[bytes], directory: Path) -> str:
-    """Unpack a layer (tar, gzip or plain) into an empty directory.
+    """Unpack a layer (tar; gzip, zstd, xz, bzip2 or plain) into an empty directory.
 
     Owners, modes, times (nanoseconds), extended attributes, hard links and devices are kept; whiteouts become overlayfs' own.
 
@@ -111,6 +80,8 @@ def unpack(chunks: Iterable[bytes], directory: Path) -> str:
     except tarstream.TarError as error:
         raise ContentError(f"a layer is not a valid archive: {error}", next_step="rebuild and push the image; its blob is damaged") from error
     except OSError as error:
+        if error.errno in _MALFORMED:
+            raise _malformed(f"a layer holds what cannot be made: {error.strerror}: {str(error.filename)[-80:]!r}") from error
         raise InfrastructureError(
             f"cannot unpack a layer: {error}", retriable=False, next_step="free disk space or use another work folder"
         ) from error
@@ -238,13 +209,16 @@ class _Layer:
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             for piece in self._reader.content():
+                if isinstance(piece, int):
+                    os.lseek(handle, piece, os.SEEK_CUR)
+                    continue
                 while piece:
                     piece = piece[os.write(handle, piece) :]
+            if entry.parts is not None:
+                os.ftruncate(handle, entry.size)
             os.fchown(handle, entry.uid, entry.gid)
             os.fchmod(handle, entry.mode & 0o7777)
-            for name, value in entry.attributes.items():
-                if not marks.steers_overlay(name):
-                    os.setxattr(handle, name, value)
+            _set_attributes(handle, entry)
             os.utime(handle, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(handle)
@@ -260,11 +234,22 @@ def _metadata(target: str, entry: tarstream.Entry, *, link: bool) -> None:
     os.lchown(target, entry.uid, entry.gid)
     if not link:
         os.chmod(target, entry.mode & 0o7777)
-    for name, value in entry.attributes.items():
-        if not marks.steers_overlay(name):
-            os.setxattr(target, name, value, follow_symlinks=False)
+    _set_attributes(target, entry)
     if entry.kind != tarstream.DIRECTORY:
         os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+
+def _set_attributes(target: str | int, entry: tarstream.Entry) -> None:
+    """Those that this file system has no place for are left out, as container tools do."""
+    options = {} if isinstance(target, int) else {"follow_symlinks": False}
+    for name, value in entry.attributes.items():
+        if marks.steers_overlay(name):
+            continue
+        try:
+            os.setxattr(target, name, value, **options)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
 
 
 def _malformed(what: str) -> ContentError:

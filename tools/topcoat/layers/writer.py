@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.errors import InfrastructureError
 from topcoat.layers import database, junk, marks
 from topcoat.layers.archive import Archive
@@ -289,7 +290,7 @@ def _describe(place: str, item: _Item, times: _Times) -> tuple[tarfile.TarInfo, 
         info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
     else:
         info.size = status.st_size
-    records = {marks.XATTR_RECORD + name: value for name, value in _attributes(place)}
+    records = {XATTR_RECORD + name: value for name, value in _attributes(place)}
     nanoseconds = times.of(item)
     info.mtime, fraction = divmod(nanoseconds, _NANO)
     if fraction or info.mtime < 0:

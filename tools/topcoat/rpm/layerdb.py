@@ -5,16 +5,19 @@ This module must never write to disk, and keeps nothing of a layer but the datab
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from topcoat.archives import tarstream
+from topcoat.archives.plain import CutOffError, Plain
 from topcoat.errors import ContentError
-from topcoat.rpm import compression
 from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL, Database, choose
 
 _WANTED = (SQLITE, WAL, *FOREIGN)
+_CHUNK = 1 << 18
+_MAX_DATABASE = 1 << 29
+"""Bytes; ten times what the largest installations have."""
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 # OCI image specification 1.1, "Image Layer Filesystem Changeset": whiteouts hide what lies in layers below, never in their own.
@@ -30,8 +33,10 @@ def read_layers(layers: Iterable[Callable[[], BinaryIO]]) -> Database:
         stream = open_layer()
         try:
             _read_layer(stream, view)
-        except (tarfile.TarError, ValueError, *compression.ERRORS) as error:
+        except tarstream.TarError as error:
             raise ContentError(f"a layer is no readable tar archive: {error}", next_step="push the image again") from error
+        except CutOffError as error:
+            raise ContentError("a layer is no readable tar archive: it ends in the middle", next_step="push the image again") from error
         finally:
             stream.close()
         if view.complete():
@@ -82,25 +87,29 @@ def _read_layer(stream: BinaryIO, view: _View) -> None:
     links: dict[str, str] = {}
     hidden: set[str] = set()
     above = {str(parent) for folder in FOLDERS for parent in (PurePosixPath(folder), *PurePosixPath(folder).parents)}
-    with tarfile.open(fileobj=compression.opened(stream), mode="r|") as archive:
-        for member in archive:
-            path = member.name.removeprefix("./").strip("/")
-            folder, _, name = path.rpartition("/")
-            if name == _OPAQUE and (folder or ".") in above:
-                hidden |= {f"{known}/{wanted}" for known in FOLDERS if not folder or f"{known}/".startswith(f"{folder}/") for wanted in _WANTED}
-            elif name.startswith(_WHITEOUT) and (folder or ".") in above:
-                hidden.add(str(PurePosixPath(folder) / name.removeprefix(_WHITEOUT)))
-            elif member.issym() and path in above:
-                links[path] = member.linkname
-            elif folder in FOLDERS and name in _WANTED:
-                files[path] = _content(archive, member, name)
+    source = Plain(iter(lambda: stream.read(_CHUNK), b""))
+    reader = tarstream.Reader(source.next)
+    for entry in reader:
+        path = "/".join(part for part in entry.name.split("/") if part not in ("", "."))
+        folder, _, name = path.rpartition("/")
+        if name == _OPAQUE and (folder or ".") in above:
+            hidden |= {f"{known}/{wanted}" for known in FOLDERS if not folder or f"{known}/".startswith(f"{folder}/") for wanted in _WANTED}
+        elif name.startswith(_WHITEOUT) and (folder or ".") in above:
+            hidden.add(str(PurePosixPath(folder) / name.removeprefix(_WHITEOUT)))
+        elif entry.kind == tarstream.SYMLINK and path in above:
+            links[path] = entry.link
+        elif folder in FOLDERS and name in _WANTED:
+            files[path] = _content(reader, entry, name)
+    while source.next():  # to the end, so that whoever gives the stream can prove its digest
+        pass
     view.apply(files, links, hidden)
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes | None:
+def _content(reader: tarstream.Reader, entry: tarstream.Entry, name: str) -> bytes | None:
     if name not in (SQLITE, WAL):
         return None
-    if not member.isreg():
-        raise ValueError(f"{member.name} is no regular file")
-    extracted = archive.extractfile(member)
-    return extracted.read() if extracted else b""
+    if entry.kind != tarstream.REGULAR:
+        raise tarstream.TarError(f"{entry.name} is no regular file")
+    if entry.size > _MAX_DATABASE:
+        raise tarstream.TarError(f"{entry.name} has {entry.size} bytes; a package database has at most {_MAX_DATABASE}")
+    return b"".join(bytes(piece) for piece in reader.content())  # a hole's length makes as many zeros
