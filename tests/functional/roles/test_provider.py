@@ -63,6 +63,7 @@ def publish_references(site: Site) -> dict[str, str]:
         recipe_format="auto",
         settings=(),
         settings_file=None,
+        extra_config=None,
         registry=None,
         namespace=None,
         authfile=None,
