@@ -10,7 +10,8 @@ from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.registry import AccessError, Credentials, Login, NotFoundError, RefusedError
-from topcoat.registry.auth import choose_challenge
+from topcoat.registry.auth import Authenticator, choose_challenge
+from topcoat.registry.scopes import delete, push
 from topcoat.registry.transport import Response, failure
 
 CANARY = "correct-horse-canary"
@@ -64,6 +65,24 @@ class Challenges(unittest.TestCase):
         self.assertEqual(expected, choose_challenge(f'Basic realm="x", {bearer}'))
         self.assertEqual(("basic", {"realm": "x y"}), choose_challenge('basic realm="x y"'))
         self.assertEqual(("", {}), choose_challenge(""))
+
+
+class StandIns(unittest.TestCase):
+    def test_what_did_not_help_one_call_is_still_asked_for_another(self) -> None:
+        asked: list[tuple[str, ...]] = []
+
+        def fetch(_realm: str, _service: object, scopes: tuple[str, ...], _login: str | None) -> dict:
+            asked.append(scopes)
+            return {"token": "+".join(scopes)}
+
+        authenticator = Authenticator("h.io", None, fetch)
+        authenticator.learn('Bearer realm="https://h.io/token"')
+        for scope in ("repository:x:delete", "repository:x:pull,push", "repository:x:*"):
+            self.assertEqual(f"Bearer {scope}", authenticator.header(delete("x")))
+            self.assertEqual(scope != "repository:x:*", authenticator.give_up(delete("x")))
+        self.assertEqual("Bearer repository:x:pull,push", authenticator.header(push("x")))
+        self.assertFalse(authenticator.give_up(push("x")))
+        self.assertEqual(push("x"), asked[-1])
 
 
 class Answers(unittest.TestCase):

@@ -137,8 +137,8 @@ class Authenticator:
         self._lock = threading.Lock()
         self._scheme: str | None = None
         self._parameters: dict[str, str] = {}
-        self._too_much: set[tuple[str, ...]] = set()
-        """Scopes that the token server does not give to anybody, or not to us."""
+        self._too_much: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+        """What a call needs -> scopes asked for it that the token server did not give, or that did not help."""
 
     def header(self, scopes: tuple[str, ...], *, refused: str | None = None) -> str | None:
         """The header for a request that needs these scopes; None before the first challenge or for an open registry.
@@ -164,25 +164,27 @@ class Authenticator:
 
     def _fetch_least(self, scopes: tuple[str, ...], login: Login | None) -> _Token:
         """A token for these scopes, or for what stands in for them where a token server knows or grants no such scope."""
-        for wanted in (scopes, *stand_ins(scopes)):
-            if wanted in self._too_much:
-                continue
-            try:
-                return self._fetch(wanted, login)
-            except AccessError as error:
-                refusal = error
-                self._too_much.add(wanted)
-        self._too_much.clear()  # the last word is the registry's; a right given later is seen then
-        raise refusal
+        *others, last = (scopes, *stand_ins(scopes))
+        too_much = self._too_much.setdefault(scopes, set())
+        for wanted in others:
+            if wanted not in too_much:
+                try:
+                    return self._fetch(wanted, login)
+                except AccessError:
+                    too_much.add(wanted)
+        try:
+            return self._fetch(last, login)
+        except AccessError:
+            too_much.clear()  # a right that is given later is seen then
+            raise
 
     def give_up(self, scopes: tuple[str, ...]) -> bool:
         """The registry refused a token for these scopes: ask for what stands in for them from now on; False when nothing does."""
-        if self._scheme != "bearer":
+        too_much = self._too_much.setdefault(scopes, set())
+        left = [one for one in (scopes, *stand_ins(scopes))[:-1] if one not in too_much]
+        if self._scheme != "bearer" or not left:
             return False
-        wanted = next((one for one in (scopes, *stand_ins(scopes)[:-1]) if one not in self._too_much), None)
-        if wanted is None or not stand_ins(scopes):
-            return False
-        self._too_much.add(wanted)
+        too_much.add(left[0])
         self._tokens.pop(scopes, None)
         return True
 
