@@ -26,6 +26,8 @@ from dataclasses import dataclass, replace
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from topcoat.rpm.openpgp import crc24
+
 CREATED = 1_704_067_200
 """2024-01-01T00:00:00Z: creation time of every key that does not say otherwise."""
 
@@ -211,13 +213,13 @@ class Key:
         data = self.certificate()
         text = base64.b64encode(data).decode()
         lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
-        checksum = base64.b64encode(_crc24(data).to_bytes(3, "big")).decode()
+        checksum = base64.b64encode(crc24(data).to_bytes(3, "big")).decode()
         return f"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{lines}\n={checksum}\n-----END PGP PUBLIC KEY BLOCK-----\n"
 
     def detached(self, data: bytes, *, created: int = CREATED) -> str:
         """A detached signature of some bytes as text (``repomd.xml.asc``)."""
         packet = self._signer.sign(_BINARY, [data], created)
-        checksum = base64.b64encode(_crc24(packet).to_bytes(3, "big")).decode()
+        checksum = base64.b64encode(crc24(packet).to_bytes(3, "big")).decode()
         text = base64.b64encode(packet).decode()
         lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
         return f"-----BEGIN PGP SIGNATURE-----\n\n{lines}\n={checksum}\n-----END PGP SIGNATURE-----\n"
@@ -234,17 +236,6 @@ class Key:
         if "payload" in self.tags:
             found[1002 if rsa_signs else 1005] = self._signer.sign(_BINARY, [header, payload], created, version=self.version)
         return found
-
-
-def _crc24(data: bytes) -> int:
-    value = 0xB704CE
-    for byte in data:
-        value ^= byte << 16
-        for _ in range(8):
-            value <<= 1
-            if value & 0x1000000:
-                value ^= 0x1864CFB
-    return value & 0xFFFFFF
 
 
 def key(name: str, kind: str = "ed25519", **more: object) -> Key:

@@ -46,7 +46,7 @@ class PublicKey:
         """This key alone as text, which is the one form that rpm imports."""
         text = base64.b64encode(self.packets).decode()
         lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
-        checksum = base64.b64encode(_crc24(self.packets).to_bytes(3, "big")).decode()
+        checksum = base64.b64encode(crc24(self.packets).to_bytes(3, "big")).decode()
         return f"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{lines}\n={checksum}\n-----END PGP PUBLIC KEY BLOCK-----\n"
 
     @property
@@ -119,13 +119,13 @@ def _dearmored(text: bytes) -> bytes:
         wanted = base64.b64decode(checksum, validate=True)
     except binascii.Error as error:
         raise ValueError(f"its text is damaged ({error})") from error
-    if checksum and _crc24(data).to_bytes(3, "big") != wanted:
+    if checksum and crc24(data).to_bytes(3, "big") != wanted:
         raise ValueError("its text is damaged (the checksum is wrong)")
     return data
 
 
-def _crc24(data: bytes) -> int:
-    # RFC 4880, 6.1
+def crc24(data: bytes) -> int:
+    """Checksum of an armored block (RFC 4880, 6.1)."""
     value = 0xB704CE
     for byte in data:
         value ^= byte << 16
