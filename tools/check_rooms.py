@@ -1,4 +1,4 @@
-"""Checks the plan of the house: a room imports only from floors below its own, and the pure rooms do no input or output.
+"""Checks the plan of the house: a room imports only from floors below its own, the pure rooms do no input or output, and a word stands in one room.
 
 This script must never import the package: it reads the source as text.
 """
@@ -32,6 +32,8 @@ NEIGHBOURS = {
     ("runs", "report"): "a run is shown while it goes on, and leaves a receipt",
 }
 PURE = {"errors", "model", "graph", "planner", "zuul"}
+WORDS = {"io.topcoat.": ("model", "names of labels and annotations are constants of topcoat.model.labels")}
+"""Texts that stand in one room only: text, (room, what the others use instead)."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "httpx", "shutil", "tempfile", "urllib.request", "threading"}
 
 
@@ -53,30 +55,49 @@ def imports(tree: ast.AST) -> list[tuple[int, str]]:
     return found
 
 
-def problems() -> list[str]:
-    """One line for each import that goes up or sideways without a reason, or that makes a pure room impure."""
+def problems(package: Path = PACKAGE) -> list[str]:
+    """One line for each breach of the plan in any file of the package."""
     lines = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        room = parts[0]
+    for path in sorted(package.rglob("*.py")):
+        room = path.relative_to(package).with_suffix("").parts[0]
         if room in ("__init__", "__main__"):
             continue
-        here = floor_of(room)
-        if here is None:
+        if floor_of(room) is None:
             lines.append(f"{path}:1: room {room!r} is not in the plan of the house")
             continue
-        for line, module in imports(ast.parse(path.read_text(encoding="utf-8"))):
-            if room in PURE and module in IMPURE_MODULES:
-                lines.append(f"{path}:{line}: the pure room {room!r} imports {module}")
-            if not module.startswith("topcoat."):
-                continue
-            other = module.split(".")[1]
-            there = floor_of(other)
-            if other == room or there is None:
-                continue
-            if there > here or (there == here and (room, other) not in NEIGHBOURS):
-                lines.append(f"{path}:{line}: {room} (floor {here}) imports {other} (floor {there})")
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        found = [*directions(room, tree), *words(room, text)]
+        lines += [f"{path}:{line}: {what}" for line, what in sorted(found)]
     return lines
+
+
+def directions(room: str, tree: ast.AST) -> list[tuple[int, str]]:
+    """Imports that go up, or sideways without a reason, or that make a pure room impure."""
+    here = floor_of(room)
+    found = []
+    for line, module in imports(tree):
+        if room in PURE and module in IMPURE_MODULES:
+            found.append((line, f"the pure room {room!r} imports {module}"))
+        if not module.startswith("topcoat."):
+            continue
+        other = module.split(".")[1]
+        there = floor_of(other)
+        if other == room or there is None:
+            continue
+        if there > here or (there == here and (room, other) not in NEIGHBOURS):
+            found.append((line, f"{room} (floor {here}) imports {other} (floor {there})"))
+    return found
+
+
+def words(room: str, text: str) -> list[tuple[int, str]]:
+    """Texts that another room owns."""
+    return [
+        (number, f"the word {word!r} stands in {owner!r} only: {instead}")
+        for number, line in enumerate(text.splitlines(), 1)
+        for word, (owner, instead) in WORDS.items()
+        if room != owner and word in line
+    ]
 
 
 if __name__ == "__main__":

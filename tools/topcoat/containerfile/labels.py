@@ -7,16 +7,8 @@ from __future__ import annotations
 
 from topcoat.containerfile.fingerprint import Fingerprint
 from topcoat.model.image import Digest
+from topcoat.model.labels import BASE_DIGEST, BASE_NAME, CLASS, FINGERPRINT, FINGERPRINT_PARTS, IMAGE, PARENT
 from topcoat.model.recipe import Recipe
-
-IMAGE = "io.topcoat.image"
-CLASS = "io.topcoat.class"
-PARENT = "io.topcoat.parent"
-FINGERPRINT = "io.topcoat.fingerprint"
-FINGERPRINT_PARTS = "io.topcoat.fingerprint-parts"
-UPDATE_BASE = "io.topcoat.update-base"
-BASE_NAME = "org.opencontainers.image.base.name"
-BASE_DIGEST = "org.opencontainers.image.base.digest"
 
 
 def image_labels(recipe: Recipe, own: Fingerprint, *, base_name: str, base_digest: Digest | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from topcoat.containerfile import accounts, quoting
 from topcoat.containerfile.context import context_files
 from topcoat.containerfile.rendered import ContextFile, Rendered
+from topcoat.model.labels import CLASS, DESCRIPTION, IMAGE, TITLE
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import CopyFile, Recipe
 from topcoat.recipes.schema import PARENT_LINE, PARENT_TEXT
@@ -139,9 +140,9 @@ def _context_directory(source: Path, files: list[ContextFile]) -> str:
 
 
 def own_labels(recipe: Recipe) -> dict[str, str]:
-    labels = {"io.topcoat.image": recipe.name, "io.topcoat.class": recipe.image_class, "org.opencontainers.image.title": recipe.name}
+    labels = {IMAGE: recipe.name, CLASS: recipe.image_class, TITLE: recipe.name}
     if recipe.description:
-        labels["org.opencontainers.image.description"] = recipe.description
+        labels[DESCRIPTION] = recipe.description
     return {**labels, **dict(recipe.labels)}
 
 

@@ -22,14 +22,12 @@ from types import MappingProxyType
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.garbage.rules import KeepRules, RepositoryPlan, RepositoryState, decide, subject_of
 from topcoat.model import Digest
+from topcoat.model.labels import GC_CONDEMNED, GC_SEEN, UPDATE_BASE
 from topcoat.promotion import Control
 from topcoat.registry import Manifest, NotFoundError, RegistryClient
 from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, Descriptor, artifact_manifest, digest_of
 
-UPDATE_BASE = "io.topcoat.update-base"
 _SEEN_TAG = "topcoat-gc.seen"
-_SEEN = "io.topcoat.gc-seen"
-_CONDEMNED = "io.topcoat.gc-condemned"
 _SEEN_TYPE = "application/vnd.topcoat.gc-seen.v1+json"
 
 
@@ -201,10 +199,10 @@ class Collector:
         return [base] if base else []
 
     def _first_seen(self) -> dict[str, float]:
-        return self._note(_SEEN)
+        return self._note(GC_SEEN)
 
     def _condemned(self) -> dict[str, float]:
-        return self._note(_CONDEMNED)
+        return self._note(GC_CONDEMNED)
 
     def _note(self, name: str) -> dict[str, float]:
         """What an earlier collection wrote down; empty where there was none.
@@ -221,7 +219,7 @@ class Collector:
 
     def _remember(self, seen: dict[str, float], condemned: dict[str, float]) -> None:
         text = json.dumps({tag: round(when) for tag, when in sorted(seen.items())}, separators=(",", ":"))
-        notes = {_SEEN: text, _CONDEMNED: json.dumps({entry: round(when) for entry, when in sorted(condemned.items())}, separators=(",", ":"))}
+        notes = {GC_SEEN: text, GC_CONDEMNED: json.dumps({entry: round(when) for entry, when in sorted(condemned.items())}, separators=(",", ":"))}
         if not self._client.has_blob(self._control.repository, digest_of(EMPTY_BLOB)):
             self._client.put_blob(self._control.repository, digest_of(EMPTY_BLOB), EMPTY_BLOB)
         self._client.put_manifest(self._control.repository, _SEEN_TAG, artifact_manifest(_SEEN_TYPE, (), annotations=notes), OCI_MANIFEST)

@@ -15,14 +15,12 @@ from pathlib import Path
 from topcoat import generation
 from topcoat.errors import ContentError
 from topcoat.gating.source import SourceTree
-from topcoat.model import ImageReference
+from topcoat.model import ImageReference, labels
 from topcoat.registry import Descriptor, NotFoundError, Registries, digest_of
 from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
-from topcoat.registry.referrers import TITLE
 
 PACKAGES_TYPE = "application/vnd.topcoat.packages.v1+json"
 _RPM = "application/x-rpm"
-_TREE = "io.topcoat.tree"
 _HEX = 40
 
 
@@ -56,7 +54,7 @@ class PackageStore:
             document = self._client.manifest(self._repository, tag).document
         except NotFoundError:
             return []  # collected as garbage between the two questions
-        if document.get("artifactType") != PACKAGES_TYPE or (document.get("annotations") or {}).get(_TREE) != tree.tree:
+        if document.get("artifactType") != PACKAGES_TYPE or (document.get("annotations") or {}).get(labels.TREE) != tree.tree:
             raise ContentError(
                 f"{self._client.host}/{self._repository}:{tag} does not hold packages of {tree.project} at tree {tree.tree[:12]}",
                 next_step="remove that tag, and look who else can write to this repository",
@@ -64,7 +62,7 @@ class PackageStore:
         folder.mkdir(parents=True, exist_ok=True)
         files = []
         for layer in document["layers"]:
-            name = Path(str((layer.get("annotations") or {}).get(TITLE))).name
+            name = Path(str((layer.get("annotations") or {}).get(labels.TITLE))).name
             with self._client.stream_blob(self._repository, layer["digest"], layer["size"]) as chunks, (folder / name).open("wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
@@ -81,8 +79,8 @@ class PackageStore:
         for file in sorted(files):
             content = file.read_bytes()
             self._put(content)
-            layers.append(Descriptor(_RPM, digest_of(content), len(content), ((TITLE, file.name),)))
-        notes = {_TREE: tree.tree, "io.topcoat.project": tree.project}
+            layers.append(Descriptor(_RPM, digest_of(content), len(content), ((labels.TITLE, file.name),)))
+        notes = {labels.TREE: tree.tree, labels.PROJECT: tree.project}
         self._client.put_manifest(self._repository, tag, artifact_manifest(PACKAGES_TYPE, layers, annotations=notes), OCI_MANIFEST)
 
     def _put(self, content: bytes) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from topcoat.inspection.files import Entry, FileTree, parents_of
+from topcoat.model.labels import CLASS, FINGERPRINT, IMAGE, PARENT, TITLE
 from topcoat.model.recipe import Recipe, User
 
-LABELS = ("io.topcoat.image", "io.topcoat.class", "io.topcoat.fingerprint", "io.topcoat.parent", "org.opencontainers.image.title")
+LABELS = (IMAGE, CLASS, FINGERPRINT, PARENT, TITLE)
 """Labels that every image of ours carries."""
 
 SETUID = (
@@ -105,8 +106,8 @@ def _labels(config: Mapping[str, object], recipe: Recipe) -> Iterator[Problem]:
     for name in LABELS if recipe.containerfile is None else LABELS[2:3]:
         if name not in labels:  # type: ignore[operator]
             yield Problem("label", f"label {name} is missing")
-    if labels.get("io.topcoat.image", recipe.name) != recipe.name:  # type: ignore[union-attr]
-        yield Problem("label", f"label io.topcoat.image is {labels['io.topcoat.image']!r}, the recipe is {recipe.name!r}")  # type: ignore[index]
+    if labels.get(IMAGE, recipe.name) != recipe.name:  # type: ignore[union-attr]
+        yield Problem("label", f"label {IMAGE} is {labels[IMAGE]!r}, the recipe is {recipe.name!r}")  # type: ignore[index]
 
 
 def _inherited(recipe: Recipe, ancestors: Sequence[Recipe], key: str) -> object:

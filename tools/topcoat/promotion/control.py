@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError, TopcoatError
+from topcoat.model import labels
 from topcoat.promotion.sets import SetRecord
 from topcoat.registry import AccessError, Manifest, NotFoundError, RefusedError, RegistryClient, digest_of
 from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
@@ -29,8 +30,6 @@ from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
 REPOSITORY = "topcoat-promotions"
 RECORD_TYPE = "application/vnd.topcoat.promotion.v1+json"
 LOCK_TYPE = "application/vnd.topcoat.promotion-lock.v1+json"
-_RECORD = "io.topcoat.promotion"
-_OWNER = "io.topcoat.lock"
 LOCK_SECONDS = 900.0
 
 
@@ -71,12 +70,12 @@ class Control:
     def read(self, tag: str) -> SetRecord | None:
         """The record under a tag, or None."""
         found = self._manifest(tag)
-        text = (found.document.get("annotations") or {}).get(_RECORD) if found else None
+        text = (found.document.get("annotations") or {}).get(labels.PROMOTION) if found else None
         return SetRecord.from_json(text) if text is not None else None
 
     def write(self, tag: str, record: SetRecord) -> None:
         """Store a record under a tag: one manifest, so a reader sees all of it or the one before."""
-        self._store(tag, artifact_manifest(RECORD_TYPE, (), annotations={_RECORD: record.to_json()}))
+        self._store(tag, artifact_manifest(RECORD_TYPE, (), annotations={labels.PROMOTION: record.to_json()}))
 
     def clear(self, tag: str) -> None:
         """From now on there is no record under a tag. One manifest without a record does it: at once, and on registries that delete nothing."""
@@ -154,7 +153,7 @@ class Control:
     def _announce(self, name: str) -> Lock:
         owner = Owner(secrets.token_hex(8), socket.gethostname(), self._pid, _boot_id(), time.time() + LOCK_SECONDS)
         text = json.dumps({"id": owner.id, "host": owner.host, "pid": owner.pid, "boot": owner.boot, "expires": owner.expires}, sort_keys=True)
-        body = artifact_manifest(LOCK_TYPE, (), annotations={_OWNER: text})
+        body = artifact_manifest(LOCK_TYPE, (), annotations={labels.LOCK: text})
         lock = Lock(self, f"{name}.lock-{owner.id}", digest_of(body))
         try:
             self._store(lock.tag, body)
@@ -173,7 +172,7 @@ class Control:
             if manifest is None:
                 continue  # released between list and look
             try:
-                owner = Owner(**json.loads((manifest.document.get("annotations") or {}).get(_OWNER) or "null"))
+                owner = Owner(**json.loads((manifest.document.get("annotations") or {}).get(labels.LOCK) or "null"))
             except (ValueError, TypeError):
                 continue  # released on a registry that deletes nothing
             if owner.is_dead(time.time()):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from topcoat.model.labels import OWN
 from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
 from topcoat.recipes.reading import (
     CONDITION_KEYS,
@@ -285,7 +286,7 @@ def _environment(draft: Draft, reader: Reader, node: Node) -> None:
 def _labels(draft: Draft, reader: Reader, node: Node) -> None:
     pairs = reader.pairs(node, "labels", LABEL_NAME)
     for name, _ in pairs:
-        if name.startswith("io.topcoat."):
+        if name.startswith(OWN):
             reader.problems.add(node, f"the label {name!r} is written by topcoat itself", "use another name")
     draft.values["labels"] = pairs
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
-from topcoat.model import Digest
+from topcoat.model import Digest, labels
 from topcoat.model.image import check_tag
 from topcoat.registry import oci
 from topcoat.registry.auth import Credentials
@@ -126,7 +126,7 @@ class RegistryClient:
         empty = oci.digest_of(oci.EMPTY_BLOB)
         if not self.has_blob(repository, empty):
             self.put_blob(repository, empty, oci.EMPTY_BLOB)
-        own = {"io.topcoat.removed-tag": tag, "io.topcoat.nonce": secrets.token_hex(8)}
+        own = {labels.REMOVED_TAG: tag, labels.NONCE: secrets.token_hex(8)}
         return oci.artifact_manifest("application/vnd.topcoat.tombstone.v1+json", (), annotations=own)
 
     def _deletes_only_tags(self, repository: str) -> bool:

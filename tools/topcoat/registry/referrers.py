@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
-from topcoat.model import Digest
+from topcoat.model import Digest, labels
 from topcoat.model.image import check_digest, check_repository
 from topcoat.registry import oci, scopes
 from topcoat.registry.blobs import Blobs
@@ -37,7 +37,6 @@ from topcoat.registry.oci import Descriptor
 from topcoat.registry.transport import Response, Transport
 
 INVENTORY_TYPE = "application/vnd.topcoat.inventory.v1+json"
-TITLE = "org.opencontainers.image.title"
 _FILE_TYPE = "application/octet-stream"
 _TRIES = 64
 _CERTAIN = 3
@@ -122,7 +121,7 @@ class Referrers:
             for name, data in sorted(files.items()):
                 digest = oci.digest_of(data)
                 self._blobs.put_missing(repository, digest, data)
-                layers.append(Descriptor(_FILE_TYPE, digest, len(data), ((TITLE, name),)))
+                layers.append(Descriptor(_FILE_TYPE, digest, len(data), ((labels.TITLE, name),)))
             body = oci.artifact_manifest(artifact_type, layers, subject=subject)
             entries[artifact_type] = entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), artifact_type=artifact_type)
             if not self._store(repository, subject.digest, oci.Manifest(entry.digest, oci.OCI_MANIFEST, body)):
@@ -209,7 +208,7 @@ class Referrers:
         files = {}
         for layer in manifest.document.get("layers") or ():
             descriptor = Descriptor.parse(layer)
-            name = dict(descriptor.annotations).get(TITLE)
+            name = dict(descriptor.annotations).get(labels.TITLE)
             if name is None:
                 raise ContentError(f"{repository}@{manifest.digest}: an attached file has no name", next_step="attach it again")
             files[name] = self._blobs.read(repository, descriptor.digest)

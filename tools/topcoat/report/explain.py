@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 
 from topcoat.model import Plan, PlannedImage
+from topcoat.model.labels import FINGERPRINT_PARTS
 
 _PARTS = {
     "containerfile": "the recipe (its Containerfile)",
@@ -26,7 +27,7 @@ _ACTIONS = {
 def parts_of(labels: Mapping[str, str]) -> dict[str, str]:
     """Parts of the fingerprint that an image carries in its labels; empty when it carries none."""
     try:
-        found = json.loads(labels.get("io.topcoat.fingerprint-parts") or "{}")
+        found = json.loads(labels.get(FINGERPRINT_PARTS) or "{}")
     except ValueError:
         return {}
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}

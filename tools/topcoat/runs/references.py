@@ -25,9 +25,6 @@ from topcoat.rpm.inventory import Inventory
 from topcoat.runs import claims
 from topcoat.runs.cache import DigestCache
 
-LABEL_FINGERPRINT = "io.topcoat.fingerprint"
-LABEL_PARTS = "io.topcoat.fingerprint-parts"
-LABEL_UPDATE_BASE = "io.topcoat.update-base"
 _PARALLEL_REQUESTS = 8
 _INVENTORY = "proven-inventory"
 _DATABASE = "packages-in-database"
@@ -227,7 +224,7 @@ def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[s
         stored = reader.find(wanted[name])
         if stored is None:
             return name, None
-        below = stored.labels.get(LABEL_UPDATE_BASE)
+        below = stored.labels.get(labels.UPDATE_BASE)
         try:
             own = reader.inventory(stored)
             if not below:
@@ -247,11 +244,11 @@ def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[s
 def as_planner_reference(name: str, found: ReferenceImage) -> Reference:
     """The planner's view of a reference image."""
     own = found.stored.labels
-    parts = json.loads(own.get(LABEL_PARTS) or "{}")
+    parts = json.loads(own.get(labels.FINGERPRINT_PARTS) or "{}")
     return Reference(
         name=name,
         digest=found.stored.digest,
-        fingerprint=own.get(LABEL_FINGERPRINT),
+        fingerprint=own.get(labels.FINGERPRINT),
         parts=parts,
         packages=found.packages,
         update_base=found.base.digest if found.base is not found.stored else None,

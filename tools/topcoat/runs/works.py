@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from topcoat.containerfile.labels import BASE_DIGEST
 from topcoat.engine import Context
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
@@ -23,7 +22,7 @@ from topcoat.rpm.inventory import Inventory, provided
 from topcoat.runs import bills, claims, inputs
 from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
-from topcoat.runs.references import LABEL_FINGERPRINT, LABEL_UPDATE_BASE, ImageReader, StoredImage, reference_names
+from topcoat.runs.references import ImageReader, StoredImage, reference_names
 
 
 class Maker(Protocol):
@@ -270,14 +269,14 @@ class Works:
 
     def _is_update(self, found: StoredImage, base: StoredImage) -> bool:
         """An update changes nothing of the configuration but two labels."""
-        return found.labels.get(LABEL_UPDATE_BASE) == base.digest and _runtime(found.image) == _runtime(base.image)
+        return found.labels.get(labels.UPDATE_BASE) == base.digest and _runtime(found.image) == _runtime(base.image)
 
     def _is_build(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
         """A build has the labels of its recipe and parent, and the database holds what its recipe names and all that the parent holds.
 
         A recipe's package can be a name that another package provides; whether it is can be asked of an inventory read from the layers.
         """
-        if found.labels.get(LABEL_FINGERPRINT) != planned.fingerprint or found.labels.get(BASE_DIGEST) != base.digest:
+        if found.labels.get(labels.FINGERPRINT) != planned.fingerprint or found.labels.get(labels.BASE_DIGEST) != base.digest:
             return False
         inside = self._reader.packages_in_database(found)
         if inside != self._reader.inventory(found).nevras:
@@ -328,7 +327,7 @@ class Works:
 def _runtime(image: Image) -> dict[str, object]:
     """What an image says to a runtime, without the labels that an update may set."""
     runtime = dict(image.config.get("config") or {})
-    own = {name: value for name, value in image.labels.items() if name not in (LABEL_UPDATE_BASE, labels.INVENTORY)}
+    own = {name: value for name, value in image.labels.items() if name not in (labels.UPDATE_BASE, labels.INVENTORY)}
     return {key: value for key, value in {**runtime, "Labels": own}.items() if value}
 
 

@@ -5,6 +5,6 @@ This room must never decide what to update: the plan did, and it is a promise.
 
 from topcoat.updater.system_python import SystemPython
 from topcoat.updater.transaction import Options, Outcome, Transactions, Wanted
-from topcoat.updater.updater import LABEL_UPDATE_BASE, Updater
+from topcoat.updater.updater import Updater
 
-__all__ = ["LABEL_UPDATE_BASE", "Options", "Outcome", "SystemPython", "Transactions", "Updater", "Wanted"]
+__all__ = ["Options", "Outcome", "SystemPython", "Transactions", "Updater", "Wanted"]

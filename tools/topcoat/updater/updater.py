@@ -13,13 +13,13 @@ from topcoat.layers import BuiltImage, Layer, LayerStore, litter, write_layer
 from topcoat.layers.junk import may_be_owned
 from topcoat.layers.store import BlobSource
 from topcoat.model import Digest, PackageChange, PlannedImage
+from topcoat.model.labels import UPDATE_BASE
 from topcoat.registry.oci import Descriptor, Image, append_layer
 from topcoat.rpm import inventory
 from topcoat.rpm.solver import UpdateRequest
 from topcoat.updater import ownership
 from topcoat.updater.transaction import Transactions, Wanted
 
-LABEL_UPDATE_BASE = "io.topcoat.update-base"
 """Label of an updated image: digest of the manifest below its update layer."""
 METHOD = "transaction"
 _COMMENT_LIMIT = 400
@@ -113,7 +113,7 @@ def _compose(base: Image, base_digest: Digest, layer: Layer, epoch: int, changes
         created_by="topcoat update",
         comment=text if len(text) <= _COMMENT_LIMIT else f"{text[:_COMMENT_LIMIT]} ... ({len(changes)} packages)",
         created=timestamp(epoch),
-        labels={LABEL_UPDATE_BASE: base_digest},
+        labels={UPDATE_BASE: base_digest},
     )
 
 
