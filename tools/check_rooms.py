@@ -34,6 +34,8 @@ NEIGHBOURS = {
 PURE = {"errors", "model", "graph", "planner", "zuul"}
 WORDS = {"io.topcoat.": ("model", "names of labels and annotations are constants of topcoat.model.labels")}
 """Texts that stand in one room only: text, (room, what the others use instead)."""
+STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "failed"}
+"""Words of ``topcoat.model.Status``: whoever compares one as text would go on silently when it is spelt otherwise."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "httpx", "shutil", "tempfile", "urllib.request", "threading"}
 
 
@@ -67,7 +69,7 @@ def problems(package: Path = PACKAGE) -> list[str]:
             continue
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
-        found = [*directions(room, tree), *words(room, text)]
+        found = [*directions(room, tree), *words(room, text), *compared(room, tree)]
         lines += [f"{path}:{line}: {what}" for line, what in sorted(found)]
     return lines
 
@@ -98,6 +100,21 @@ def words(room: str, text: str) -> list[tuple[int, str]]:
         for word, (owner, instead) in WORDS.items()
         if room != owner and word in line
     ]
+
+
+def compared(room: str, tree: ast.AST) -> list[tuple[int, str]]:
+    """Comparisons of a status with its plain word."""
+    if room == "model":
+        return []
+    found = []
+    for node in ast.walk(tree):
+        sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        texts = {part.value for side in sides for part in ast.walk(side) if isinstance(part, ast.Constant)} & STATUSES
+        if texts and any("status" in ast.unparse(side).lower() for side in sides):
+            found.append(
+                (node.lineno, f"compares a status with {', '.join(map(repr, sorted(texts)))}: compare with the members of topcoat.model.Status")
+            )
+    return found
 
 
 if __name__ == "__main__":

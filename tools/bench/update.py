@@ -30,7 +30,7 @@ from topcoat.builder.buildah import Buildah
 from topcoat.builder.metadata_cache import fill
 from topcoat.engine import Context, Engine, Stage, Task
 from topcoat.layers import BuiltImage, LayerStore
-from topcoat.model import PlannedImage, Reason, Repository
+from topcoat.model import PlannedImage, Reason, Repository, Status
 from topcoat.process import run
 from topcoat.publisher import Publisher, SourceBlob
 from topcoat.registry import Registries
@@ -112,7 +112,7 @@ def ours(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: s
             )
 
         results = Engine({"work": threads, "push": PUSH_SLOTS}).run([task(*entry) for entry in lines])
-        failed = [f"{name}: {result.error}" for name, result in results.items() if result.status != "done"]
+        failed = [f"{name}: {result.error}" for name, result in results.items() if result.status is not Status.DONE]
         assert not failed, failed
     seconds = time.monotonic() - start
     registries.close()

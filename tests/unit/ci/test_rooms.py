@@ -35,6 +35,12 @@ class Breaches(unittest.TestCase):
                 'LABEL = "io.topcoat.new"\n',
                 ["1: the word 'io.topcoat.' stands in 'model' only: names of labels and annotations are constants of topcoat.model.labels"],
             ),
+            (
+                "report/a.py",
+                'def f(image):\n    return image.status in ("done", "partial")\n',
+                ["2: compares a status with 'done', 'partial': compare with the members of topcoat.model.Status"],
+            ),
+            ("report/a.py", "def f(image):\n    return image.status is Status.DONE\n", []),
             ("model/labels.py", 'OWN = "io.topcoat."\n', []),
         )
         for path, text, expected in cases:

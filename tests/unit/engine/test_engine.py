@@ -145,6 +145,7 @@ class Failure(unittest.TestCase):
         )
         self.assertEqual("parent nova-base failed", results["nova-api"].skipped_because)
         self.assertEqual("parent nova-base failed", results["nova-api-cfn"].skipped_because)
+        self.assertEqual(("nova-base", "nova-base", None), tuple(results[name].blocked_by for name in ("nova-api", "nova-api-cfn", "keystone")))
         self.assertEqual((1, 0), (results["nova-base"].attempts, results["nova-api"].attempts))
 
     def test_content_errors_are_never_retried(self):
@@ -450,7 +451,8 @@ class Properties(unittest.TestCase):
             result = results[name]
             if bad_parents:
                 self.assertEqual("skipped", result.status)
-                blamed = result.skipped_because.removeprefix("parent ").removesuffix(" failed")
+                blamed = result.blocked_by
+                self.assertEqual(f"parent {blamed} failed", result.skipped_because)
                 self.assertEqual("failed", results[blamed].status)
                 self.assertEqual((), result.stages)
             elif stages and fate in ("content", "bug", "infra"):

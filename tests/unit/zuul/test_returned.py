@@ -147,7 +147,6 @@ class Joining(unittest.TestCase):
             (("done", "failed"), "failed"),
             (("partial", "done"), "partial"),
             (("cancelled", "failed"), "failed"),
-            (("done", "new"), "new"),
         ):
             self.assertEqual(join_receipts([receipt(status=status) for status in statuses]).status, expected)
 

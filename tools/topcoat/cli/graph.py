@@ -14,6 +14,7 @@ import click
 from topcoat.cli._context import Settings, emit
 from topcoat.cli._selection import selection_options
 from topcoat.errors import UsageError
+from topcoat.model import Status
 
 if TYPE_CHECKING:
     from topcoat.recipes import Selection
@@ -51,8 +52,8 @@ def _status(path: Path) -> dict[str, str]:
         document = json.loads(path.read_text(encoding="utf-8"))
         words = {}
         for image in document["images"]:
-            result = image.get("status", "done")
-            words[image["name"]] = image.get("action", result) if result == "done" else result
+            result = image.get("status", Status.DONE)
+            words[image["name"]] = image.get("action", result) if result == Status.DONE else result
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"not a plan or a receipt: {error}", where=str(path), next_step="give a file that topcoat plan or build wrote") from error
     return words

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from topcoat.consumer.podman import Podman
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import ImageReference, Receipt
+from topcoat.model import ImageReference, Receipt, Status
 from topcoat.zuul import Artifact, newest_images
 
 
@@ -56,7 +56,7 @@ def expected_from_receipt(receipt: Receipt, names: Sequence[str] = ()) -> tuple[
     """The published images of a run, by name; raises as ``expected_from_artifacts`` does."""
     found = {}
     for image in receipt.images:
-        if image.status == "done" and image.digest:
+        if image.status is Status.DONE and image.digest:
             tagged = ImageReference.parse(image.repository)
             found[image.name] = Expected(image.name, ImageReference(tagged.host, tagged.repository, digest=image.digest))
     return _chosen(found, names, "the receipt")

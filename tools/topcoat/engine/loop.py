@@ -21,6 +21,7 @@ from topcoat.engine.retry import RetryPolicy
 from topcoat.engine.schedule import Graph
 from topcoat.engine.task import Flag, InternalError, Stage, StopFlag, Task, TaskResult
 from topcoat.errors import InfrastructureError, TopcoatError, machine_error
+from topcoat.model.status import OF_TASKS, Status
 from topcoat.process import Processes
 
 _logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class _State:
 
     task: Task
     index: int = 0
-    status: str = "waiting"
+    status: Status = Status.WAITING
     attempt: int = 0
     tries: int = 0
     values: dict[str, object] = field(default_factory=dict)
@@ -206,21 +207,21 @@ class Run:
 
     def _advance(self, state: _State) -> None:
         """Look whether a waiting task's next stage may be queued, or can never run."""
-        if state.status != "waiting" or state.queued or state.task.id in self._results:
+        if state.status is not Status.WAITING or state.queued or state.task.id in self._results:
             return
         blocked = False
         for other_id, index in self.graph.needs[state.task.id, state.index]:
             other = self.states[other_id]
             finished = self._results.get(other_id)
-            if finished is not None and finished.status != "done" and index >= len(other.values):
+            if finished is not None and finished.status is not Status.DONE and index >= len(other.values):
                 self._give_up(state, other_id, finished)
                 return
-            reached = finished is not None and finished.status == "done" if index == len(other.task.stages) else len(other.values) > index
+            reached = finished is not None and finished.status is Status.DONE if index == len(other.task.stages) else len(other.values) > index
             blocked = blocked or not reached
         if blocked:
             return
         if not state.task.stages:
-            self._finish(state, "done")
+            self._finish(state, Status.DONE)
             return
         if not state.announced:
             state.announced = True
@@ -246,7 +247,7 @@ class Run:
     def _start(self, state: _State) -> None:
         stage = state.stage
         self._free[stage.pool] -= 1
-        state.status = "running"
+        state.status = Status.RUNNING
         state.attempt += 1
         state.tries += state.attempt > 1 or not state.tries
         self._token += 1
@@ -278,7 +279,7 @@ class Run:
         state, stage = attempt.state, attempt.stage
         end = self._engine.clock()
         state.times[stage.name] = (attempt.started, end)
-        state.status = "waiting"
+        state.status = Status.WAITING
         ok = error is None and not abandoned
         self._emit("stage-finished", state.task.id, stage.name, {"ok": ok, "seconds": round(end - attempt.started, 3), "attempt": state.attempt})
         if ok:
@@ -286,18 +287,18 @@ class Run:
             state.index += 1
             state.attempt = 0
             if state.index == len(state.task.stages):
-                self._finish(state, "done", value=value)
+                self._finish(state, Status.DONE, value=value)
             else:
                 self._wake(state.task.id)
                 self._advance(state)
             return
         if abandoned or (self._engine.cancelled and error is not None):
-            self._finish(state, "cancelled", error=error if isinstance(error, TopcoatError) else None)
+            self._finish(state, Status.CANCELLED, error=error if isinstance(error, TopcoatError) else None)
             return
         assert error is not None
         delay = None if self._stopped_by else self._engine.retry.delay(error, state.attempt, state.task.id)
         if delay is None:
-            self._finish(state, "failed", error=self._as_error(state, stage, error))
+            self._finish(state, Status.FAILED, error=self._as_error(state, stage, error))
             return
         shape = error.as_dict() if isinstance(error, TopcoatError) else {}
         self._emit("retry", state.task.id, stage.name, {"attempt": state.attempt, "delay": round(delay, 3), "error": shape})
@@ -329,17 +330,27 @@ class Run:
 
     def _give_up(self, state: _State, other: str, result: TaskResult) -> None:
         """A condition of this task can never hold any more."""
-        if result.status == "cancelled":
-            self._finish(state, "cancelled", because=result.skipped_because or f"{other} was cancelled")
+        first = result.blocked_by or other
+        if result.status is Status.CANCELLED:
+            self._finish(state, Status.CANCELLED, because=result.skipped_because or f"{other} was cancelled", blocked_by=first)
         else:
-            self._finish(state, "skipped", because=result.skipped_because or f"parent {other} failed")
+            self._finish(state, Status.SKIPPED, because=result.skipped_because or f"parent {other} failed", blocked_by=first)
 
-    def _finish(self, state: _State, status: str, *, value: object = None, error: TopcoatError | None = None, because: str | None = None) -> None:
+    def _finish(
+        self,
+        state: _State,
+        status: Status,
+        *,
+        value: object = None,
+        error: TopcoatError | None = None,
+        because: str | None = None,
+        blocked_by: str | None = None,
+    ) -> None:
         stages = tuple((name, *times) for name, times in state.times.items())
-        result = TaskResult(state.task.id, status, value, error, because, state.tries, stages, dict(state.values))
+        result = TaskResult(state.task.id, status, value, error, because, blocked_by, state.tries, stages, dict(state.values))
         self._results[state.task.id] = result
         state.status = status
-        data: dict[str, object] = {"status": status, "seconds": round(sum(end - start for _, start, end in stages), 3), "attempts": state.tries}
+        data: dict[str, object] = {"status": status.word, "seconds": round(sum(end - start for _, start, end in stages), 3), "attempts": state.tries}
         if error is not None:
             data["error"] = error.as_dict()
         if because is not None:
@@ -347,7 +358,7 @@ class Run:
         if self._engine.describe is not None:
             data.update(self._engine.describe(result))
         self._emit("task-finished", state.task.id, data=data)
-        if status == "failed" and not self._engine.keep_going and self._stopped_by is None:
+        if status is Status.FAILED and not self._engine.keep_going and self._stopped_by is None:
             self._stopped_by = state.task.id
         self._wake(state.task.id)
 
@@ -387,10 +398,10 @@ class Run:
         state.queued = False
         for other_id, index in self.graph.needs[state.task.id, state.index]:
             finished = self._results.get(other_id)
-            if finished is not None and finished.status in ("failed", "skipped") and index >= len(self.states[other_id].values):
+            if finished is not None and finished.status in (Status.FAILED, Status.SKIPPED) and index >= len(self.states[other_id].values):
                 self._give_up(state, other_id, finished)
                 return
-        self._finish(state, "cancelled", because=because)
+        self._finish(state, Status.CANCELLED, because=because)
 
     # -- telling -------------------------------------------------------------------------------------------------------------------
 
@@ -405,9 +416,9 @@ class Run:
                 self._listeners.remove(listener)
 
     def _counts(self) -> dict[str, object]:
-        counts: dict[str, object] = dict.fromkeys(("done", "failed", "skipped", "cancelled"), 0)
+        counts: dict[str, object] = dict.fromkeys((status.word for status in OF_TASKS), 0)
         for result in self._results.values():
-            counts[result.status] += 1  # type: ignore[operator]
+            counts[result.status.word] += 1  # type: ignore[operator]
         counts["running"] = len(self._running)
         counts["waiting"] = len(self.states) - len(self._results) - len({a.state.task.id for a in self._running.values()})
         counts["seconds"] = round(time.monotonic() - self._began, 3)

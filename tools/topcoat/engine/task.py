@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from topcoat.errors import TopcoatError
+from topcoat.model.status import Status
 
 
 class Context(Protocol):
@@ -75,12 +76,15 @@ class TaskResult:
     """What became of a task."""
 
     id: str
-    status: str
-    """``done``, ``failed``, ``skipped`` (a dependency did not get done) or ``cancelled``."""
+    status: Status
+    """One of ``OF_TASKS``; ``SKIPPED``: a dependency did not get done."""
     value: object = None
     """What the last stage returned."""
     error: TopcoatError | None = None
     skipped_because: str | None = None
+    """The reason in words, for people."""
+    blocked_by: str | None = None
+    """The task that was the first on the way up not to get done, where that kept this one from being begun."""
     attempts: int = 0
     """0: never started; else 1 plus the number of retries over all stages."""
     stages: tuple[tuple[str, float, float], ...] = ()

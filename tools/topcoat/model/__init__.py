@@ -9,6 +9,7 @@ from topcoat.model.plan import Action, Plan, PlannedImage, Reason
 from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
 from topcoat.model.receipt import ImageResult, LayerSize, Receipt
 from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
+from topcoat.model.status import Status
 
 __all__ = [
     "Action",
@@ -30,5 +31,6 @@ __all__ = [
     "Recipe",
     "Repository",
     "SignaturePolicy",
+    "Status",
     "Step",
 ]

@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 
 from topcoat.model.image import Digest
 from topcoat.model.package import PackageChange
+from topcoat.model.status import Status
 
 SCHEMA = "https://topcoat.dev/schemas/receipt/1"
-RUNNING = "running"
-"""Status of a run that has not ended, or was killed."""
-FINISHED = ("done", "partial")
-"""Statuses of runs whose images may be used."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class ImageResult:
     """What became of one image. Times are seconds since the epoch (UTC); sizes are compressed bytes."""
 
     name: str
-    status: str
-    """``done``, ``failed``, ``skipped`` (a parent failed) or ``cancelled``."""
+    status: Status
+    """One of ``OF_TASKS``; the plain word is taken too."""
     action: str
     reason: str
     sentence: str
@@ -73,6 +70,9 @@ class ImageResult:
     unsigned: tuple[str, ...] = ()
     """Packages among the changes that came without signature."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -80,8 +80,11 @@ class Receipt:
 
     profile: str
     tag: str
-    status: str
-    """``running`` from the first second, then ``done``, ``failed``, ``partial`` or ``cancelled``; what is killed stays ``running``."""
+    status: Status
+    """``RUNNING`` from the first second, then ``DONE``, ``FAILED``, ``PARTIAL`` or ``CANCELLED``; what is killed stays ``RUNNING``.
+
+    The plain word is taken too.
+    """
     started: float
     finished: float
     images: tuple[ImageResult, ...]
@@ -96,3 +99,6 @@ class Receipt:
     """One entry a gated RPM: ``{"package", "project", "commit", "committed", "change_url"}``."""
     warnings: tuple[str, ...] = ()
     schema: str = SCHEMA
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))

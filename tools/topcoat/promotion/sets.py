@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import Digest
+from topcoat.model import Digest, Status
 from topcoat.model.image import check_digest, check_repository
 from topcoat.model.receipt import Receipt
 
@@ -131,8 +131,8 @@ def check_receipt(receipt: Receipt, found: Mapping[str, Digest]) -> None:
     :param found: image name -> digest under the source tag.
     :raises ContentError: the run was not whole, an image is missing on one side, or a digest differs.
     """
-    if receipt.status != "done":
-        raise ContentError(f"the receipt's run ended as {receipt.status!r}, not done", next_step="promote only what a whole run made")
+    if receipt.status is not Status.DONE:
+        raise ContentError(f"the receipt's run ended as {receipt.status.word!r}, not done", next_step="promote only what a whole run made")
     promised = {image.name: image.digest for image in receipt.images}
     problems = [f"{name}: in the receipt, not in the set" for name in sorted(set(promised) - set(found))]
     problems += [f"{name}: in the set, not in the receipt" for name in sorted(set(found) - set(promised))]

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from topcoat.model import ImageResult, PackageChange, Receipt
+from topcoat.model import ImageResult, PackageChange, Receipt, Status
 from topcoat.report import facts
 
 STYLES = {
@@ -64,10 +64,10 @@ def _bar(groups: dict[str, list[ImageResult]], width: int) -> Text:
 def _failures(receipt: Receipt) -> list[RenderableType]:
     """One block for each failed image: which, what, what to do, whether a recheck helps."""
     blocks: list[RenderableType] = []
-    failed = [image for image in receipt.images if image.status == "failed"]
+    failed = [image for image in receipt.images if image.status is Status.FAILED]
     errors: list[tuple[str, dict[str, object], list[str]]] = []
     for image in failed:
-        skipped = {other.name for other in receipt.images if other.status == "skipped"}
+        skipped = {other.name for other in receipt.images if other.status is Status.SKIPPED}
         below = [other for other in facts.stands_on(receipt, image.name) if other in skipped]
         error = image.error or {"what": image.sentence}
         errors.append((image.name, error if error.get("where") else {**error, "where": image.where}, below))
@@ -194,7 +194,7 @@ def _figures(receipt: Receipt) -> Table:
     slow = sorted((image for image in receipt.images if image.action != "reuse" and image.stages), key=facts.seconds, reverse=True)[:3]
     if slow:
         lines.add("longest", clean(", ".join(f"{image.name} {facts.time_text(facts.seconds(image))}" for image in slow)))
-    again = [image.name for image in receipt.images if image.attempts > 1 and image.status == "done"]
+    again = [image.name for image in receipt.images if image.attempts > 1 and image.status is Status.DONE]
     if again:
         lines.add("retried", f"{clean(some(again))} (worked at last)")
     for warning in receipt.warnings:
@@ -209,8 +209,9 @@ def summary(receipt: Receipt, *, width: int = 100, most_packages: int = 12) -> R
     """
     groups = facts.by_outcome(receipt.images)
     parts: list[RenderableType] = list(_failures(receipt))
-    good = receipt.status == "done"
-    mark = Text("✔ ", "bold green") if good else Text("✘ ", "bold red") if receipt.status in ("failed", "running") else Text("! ", "bold yellow")
+    good = receipt.status is Status.DONE
+    bad = receipt.status in (Status.FAILED, Status.RUNNING)
+    mark = Text("✔ ", "bold green") if good else Text("✘ ", "bold red") if bad else Text("! ", "bold yellow")
     parts.append(Text.assemble(mark, (clean(facts.headline(receipt)), "bold")))
     if groups:
         parts.append(_bar(groups, width))
@@ -228,7 +229,7 @@ def summary(receipt: Receipt, *, width: int = 100, most_packages: int = 12) -> R
     if facts.uncovered(receipt):
         parts += [_holes_table(receipt), Text("")]
     parts.append(_figures(receipt))
-    if receipt.status == "failed":
+    if receipt.status is Status.FAILED:
         helps = facts.recheck_helps(receipt)
         last = "A recheck can help: only infrastructure failed." if helps else "A recheck alone will not help: see what to do above."
         parts += [Text(""), Text(last, "bold")]

@@ -14,8 +14,8 @@ from importlib import resources
 from pathlib import Path
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt
-from topcoat.model.receipt import FINISHED, RUNNING, SCHEMA
+from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt, Status
+from topcoat.model.receipt import SCHEMA
 
 
 def schema() -> dict[str, object]:
@@ -56,6 +56,8 @@ def _plain(record: object) -> dict[str, object]:
             value = [{"id": name, "repomd": checksum} for name, checksum in value]
         elif isinstance(value, tuple):
             value = list(value)
+        elif isinstance(value, Status):
+            value = value.word
         shape[item.name] = value
     return shape
 
@@ -128,9 +130,9 @@ def require_finished(receipt: Receipt, where: str | None = None) -> Receipt:
 
     :raises ContentError: any other.
     """
-    if receipt.status in FINISHED:
+    if receipt.status.usable:
         return receipt
-    if receipt.status == RUNNING:
+    if receipt.status is Status.RUNNING:
         raise ContentError(
             f"the run of {receipt.tag} has not ended: its receipt still says 'running'",
             where=where,
@@ -138,7 +140,9 @@ def require_finished(receipt: Receipt, where: str | None = None) -> Receipt:
         )
     cause = f": {receipt.error.get('what')}" if receipt.error else ""
     raise ContentError(
-        f"the run of {receipt.tag} ended as {receipt.status!r}{cause}", where=where, next_step="repair what the report names first, then run it again"
+        f"the run of {receipt.tag} ended as {receipt.status.word!r}{cause}",
+        where=where,
+        next_step="repair what the report names first, then run it again",
     )
 
 

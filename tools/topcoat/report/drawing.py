@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from topcoat.model import ImageResult, Receipt
+from topcoat.model import ImageResult, Receipt, Status
 from topcoat.report import facts
 from topcoat.report.console import clean
 
@@ -33,7 +33,7 @@ def ticks(longest: float, most: int = 8) -> list[float]:
 def timeline_rows(receipt: Receipt) -> tuple[list[ImageResult], int]:
     """Images worth a row (those that did more than move a tag), by start, and how many were left out because there are too many."""
     path = set(facts.critical_path(receipt))
-    busy = [image for image in receipt.images if image.stages and (image.action != "reuse" or image.status != "done" or image.name in path)]
+    busy = [image for image in receipt.images if image.stages and (image.action != "reuse" or image.status is not Status.DONE or image.name in path)]
     kept = sorted(busy, key=lambda image: (image.name not in path, -facts.seconds(image)))[:_MOST_ROWS]
     return sorted(kept, key=lambda image: (image.stages[0][1], image.name)), len(busy) - len(kept)
 

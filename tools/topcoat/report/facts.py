@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from topcoat.model import ImageResult, PackageChange, Receipt
+from topcoat.model import ImageResult, PackageChange, Receipt, Status
 
 OUTCOMES = ("failed", "skipped", "cancelled", "built", "updated", "reused")
 """What became of an image, worst first: the order in which views list them."""
@@ -19,7 +19,7 @@ _DONE = {"build": "built", "update": "updated", "reuse": "reused"}
 
 def outcome(image: ImageResult) -> str:
     """One of ``OUTCOMES``: the action that was done, or the status that kept it from being done."""
-    return _DONE.get(image.action, image.action) if image.status == "done" else image.status
+    return _DONE.get(image.action, image.action) if image.status is Status.DONE else image.status.word
 
 
 def by_outcome(images: Iterable[ImageResult]) -> dict[str, list[ImageResult]]:
@@ -76,7 +76,7 @@ def changes(receipt: Receipt) -> dict[PackageChange, list[str]]:
     """Every package change of images that got done, with the images it happened in, sorted by package."""
     found: dict[tuple[str, str], tuple[PackageChange, list[str]]] = {}
     for image in receipt.images:
-        if image.status == "done":
+        if image.status is Status.DONE:
             for change in image.changes:
                 found.setdefault(change.key, (change, []))[1].append(image.name)
     return dict(sorted(found.values(), key=lambda entry: (entry[0].name, entry[0].key)))
@@ -143,7 +143,7 @@ def uncovered(receipt: Receipt) -> list[dict[str, object]]:
 
 def recheck_helps(receipt: Receipt) -> bool:
     """Whether everything that failed is the fault of infrastructure, so that the same change may pass the next time."""
-    errors = [image.error for image in receipt.images if image.status == "failed"] + ([receipt.error] if receipt.error else [])
+    errors = [image.error for image in receipt.images if image.status is Status.FAILED] + ([receipt.error] if receipt.error else [])
     return bool(errors) and all(error is not None and error.get("recheck_helps") for error in errors)
 
 
@@ -217,9 +217,9 @@ def headline(receipt: Receipt) -> str:
     took = time_text(receipt.finished - receipt.started)
     did = [f"{groups[name]} {name}" for name in ("built", "updated", "reused") if name in groups]
     not_done = [f"{groups[name]} {name}" for name in ("failed", "skipped", "cancelled") if name in groups]
-    if receipt.status == "running":
+    if receipt.status is Status.RUNNING:
         return "The run has not ended, or was killed: nothing of it may be used."
-    if receipt.status == "cancelled":
+    if receipt.status is Status.CANCELLED:
         return f"The run was cancelled after {took}: " + ", ".join(not_done + did) + "."
     if not total:
         return f"Nothing was done in {took}." if not receipt.error else "The run failed before any image was touched."
@@ -232,7 +232,7 @@ def headline(receipt: Receipt) -> str:
         text = f"All {plural(total, 'image')} were up to date and reused in {took}" if total > 1 else f"The image was up to date and reused in {took}"
     else:
         text = f"{plural(total, 'image')} in {took}: " + ", ".join(did)
-    if receipt.status == "failed":
+    if receipt.status is Status.FAILED:
         holes = len(uncovered(receipt))
         text += f"; but {plural(holes, 'gated package')} {'is' if holes == 1 else 'are'} not inside" if holes else "; the run failed all the same"
     return text + "."
@@ -261,7 +261,7 @@ def why(receipt: Receipt) -> str:
         about = f" ({', '.join(projects)})" if projects and reason == "rpm-gated" else ""
         subject = plural(count, "image") if not parts else str(count)
         parts.append(f"{subject} {one if count == 1 else many} {rest}{about}")
-    if not receipt.images and receipt.status != "done":
+    if not receipt.images and receipt.status is not Status.DONE:
         return "What to do with each image was not decided yet."
     if not parts:
         return "No recipe and no package of any image changed."

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from topcoat.model import Receipt
+from topcoat.model import Receipt, Status
 from topcoat.report import facts
 from topcoat.report.document import write_atomically
 
@@ -36,7 +36,7 @@ def to_xml(receipt: Receipt) -> str:
             "testcase",
             {"classname": f"images.{_text(image.action)}", "name": _text(image.name), "time": f"{facts.seconds(image):.3f}"},
         )
-        if image.status == "failed":
+        if image.status is Status.FAILED:
             error = image.error or {"class": "content", "what": image.sentence}
             tag = "failure" if error.get("class") in ("content", "usage") else "error"
             counts[tag] += 1
@@ -49,7 +49,7 @@ def to_xml(receipt: Receipt) -> str:
                 + f"\nrecheck: {'can help' if error.get('recheck_helps') else 'will not help'}"
             )
             _failure(case, tag, str(error.get("class")), str(error.get("what")), details)
-        elif image.status != "done":
+        elif image.status is not Status.DONE:
             counts["skipped"] += 1
             ElementTree.SubElement(case, "skipped", {"message": _text(image.sentence)})
         output = ElementTree.SubElement(case, "system-out")

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from topcoat import __version__
-from topcoat.model import ImageResult, Receipt
+from topcoat.model import ImageResult, Receipt, Status
 from topcoat.report import drawing, facts
 from topcoat.report.console import MARKS, clean
 from topcoat.report.document import write_atomically
@@ -34,7 +34,7 @@ def log_tails(receipt: Receipt, directory: Path, lines: int = TAIL_LINES) -> dic
     tails: dict[str, str] = {}
     root = directory.resolve()
     for image in receipt.images:
-        if image.status != "failed" or not image.log:
+        if image.status is not Status.FAILED or not image.log:
             continue
         try:
             path = (root / image.log).resolve()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from topcoat.engine.events import Event, JsonLines
+from topcoat.model import Status
 from topcoat.report.console import clean, some
 from topcoat.report.facts import plural, time_text
 from topcoat.report.state import State, TaskView, failure_line
@@ -45,7 +46,7 @@ class Plain:
         elif event.kind in ("heartbeat", "cancelling", "run-finished"):
             self._flush()
             if event.kind == "heartbeat":
-                busy = sorted((v for v in self._state.tasks.values() if v.status == "running"), key=lambda v: v.since)
+                busy = sorted((v for v in self._state.tasks.values() if v.status is Status.RUNNING), key=lambda v: v.since)
                 doing = some((f"{v.id} {v.stage} {time_text(self._state.now - v.since)}" for v in busy), 4)
                 took = time_text(self._state.now - self._state.began)
                 self._say(f"{self._position()} still at it after {took}: {doing or 'waiting for a retry'}{self._others()}")
@@ -53,9 +54,9 @@ class Plain:
                 self._say(f"{self._position()} cancelled; {self._state.count('running')} running are being ended")
 
     def _words(self, view: TaskView) -> str:
-        if view.status == "failed":
+        if view.status is Status.FAILED:
             return f"{failure_line(view.id, view.error)} after {time_text(view.seconds)}"
-        if view.status in ("skipped", "cancelled"):
+        if view.status in (Status.SKIPPED, Status.CANCELLED):
             return f"{view.id} {view.status} ({view.line})" if view.line else f"{view.id} {view.status}"
         return f"{view.id} {view.outcome} {time_text(view.seconds)}" + (f" {view.line}" if view.line else "")
 
@@ -70,7 +71,7 @@ class Plain:
         return f"[{self._state.ended:{len(str(total))}d}/{total}]"
 
     def _others(self) -> str:
-        running, waiting = self._state.count("running"), self._state.count("waiting")
+        running, waiting = self._state.count(Status.RUNNING), self._state.count(Status.WAITING)
         return f", {running} running, {waiting} waiting" if running or waiting else ""
 
     def _say(self, text: str) -> None:
@@ -88,7 +89,7 @@ class Quiet:
     def __call__(self, event: Event) -> None:
         """Print a failed task."""
         view = self._state(event)
-        if event.kind == "task-finished" and view and view.status == "failed":
+        if event.kind == "task-finished" and view and view.status is Status.FAILED:
             self._stream.write(failure_line(view.id, view.error) + "\n")
             self._stream.flush()
 

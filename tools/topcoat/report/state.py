@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from topcoat.engine.events import Event
+from topcoat.model import Status
 from topcoat.report.console import clean
 from topcoat.report.facts import brief, next_step
 
@@ -24,7 +25,7 @@ class TaskView:
     stages: tuple[str, ...] = ()
     labels: Mapping[str, object] = field(default_factory=dict)
     remaining: float = 0.0
-    status: str = "waiting"
+    status: Status = Status.WAITING
     stage: str | None = None
     since: float = 0.0
     started: float = 0.0
@@ -58,37 +59,37 @@ class State:
         if view is None:
             return None
         if event.kind == "stage-started":
-            view.status, view.stage, view.since, view.line = "running", event.stage, event.time, ""
+            view.status, view.stage, view.since, view.line = Status.RUNNING, event.stage, event.time, ""
             view.started = view.started or event.time
         elif event.kind == "stage-progress":
             view.line = str(event.data.get("line") or event.data.get("message") or view.line)
         elif event.kind == "stage-finished":
-            view.status, view.stage = "waiting", None
+            view.status, view.stage = Status.WAITING, None
         elif event.kind == "retry":
             view.line = f"again in {float(event.data['delay']):.0f} s: {event.data['error'].get('what', '')}"  # type: ignore[arg-type, attr-defined]
         elif event.kind == "task-finished":
-            status = str(event.data["status"])
+            status = Status(event.data["status"])
             view.status, view.stage = status, None
             view.seconds = float(event.data["seconds"])  # type: ignore[arg-type]
             view.error = event.data.get("error")  # type: ignore[assignment]
             told = event.data.get("outcome") or _DONE.get(str(view.labels.get("action")), "done")
-            view.outcome = str(told) if status == "done" else status
+            view.outcome = str(told) if status is Status.DONE else status.word
             view.line = str(event.data.get("skipped_because") or event.data.get("message") or "")
         return view
 
-    def count(self, *statuses: str) -> int:
+    def count(self, *statuses: Status) -> int:
         """How many tasks have one of these statuses."""
         return sum(view.status in statuses for view in self.tasks.values())
 
     @property
     def ended(self) -> int:
         """How many tasks are over, one way or the other."""
-        return self.count("done", "failed", "skipped", "cancelled")
+        return sum(view.status.ended for view in self.tasks.values())
 
     def critical_path(self) -> list[str]:
         """The chain of tasks that are not over with the longest expected work, first task first."""
         by_parent: dict[str, list[TaskView]] = {}
-        unfinished = [view for view in self.tasks.values() if view.status in ("waiting", "running")]
+        unfinished = [view for view in self.tasks.values() if not view.status.ended]
         for view in unfinished:
             for parent in view.dependencies:
                 by_parent.setdefault(parent, []).append(view)

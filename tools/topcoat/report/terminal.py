@@ -15,11 +15,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from topcoat.engine.events import Event
+from topcoat.model import Status
 from topcoat.report.console import STYLES, clean
 from topcoat.report.facts import time_text
 from topcoat.report.state import State, TaskView, failure_line
-
-_ENDED = ("done", "failed", "skipped", "cancelled")
 
 
 class Terminal:
@@ -44,7 +43,7 @@ class Terminal:
         with self._lock:
             view = self.state(event)
             self._clock_offset = time.monotonic() - event.time
-        if event.kind == "task-finished" and view is not None and view.status == "failed":
+        if event.kind == "task-finished" and view is not None and view.status is Status.FAILED:
             self._live.console.print(Text(failure_line(view.id, view.error), "red"))
 
     def render(self) -> RenderableType:
@@ -62,7 +61,7 @@ class Terminal:
         width = max(10, min(40, self._console.width - 50))
         groups: dict[str, int] = {}
         for view in state.tasks.values():
-            name = view.outcome if view.status in _ENDED else view.status
+            name = view.outcome if view.status.ended else view.status
             groups[name] = groups.get(name, 0) + 1
         bar = Text()
         order = ["failed", "skipped", "cancelled", "built", "updated", "done", "reused", "running", "waiting"]
@@ -85,8 +84,8 @@ class Terminal:
     def _tree(self, now: float, height: int) -> RenderableType:
         """Running and failed tasks under their ancestors; where that is too tall, the running ones alone, oldest first."""
         tasks = self.state.tasks
-        wanted = [view for view in tasks.values() if view.status in ("running", "failed")]
-        wanted.sort(key=lambda view: (view.status != "running", view.since, view.id))
+        wanted = [view for view in tasks.values() if view.status in (Status.RUNNING, Status.FAILED)]
+        wanted.sort(key=lambda view: (view.status is not Status.RUNNING, view.since, view.id))
         critical = set(self.state.critical_path())
         shown: dict[str, None] = {}
         for view in wanted:
@@ -116,22 +115,22 @@ class Terminal:
     def _label(self, view: TaskView, now: float, critical: set[str]) -> Text:
         name = clean(view.id)
         text = Text(no_wrap=True, overflow="ellipsis")
-        if view.status == "running":
+        if view.status is Status.RUNNING:
             text.append(name, "bold")
             text.append(f"  {view.stage} ", "cyan")
             text.append(time_text(max(0.0, now - view.since)), "cyan")
-        elif view.status == "failed":
+        elif view.status is Status.FAILED:
             text.append(f"{name}  failed", "bold red")
-        elif view.status == "done":
+        elif view.status is Status.DONE:
             text.append(f"{name}  {view.outcome} {time_text(view.seconds)}", "dim")
         else:
             text.append(f"{name}  {view.status}", "dim")
         if view.id in critical:
             text.append("  ◆", "magenta")
-        waiting = sum(other.status == "waiting" and view.id in other.dependencies for other in self.state.tasks.values())
+        waiting = sum(other.status is Status.WAITING and view.id in other.dependencies for other in self.state.tasks.values())
         if waiting:
             text.append(f"  {waiting} wait for it", "bright_black")
-        if view.line and view.status in ("running", "waiting"):
+        if view.line and view.status in (Status.RUNNING, Status.WAITING):
             text.append(f"  {clean(view.line)}", "bright_black")
         return text
 

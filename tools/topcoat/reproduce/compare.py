@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from topcoat.model import ImageResult, Receipt
+from topcoat.model import ImageResult, Receipt, Status
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def compare(original: Receipt, again: Receipt, notes: Sequence[str] = ()) -> Com
             else:
                 equal.append(name)
     if original.status != again.status:
-        failed = [image.name for image in again.images if image.status == "failed"]
+        failed = [image.name for image in again.images if image.status is Status.FAILED]
         differences.append(
             Difference(None, f"ended as {again.status}, the original as {original.status}", f"failed here: {', '.join(failed)}" if failed else "")
         )
@@ -95,7 +95,7 @@ def _difference(before: ImageResult, after: ImageResult, inputs: Sequence[str]) 
         return Difference(
             before.name,
             f"{after.status} instead of {before.status}",
-            because if after.status != "failed" else str((after.error or {}).get("what", "")),
+            because if after.status is not Status.FAILED else str((after.error or {}).get("what", "")),
         )
     if (before.action, before.reason) != (after.action, after.reason):
         if before.reference_digest != after.reference_digest:

@@ -16,7 +16,7 @@ from pathlib import Path
 from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task, TaskResult
 from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError, machine_error
 from topcoat.gating import GatedPackage
-from topcoat.model import Action, ImageReference, Nevra, PlannedImage, Receipt
+from topcoat.model import Action, ImageReference, Nevra, PlannedImage, Receipt, Status
 from topcoat.process import Processes
 from topcoat.promotion import Place, Target
 from topcoat.publisher import Publisher
@@ -90,7 +90,7 @@ def execute(
             describe=_describe,
         )
         results = engine.run(_tasks(planned, works))
-        done = {name: result.value for name, result in results.items() if result.status == "done" and isinstance(result.value, Outcome)}
+        done = {name: result.value for name, result in results.items() if result.status is Status.DONE and isinstance(result.value, Outcome)}
         if decision.plan.gated:
             table = coverage.cover(decision.plan.gated, _installed(works, done, decision), decision.request.profile.not_containerised)
         error = _verdict(results, decision)
@@ -159,10 +159,10 @@ def _describe(result: TaskResult) -> dict[str, object]:
 
 def _verdict(results: dict[str, TaskResult], decision: Decision) -> TopcoatError | None:
     """The one error that speaks for a run with failures: a forbidden failure before an allowed one, content before infrastructure."""
-    failed = {name: result for name, result in results.items() if result.status != "done"}
+    failed = {name: result for name, result in results.items() if result.status is not Status.DONE}
     if not failed:
         return None
-    if any(result.status == "cancelled" for result in failed.values()):
+    if any(result.status is Status.CANCELLED for result in failed.values()):
         return cancelled()
     allowed = decision.request.profile.allowed_to_fail
     forbidden = {name for name, result in failed.items() if not any(fnmatchcase(_culprit(name, results), pattern) for pattern in allowed)}
@@ -194,13 +194,7 @@ def broken(caught: BaseException) -> TopcoatError:
 
 def _culprit(name: str, results: dict[str, TaskResult]) -> str:
     """The image that failed first on the way up from one that was skipped."""
-    result = results[name]
-    while result.status == "skipped" and result.skipped_because and result.skipped_because.split(" ")[1:2]:
-        parent = result.skipped_because.split(" ")[1]
-        if parent not in results or parent == result.id:
-            break
-        result = results[parent]
-    return result.id
+    return results[name].blocked_by or name
 
 
 def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) -> dict[str, frozenset[Nevra]]:
@@ -272,12 +266,12 @@ def _move(works: Works, done: Mapping[str, Outcome], aliases: Mapping[str, tuple
     return tuple(tags)
 
 
-def _status(error: TopcoatError | None, results: dict[str, TaskResult], stopped: bool) -> str:
+def _status(error: TopcoatError | None, results: dict[str, TaskResult], stopped: bool) -> Status:
     if error is None:
-        return "done"
+        return Status.DONE
     if isinstance(error, PartialError):
-        return "partial"
-    return "cancelled" if stopped or any(result.status == "cancelled" for result in results.values()) else "failed"
+        return Status.PARTIAL
+    return Status.CANCELLED if stopped or any(result.status is Status.CANCELLED for result in results.values()) else Status.FAILED
 
 
 def mark_failures(receipt: Receipt, works: Works) -> None:
@@ -286,7 +280,7 @@ def mark_failures(receipt: Receipt, works: Works) -> None:
         log = works.log_of(image.name)
         marked = log.with_name(f"000_FAILED_{log.name}")
         marked.unlink(missing_ok=True)
-        if image.status == "failed":
+        if image.status is Status.FAILED:
             log.parent.mkdir(parents=True, exist_ok=True)
             if not log.exists():
                 log.write_text(f"{(image.error or {}).get('what', '')}\n", encoding="utf-8")

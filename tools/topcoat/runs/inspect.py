@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from topcoat.errors import UsageError
-from topcoat.model import Action, ImageReference, Nevra, Profile, Receipt
+from topcoat.model import Action, ImageReference, Nevra, Profile, Receipt, Status
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs.references import ImageReader, StoredImage
@@ -60,7 +60,7 @@ def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[s
     reader = _reader(access)
     for receipt in receipts:
         for image in receipt.images:
-            if image.status == "done" and image.digest:
+            if image.status is Status.DONE and image.digest:
                 stored = _find(reader, f"{image.repository}@{image.digest}")
                 made = image.action != Action.REUSE.value
                 found[image.name] = reader.packages_in_database(stored) if made else reader.inventory(stored).nevras

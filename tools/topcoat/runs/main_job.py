@@ -16,9 +16,8 @@ from typing import TextIO
 from topcoat import gating, planner
 from topcoat.engine.events import JsonLines
 from topcoat.errors import ContentError, TopcoatError, UsageError
-from topcoat.model import Action, Plan, Receipt
+from topcoat.model import Action, Plan, Receipt, Status
 from topcoat.model.image import check_tag
-from topcoat.model.receipt import RUNNING
 from topcoat.process import Processes
 from topcoat.publisher import Publisher
 from topcoat.registry import Registries
@@ -80,14 +79,14 @@ def recorded(job: Job, profile: str, recipes_root: Path | None = None) -> Iterat
     :param profile: name of the profile.
     """
     started = time.time()
-    document.save(Receipt(profile, job.tag, RUNNING, started, started, (), zuul=job.zuul), job.receipt)
+    document.save(Receipt(profile, job.tag, Status.RUNNING, started, started, (), zuul=job.zuul), job.receipt)
     try:
         yield
     except (Exception, KeyboardInterrupt) as caught:
-        if document.load(job.receipt).status == RUNNING:
+        if document.load(job.receipt).status is Status.RUNNING:
             stopped = isinstance(caught, KeyboardInterrupt)
             error = cancelled() if stopped else caught if isinstance(caught, TopcoatError) else broken(caught)
-            status = "cancelled" if stopped else "failed"
+            status = Status.CANCELLED if stopped else Status.FAILED
             shape = error_shape(error, recipes_root)
             document.save(Receipt(profile, job.tag, status, started, time.time(), (), error=shape, zuul=job.zuul), job.receipt)
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from topcoat.engine import TaskResult
 from topcoat.errors import TopcoatError
 from topcoat.gating import GatedPackage
-from topcoat.model import ImageResult, PlannedImage
+from topcoat.model import ImageResult, PlannedImage, Status
 from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
 from topcoat.runs.works import Works
@@ -61,7 +61,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
     changes = (outcome.changes if outcome else ()) or planned.changes
     return ImageResult(
         name=planned.name,
-        status=result.status if result else "cancelled",
+        status=result.status if result else Status.CANCELLED,
         action=planned.action.value,
         reason=planned.reason.code,
         sentence=planned.sentence,

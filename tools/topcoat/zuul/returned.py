@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import ImageReference, ImageResult, Receipt
+from topcoat.model import ImageReference, ImageResult, Receipt, Status
 
 WARNINGS_SHOWN = 20
 # Lists that Zuul appends to over several calls of zuul_return in one job; everything else is replaced (zuul/ansible/base/action/zuul_return.py).
 _ACCUMULATED = ("artifacts", "warnings", "redactions")
-# Worst last: the status of a joined receipt is the worst of its parts.
-_STATUS = ("done", "partial", "running", "cancelled", "failed")
 
 
 def image_artifact(image: ImageResult, *, tag: str) -> dict[str, object]:
@@ -46,10 +44,10 @@ def returned_artifacts(receipt: Receipt) -> dict[str, object]:
 
     :raises ContentError: the run failed, or published nothing: a set with holes must not reach a consumer.
     """
-    if receipt.status not in ("done", "partial"):
-        ended = "has not ended, or was killed" if receipt.status == "running" else f"ended as {receipt.status!r}"
+    if not receipt.status.usable:
+        ended = "has not ended, or was killed" if receipt.status is Status.RUNNING else f"ended as {receipt.status.word!r}"
         raise ContentError(f"the run {ended}, so its images are not returned", next_step="repair what the report names first, then run it again")
-    images = [image for image in receipt.images if image.status == "done"]
+    images = [image for image in receipt.images if image.status is Status.DONE]
     if not images:
         raise ContentError("the receipt names no published image", next_step="check which images the plan selected")
     tag = receipt.floating_tags[0] if receipt.floating_tags else receipt.tag
@@ -84,7 +82,7 @@ def _comments(images: Sequence[ImageResult], folder: str) -> dict[str, list[dict
     found: dict[str, list[dict[str, object]]] = {}
     for image in images:
         # A registry that is down is not the author's fault, so it is no comment on the author's line.
-        if image.status != "failed" or not image.error or image.error.get("class") == "infrastructure":
+        if image.status is not Status.FAILED or not image.error or image.error.get("class") == "infrastructure":
             continue
         path, _, line = str(image.error.get("where") or image.where).rpartition(":")
         parts = path.split("/")
@@ -124,7 +122,7 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
                     image=image.name,
                     next_step="the shards of the plan overlap: plan again, and report it",
                 )
-            if known is None or (known.status != "done" and image.status == "done"):
+            if known is None or (known.status is not Status.DONE and image.status is Status.DONE):
                 images[image.name] = image
     coverage: dict[str, dict[str, object]] = {}
     for receipt in receipts:
@@ -138,7 +136,7 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
                 known_entry["covered"] = bool(known_entry["covered"] or entry["covered"])
     return replace(
         first,
-        status=max((receipt.status for receipt in receipts), key=lambda status: _STATUS.index(status) if status in _STATUS else len(_STATUS)),
+        status=Status.worst(receipt.status for receipt in receipts),
         started=min(receipt.started for receipt in receipts),
         finished=max(receipt.finished for receipt in receipts),
         images=tuple(images.values()),
