@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from topcoat.model.image import Digest
 from topcoat.model.package import Nevra, PackageChange
@@ -20,21 +21,30 @@ class Action(enum.Enum):
     REUSE = "reuse"
 
 
+class Phrase(NamedTuple):
+    """What is true of an image: the verb for one, the verb for several, and the rest."""
+
+    one: str
+    many: str
+    rest: str
+
+
 class Reason(enum.Enum):
-    """Why. The code steers, the sentence beside it is for people; ``action`` travels with the code."""
+    """Why. The code steers; ``action`` travels with it, and ``phrase`` says it for people."""
 
-    NEW_IMAGE = ("new-image", Action.BUILD)
-    RECIPE_CHANGED = ("recipe-changed", Action.BUILD)
-    FILE_CHANGED = ("file-changed", Action.BUILD)
-    PARENT_RECIPE_CHANGED = ("parent-recipe-changed", Action.BUILD)
-    FULL_REBUILD = ("full-rebuild", Action.BUILD)
-    RPM_GATED = ("rpm-gated", Action.UPDATE)
-    RPM_UPGRADE = ("rpm-upgrade", Action.UPDATE)
-    UNCHANGED = ("unchanged", Action.REUSE)
+    NEW_IMAGE = ("new-image", Action.BUILD, Phrase("has", "have", "no reference image yet"))
+    RECIPE_CHANGED = ("recipe-changed", Action.BUILD, Phrase("has", "have", "a changed recipe"))
+    FILE_CHANGED = ("file-changed", Action.BUILD, Phrase("copies", "copy", "a file that changed"))
+    PARENT_RECIPE_CHANGED = ("parent-recipe-changed", Action.BUILD, Phrase("stands", "stand", "on a parent whose recipe changed"))
+    FULL_REBUILD = ("full-rebuild", Action.BUILD, Phrase("is", "are", "part of the full rebuild that was asked for"))
+    RPM_GATED = ("rpm-gated", Action.UPDATE, Phrase("takes", "take", "packages of the changes under test"))
+    RPM_UPGRADE = ("rpm-upgrade", Action.UPDATE, Phrase("has", "have", "newer packages in the repositories"))
+    UNCHANGED = ("unchanged", Action.REUSE, Phrase("holds", "hold", "nothing that changed"))
 
-    def __init__(self, code: str, action: Action) -> None:
+    def __init__(self, code: str, action: Action, phrase: Phrase) -> None:
         self.code = code
         self.action = action
+        self.phrase = phrase
 
     @classmethod
     def of(cls, code: str) -> Reason:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from topcoat.model import ImageResult, PackageChange, Receipt, Status
+from topcoat.model import ImageResult, PackageChange, Reason, Receipt, Status
 
 OUTCOMES = ("failed", "skipped", "cancelled", "built", "updated", "reused")
 """What became of an image, worst first: the order in which views list them."""
@@ -246,25 +246,18 @@ def why(receipt: Receipt) -> str:
     for image in receipt.images:
         if image.action != "reuse":
             reasons[image.reason] = reasons.get(image.reason, 0) + 1
-    words = {
-        "rpm-gated": ("takes", "take", "packages of the changes under test"),
-        "rpm-upgrade": ("has", "have", "newer packages in the repositories"),
-        "new-image": ("has", "have", "no reference image yet"),
-        "recipe-changed": ("has", "have", "a changed recipe"),
-        "file-changed": ("copies", "copy", "a file that changed"),
-        "parent-recipe-changed": ("stands", "stand", "on a parent whose recipe changed"),
-        "full-rebuild": ("is", "are", "part of the full rebuild that was asked for"),
-    }
+    # the receipt of a newer topcoat may name a reason that is not known here
+    phrases = {reason.code: reason.phrase for reason in Reason}
     parts = []
     for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
-        one, many, rest = words.get(reason, ("is", "are", reason))
-        about = f" ({', '.join(projects)})" if projects and reason == "rpm-gated" else ""
+        one, many, rest = phrases.get(reason, ("is", "are", reason))
+        about = f" ({', '.join(projects)})" if projects and reason == Reason.RPM_GATED.code else ""
         subject = plural(count, "image") if not parts else str(count)
         parts.append(f"{subject} {one if count == 1 else many} {rest}{about}")
     if not receipt.images and receipt.status is not Status.DONE:
         return "What to do with each image was not decided yet."
     if not parts:
         return "No recipe and no package of any image changed."
-    reused = len(groups.get("reused", ()))
-    tail = f"; {reused} hold{'s' if reused == 1 else ''} nothing that changed" if reused else ""
+    reused, unchanged = len(groups.get("reused", ())), Reason.UNCHANGED.phrase
+    tail = f"; {reused} {unchanged.one if reused == 1 else unchanged.many} {unchanged.rest}" if reused else ""
     return ", ".join(parts) + tail + "."
