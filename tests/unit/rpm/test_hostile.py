@@ -16,7 +16,7 @@ from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.model import Repository
 from topcoat.rpm import repomd
 from topcoat.rpm.repositories import freeze
-from topcoat.rpm.transport import ATTEMPTS, FetchError, Transport, _retry_after
+from topcoat.rpm.transport import ATTEMPTS, FetchError, Transport, UnreachableError, _retry_after
 from topcoat_demo.rpms import make_repository
 
 REPOMD = "/repo/repodata/repomd.xml"
@@ -52,14 +52,14 @@ class Slow(RepositoryTestCase):
     def test_headers_that_never_end(self) -> None:
         web = self.serve()
         web.script[REPOMD] = [self.drip(b"HTTP/1.0 200 OK\r\nX-Slow: ", b"a")] * ATTEMPTS
-        self.assertEqual(self.fetch(f"{web.url}{REPOMD}").kind, "unreachable")
+        self.assertIsInstance(self.fetch(f"{web.url}{REPOMD}"), UnreachableError)
         self.assertEqual(web.requests[REPOMD], ATTEMPTS)
 
     def test_a_body_below_the_lowest_speed(self) -> None:
         web = self.serve()
         web.script[REPOMD] = [self.drip(b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n", b"a")] * ATTEMPTS
         found = self.fetch(f"{web.url}{REPOMD}", minrate=1000)
-        self.assertEqual((found.kind, found.cause), ("unreachable", "slower than 1000 bytes a second"))
+        self.assertEqual((type(found), found.cause), (UnreachableError, "slower than 1000 bytes a second"))
 
     def test_a_slow_body_above_it_is_read(self) -> None:
         web = self.serve()

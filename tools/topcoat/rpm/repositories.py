@@ -22,14 +22,28 @@ from topcoat.model import Nevra, Repository
 from topcoat.rpm import repomd, signatures, solvfile
 from topcoat.rpm.evr import Order
 from topcoat.rpm.signatures import KeyFile, Keyring
-from topcoat.rpm.transport import Checksum, FetchError, Transport, join, local_path, matches
+from topcoat.rpm.transport import (
+    CertificateError,
+    Checksum,
+    ClosedError,
+    FetchError,
+    ForbiddenError,
+    MissingError,
+    Transport,
+    UnsignedError,
+    UnsupportedError,
+    WrongError,
+    join,
+    local_path,
+    matches,
+)
 
 __all__ = ["FrozenRepository", "RepositoryPackage", "Snapshot", "freeze"]
 
 REPOMD = "repodata/repomd.xml"
 _REPOMD_LIMIT = 16 << 20
 # What a file may be found to be when its repository was published anew in between.
-_MAY_BE_NEW = ("missing", "wrong", "unsigned")
+_MAY_BE_NEW = (MissingError, WrongError, UnsignedError)
 _KEY_LIMIT = 1 << 20
 KEYS_SUFFIX = "#keys"
 """A view names the keys of a repository under its id and this."""
@@ -255,7 +269,7 @@ def _freeze_one(repository: Repository, work: Path, transport: Transport, view: 
         try:
             return _fetch_metadata(repository, text, work, transport, keyring)
         except FetchError as error:
-            if error.kind not in _MAY_BE_NEW:
+            if not isinstance(error, _MAY_BE_NEW):
                 raise _metadata_error(repository, error, changed=False) from error
             # A repository that is published anew while we read it names files that are gone or different: look whether that is what happened.
             again = _read_repomd(repository, transport)
@@ -304,7 +318,7 @@ def _keyring(repository: Repository, transport: Transport) -> Keyring:
         try:
             content = transport.read(url, limit=_KEY_LIMIT, ca_file=repository.ca_file)
         except FetchError as error:
-            if error.kind in _ACCESS:
+            if isinstance(error, ClosedError):
                 raise _access_error(f"{owner}: its key", error) from error
             raise ContentError(f"{owner}: its key cannot be had: {error}", next_step="correct 'keys' of the repository in the profile") from error
         files.append(signatures.read_key_file(url, content, owner=owner))
@@ -348,18 +362,18 @@ def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: 
 def _check_signed(repository: Repository, text: bytes, kept: Path, transport: Transport, keyring: Keyring) -> None:
     """Whether one of the keys signed repomd.xml; through it, that holds for all metadata and for the checksum of every package.
 
-    :raises FetchError: kind ``unsigned``; the caller looks whether the repository was just published anew.
+    :raises UnsignedError: the caller looks whether the repository was just published anew.
     """
     if kept.exists() and not keyring.detached_problem(text, kept.read_bytes()):
         return
     url = join(repository.baseurl, f"{REPOMD}.asc")
     try:
         signature = transport.read(url, limit=_KEY_LIMIT, ca_file=repository.ca_file)
-    except FetchError as error:
-        raise error if error.kind != "missing" else FetchError("unsigned", url, "there is no signature") from error
+    except MissingError as error:
+        raise UnsignedError(url, "there is no signature") from error
     problem = keyring.detached_problem(text, signature)
     if problem:
-        raise FetchError("unsigned", url, problem)
+        raise UnsignedError(url, problem)
     _place(kept, signature)
 
 
@@ -428,34 +442,31 @@ def _metadata_error(repository: Repository, error: FetchError, *, changed: bool)
         return InfrastructureError(
             f"{about} changed twice while it was read: {error}", next_step="run again when its publishing has ended", retriable=False
         )
-    if error.kind == "unsigned":
+    if isinstance(error, UnsignedError):
         return ContentError(
             f"{about}: its metadata is not signed by one of its keys: {error}",
             next_step="have its owner sign it, correct 'keys' in the profile, or leave signed_metadata out",
         )
-    if error.kind == "unsupported":
+    if isinstance(error, UnsupportedError):
         return UsageError(f"{about}: {error}", next_step="correct the repository in the profile")
-    if error.kind in _ACCESS:
+    if isinstance(error, ClosedError):
         return _access_error(about, error)
-    if error.kind == "missing":
+    if isinstance(error, MissingError):
         return ContentError(f"{about} does not exist: {error}", next_step="check the baseurl in the profile; a trunk hash may have been pruned")
     return InfrastructureError(
         f"{about} is inconsistent: {error}", next_step="its repomd.xml and its files do not fit together; run again, else have it published anew"
     )
 
 
-_ACCESS = ("unreachable", "forbidden", "certificate")
-
-
 def _access_error(about: str, error: FetchError) -> InfrastructureError:
     """A server that does not give what it may well have. The attempts are used up, each with its pause: nobody above tries again in this run."""
-    if error.kind == "forbidden":
+    if isinstance(error, ForbiddenError):
         return InfrastructureError(
             f"{about} may not be read: {error}",
             retriable=False,
             next_step="check what the server asks for (a login, an address, a subscription) and the baseurl: some answer so for what does not exist",
         )
-    if error.kind == "certificate":
+    if isinstance(error, CertificateError):
         if "expired" in error.cause or "not yet valid" in error.cause:
             step = "have the server's certificate renewed, or set this machine's clock"
         elif "mismatch" in error.cause or "not valid for" in error.cause:
@@ -473,15 +484,15 @@ def _access_error(about: str, error: FetchError) -> InfrastructureError:
 
 def _package_error(repo_id: str, error: FetchError) -> TopcoatError:
     about = f"repository {repo_id}"
-    if error.kind == "wrong" and local_path(error.url) is not None:
+    if isinstance(error, WrongError) and local_path(error.url) is not None:
         return ContentError(f"{about} holds another package than its metadata says: {error}", next_step="run createrepo_c on it again")
-    if error.kind == "wrong":
+    if isinstance(error, WrongError):
         return InfrastructureError(f"{about} sent a wrong package: {error}", next_step="run again; if it stays, have the repository published anew")
-    if error.kind == "missing":
+    if isinstance(error, MissingError):
         return InfrastructureError(
             f"{about} changed after it was frozen, the package is gone: {error}", retriable=False, next_step="run again with a new view"
         )
-    if error.kind == "unsupported":
+    if isinstance(error, UnsupportedError):
         return ContentError(f"{about}: {error}", next_step="have the repository's metadata made again")
     return _access_error(about, error)
 

@@ -31,17 +31,45 @@ _ALGORITHMS = {"sha": "sha1", "sha1": "sha1", "sha224": "sha224", "sha256": "sha
 
 
 class FetchError(Exception):
-    """A URL could not be had. ``kind``: ``missing`` (the server says it does not exist), ``forbidden`` (the server wants somebody else),
-    ``certificate`` (it does not prove who it is), ``unreachable`` (no or no usable answer after all attempts), ``wrong`` (what came is not what was
-    promised), ``unsupported`` (the URL or checksum is of a kind we do not read).
-    """
+    """A URL could not be had; the subclass says what kind of thing stood in the way."""
 
-    def __init__(self, kind: str, url: str, cause: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, url: str, cause: str, *, retry_after: float | None = None) -> None:
         super().__init__(f"{url}: {cause}")
-        self.kind = kind
         self.url = url
         self.cause = cause
         self.retry_after = retry_after
+
+
+class MissingError(FetchError):
+    """The server says that it does not exist."""
+
+
+class WrongError(FetchError):
+    """What came is not what was promised."""
+
+
+class UnsignedError(FetchError):
+    """No signature that counts stands beside it."""
+
+
+class UnsupportedError(FetchError):
+    """The URL or checksum is of a kind that we do not read."""
+
+
+class ClosedError(FetchError):
+    """Whether it exists cannot be said: the way to it is closed."""
+
+
+class UnreachableError(ClosedError):
+    """No or no usable answer after all attempts."""
+
+
+class ForbiddenError(ClosedError):
+    """The server wants somebody else."""
+
+
+class CertificateError(ClosedError):
+    """The server does not prove who it is."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +129,7 @@ class Transport:
             for chunk in chunks:
                 body += chunk
                 if len(body) > limit:
-                    raise FetchError("wrong", url, f"larger than {limit} bytes")
+                    raise WrongError(url, f"larger than {limit} bytes")
             return bytes(body)
 
         return self._attempts(url, collect, ca_file)
@@ -123,13 +151,13 @@ class Transport:
                     for chunk in chunks:
                         length += len(chunk)
                         if size is not None and length > size:
-                            raise FetchError("wrong", url, f"larger than the {size} bytes that the repository names")
+                            raise WrongError(url, f"larger than the {size} bytes that the repository names")
                         digest.update(chunk)
                         sink.write(chunk)
                 if size is not None and length != size:
-                    raise FetchError("wrong", url, f"{length} bytes instead of the {size} that the repository names")
+                    raise WrongError(url, f"{length} bytes instead of the {size} that the repository names")
                 if digest.hexdigest() != checksum.value:
-                    raise FetchError("wrong", url, f"{checksum.algorithm} is {digest.hexdigest()} instead of {checksum.value}")
+                    raise WrongError(url, f"{checksum.algorithm} is {digest.hexdigest()} instead of {checksum.value}")
                 partial.replace(target)
             finally:
                 partial.unlink(missing_ok=True)
@@ -141,8 +169,8 @@ class Transport:
             try:
                 with self._open(url, ca_file) as chunks:
                     return use(chunks)
-            except FetchError as error:
-                if error.kind != "unreachable" or attempt == ATTEMPTS or local_path(url) is not None:
+            except UnreachableError as error:
+                if attempt == ATTEMPTS or local_path(url) is not None:
                     raise
                 own = 0.5 * 2 ** (attempt - 1)
                 self._pause(min(own if error.retry_after is None else error.retry_after, LONGEST_PAUSE_SECONDS))
@@ -166,7 +194,7 @@ class Transport:
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise _broken(url, error) from error
         else:
-            raise FetchError("unsupported", url, "only file://, http:// and https:// are read")
+            raise UnsupportedError(url, "only file://, http:// and https:// are read")
 
     def _fast_enough(self, url: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The chunks, as long as they come at the lowest speed at least."""
@@ -177,7 +205,7 @@ class Transport:
             passed = time.monotonic() - start
             if passed >= self._timeout:
                 if length < self._minrate * passed:
-                    raise FetchError("unreachable", url, f"slower than {self._minrate} bytes a second")
+                    raise UnreachableError(url, f"slower than {self._minrate} bytes a second")
                 start, length = time.monotonic(), 0
 
     def _http(self, ca_file: str | None) -> httpx.Client:
@@ -190,7 +218,7 @@ class Transport:
                     try:
                         context.load_verify_locations(ca_file)
                     except (OSError, ssl.SSLError) as error:
-                        raise FetchError("unsupported", ca_file, f"is no readable certificate authority ({error})") from error
+                        raise UnsupportedError(ca_file, f"is no readable certificate authority ({error})") from error
                 client = httpx.Client(timeout=self._timeout, follow_redirects=True, verify=context)
                 slow.watch(client)
                 self._clients[ca_file] = client
@@ -198,10 +226,10 @@ class Transport:
 
 
 def hasher(checksum: Checksum, url: str):  # type: ignore[no-untyped-def]
-    """A hashlib object for a checksum; FetchError(unsupported) for an algorithm that proves nothing (md5) or that nobody knows."""
+    """A hashlib object for a checksum; UnsupportedError for an algorithm that proves nothing (md5) or that nobody knows."""
     name = _ALGORITHMS.get(checksum.algorithm)
     if name is None:
-        raise FetchError("unsupported", url, f"checksum type {checksum.algorithm!r} is not accepted")
+        raise UnsupportedError(url, f"checksum type {checksum.algorithm!r} is not accepted")
     return hashlib.new(name)
 
 
@@ -223,9 +251,9 @@ def _open_local(url: str, path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FetchError("missing", url, "no such file") from error
+        raise MissingError(url, "no such file") from error
     except OSError as error:
-        raise FetchError("unreachable", url, str(error)) from error
+        raise UnreachableError(url, str(error)) from error
 
 
 def _check_status(url: str, response: httpx.Response) -> None:
@@ -234,8 +262,8 @@ def _check_status(url: str, response: httpx.Response) -> None:
         return
     cause = f"HTTP {status} {response.reason_phrase}".strip()
     if status == 429 or status >= 500:
-        raise FetchError("unreachable", url, cause, retry_after=_retry_after(response.headers.get("Retry-After")))
-    raise FetchError("forbidden" if status in (401, 403, 407) else "missing", url, cause)
+        raise UnreachableError(url, cause, retry_after=_retry_after(response.headers.get("Retry-After")))
+    raise (ForbiddenError if status in (401, 403, 407) else MissingError)(url, cause)
 
 
 def _broken(url: str, error: Exception) -> FetchError:
@@ -244,8 +272,8 @@ def _broken(url: str, error: Exception) -> FetchError:
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
-        return FetchError("certificate", url, f"its certificate is not accepted: {cause.verify_message}")
-    return FetchError("unreachable", url, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        return CertificateError(url, f"its certificate is not accepted: {cause.verify_message}")
+    return UnreachableError(url, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -19,7 +19,7 @@ from topcoat.registry import Image, Registries
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import header, layerdb, rpmdb, signatures
 from topcoat.rpm.signatures import Keyring, Verdict
-from topcoat.rpm.transport import FetchError, Transport
+from topcoat.rpm.transport import FetchError, Transport, UnreachableError
 
 _PARALLEL_REQUESTS = 4
 _KEY_LIMIT = 1 << 20
@@ -71,7 +71,7 @@ def profile_keyring(profile: Profile) -> Keyring:
         content = {url: transport.read(url, limit=_KEY_LIMIT, ca_file=authorities.get(url)) for url in profile.keys}
         return Keyring([signatures.read_key_file(url, data, owner=owner) for url, data in content.items()], owner=owner)
     except FetchError as error:
-        kind = InfrastructureError if error.kind == "unreachable" else ContentError
+        kind = InfrastructureError if isinstance(error, UnreachableError) else ContentError
         raise kind(f"{owner}: a key cannot be had: {error}", next_step="correct 'keys' in the profile, or check the network") from error
     finally:
         transport.close()
