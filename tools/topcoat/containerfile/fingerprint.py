@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from topcoat.containerfile.render import SOURCE_DATE_EPOCH, Rendered, render
+from topcoat.model import ancestry
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
 
@@ -57,14 +58,9 @@ def fingerprint(recipe: Recipe, *, profile: Profile, parent: Fingerprint | None)
 def fingerprints(recipes: Mapping[str, Recipe], profile: Profile) -> dict[str, Fingerprint]:
     """The fingerprint of every recipe of a tree."""
     found: dict[str, Fingerprint] = {}
-    for name in recipes:
-        chain = [name]
-        while (parent := recipes[chain[-1]].parent) is not None and parent not in found:
-            chain.append(parent)
-        for link in reversed(chain):
-            if link not in found:
-                above = recipes[link].parent
-                found[link] = fingerprint(recipes[link], profile=profile, parent=found[above] if above is not None else None)
+    for name in ancestry.depths(recipes):
+        parent = recipes[name].parent
+        found[name] = fingerprint(recipes[name], profile=profile, parent=found[parent] if parent is not None else None)
     return found
 
 

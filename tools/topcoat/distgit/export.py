@@ -14,7 +14,7 @@ import yaml
 
 from topcoat.containerfile import Fingerprint, base_reference, fingerprints, render, write_context
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import Profile, Recipe
+from topcoat.model import Profile, Recipe, ancestry
 
 ORDER_FILE = "build-order.json"
 
@@ -52,10 +52,7 @@ def container_yaml(profile: Profile) -> str:
 
 def build_order(recipes: Mapping[str, Recipe], names: Sequence[str], prints: Mapping[str, Fingerprint], profile: Profile, options: Options) -> str:
     """The build order as JSON: ``levels`` (what may be built side by side), and each image's parent and fingerprint."""
-    level: dict[str, int] = {}
-    for name in names:  # parents come first
-        parent = recipes[name].parent
-        level[name] = level[parent] + 1 if parent in level else 0
+    level = ancestry.depths({name: recipes[name] for name in names})
     levels: list[list[str]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
     for name in sorted(level):
         levels[level[name]].append(name)

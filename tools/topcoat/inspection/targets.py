@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from topcoat.model import ancestry
 from topcoat.model.image import ImageReference
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
@@ -51,9 +52,4 @@ def targets(words: Sequence[str], *, recipes: Mapping[str, Recipe], profile: Pro
 
 def ancestors(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[Recipe]:
     """The recipes that one starts from, nearest first."""
-    found = []
-    parent = recipe.parent
-    while parent is not None and parent in recipes:
-        found.append(recipes[parent])
-        parent = recipes[parent].parent
-    return found
+    return [recipes[name] for name in ancestry.above(recipe.name, recipes)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import Action, Digest, Nevra, PackageChange, Plan, PlannedImage, Profile, Reason, Recipe
+from topcoat.model import Action, Digest, Nevra, PackageChange, Plan, PlannedImage, Profile, Reason, Recipe, ancestry
 from topcoat.planner import sentences
 
 
@@ -155,20 +155,9 @@ def _why_changed(recipe: Recipe, fingerprint: FingerprintLike, reference: Refere
 
 def _order(recipes: Mapping[str, Recipe]) -> tuple[str, ...]:
     """Parents before children; among those that are ready, by name within each generation."""
-    depth: dict[str, int] = {}
-    for name in recipes:
-        chain: list[str] = []
-        current: str | None = name
-        while current in recipes and current not in depth:
-            if current in chain:
-                circle = " -> ".join([*chain[chain.index(current) :], current])
-                raise UsageError(f"images are their own parents: {circle}", image=current, next_step="correct 'from' of one of them")
-            chain.append(current)
-            current = recipes[current].parent
-        level = depth[current] + 1 if current in depth else 0
-        for link in reversed(chain):
-            depth[link] = level
-            level += 1
+    for circle in ancestry.circles(recipes):
+        raise UsageError(f"images are their own parents: {' -> '.join(circle)}", image=circle[0], next_step="correct 'from' of one of them")
+    depth = ancestry.depths(recipes)
     return tuple(sorted(recipes, key=lambda name: (depth[name], name)))
 
 

@@ -6,9 +6,10 @@ This module must never raise; it adds to the problems it is given.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from topcoat.model import ancestry
 from topcoat.model.recipe import Condition, Recipe
 from topcoat.recipes.reading import Problems
 
@@ -28,7 +29,7 @@ def lint_recipes(recipes: Mapping[str, Recipe], root: Path, problems: Problems) 
     parents = {recipe.parent for recipe in recipes.values()}
     installs = {name: {(package.name, package.when) for package in recipe.packages} for name, recipe in recipes.items()}
     for name, recipe in recipes.items():
-        above = list(_ancestors(name, recipes))
+        above = [recipes[one] for one in ancestry.above(name, recipes)]
         for package in recipe.packages:
             for ancestor in above:
                 if not installs[ancestor.name].isdisjoint(((package.name, package.when), (package.name, Condition()))):
@@ -48,10 +49,3 @@ def lint_recipes(recipes: Mapping[str, Recipe], root: Path, problems: Problems) 
         absolute = path.absolute()
         if path.is_file() and not any(absolute == source or absolute.is_relative_to(source) for source in copied):
             problems.add(str(path), "is copied by no recipe", "remove it, or add it to a 'copy'")
-
-
-def _ancestors(name: str, recipes: Mapping[str, Recipe]) -> Iterator[Recipe]:
-    parent = recipes[name].parent
-    while parent is not None:
-        yield recipes[parent]
-        parent = recipes[parent].parent

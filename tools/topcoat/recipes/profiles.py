@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from topcoat.errors import UsageError
+from topcoat.model import ancestry
 from topcoat.model.image import ImageReference, check_digest, check_repository, check_tag
 from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
 from topcoat.model.recipe import Package, Recipe, Step
@@ -365,15 +366,8 @@ def apply_profile(recipes: Mapping[str, Recipe], profile: Profile) -> dict[str, 
     target = {"arch": profile.arch, "distro": profile.distro, "release": profile.release}
     kept: dict[str, Recipe] = {}
 
-    def exists(name: str | None) -> bool:
-        while name is not None and name in recipes:
-            if not recipes[name].when.holds(**target):
-                return False
-            name = recipes[name].parent
-        return True
-
     for name, recipe in recipes.items():
-        if exists(name):
+        if all(recipes[link].when.holds(**target) for link in ancestry.chain(name, recipes)):
             kept[name] = _applied(recipe, profile, target)
     return kept
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from topcoat.errors import UsageError
+from topcoat.model import ancestry
 from topcoat.model.recipe import Recipe
 from topcoat.recipes.reading import nearest
 
@@ -83,12 +84,7 @@ def _ancestors(recipes: Mapping[str, Recipe], wanted: Iterable[str], out: set[st
 
 def _chain(recipes: Mapping[str, Recipe], name: str) -> tuple[str, ...]:
     """The image and everything it starts from, root first; sorting by it puts parents first and keeps subtrees together."""
-    chain = [name]
-    parent = recipes[name].parent
-    while parent is not None and parent in recipes:
-        chain.append(parent)
-        parent = recipes[parent].parent
-    return tuple(reversed(chain))
+    return ancestry.chain(name, recipes)[::-1]
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from topcoat.errors import UsageError
+from topcoat.model import ancestry
 from topcoat.model.recipe import Recipe, User
 from topcoat.recipes.reading import USER_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import Draft, read_recipe
@@ -107,27 +108,13 @@ def _check_parents(drafts: dict[str, Draft], problems: Problems) -> None:
     for draft in drafts.values():
         if draft.parent is not None and draft.parent not in drafts:
             problems.add(draft.key_where("from"), f"unknown parent {draft.parent!r}{nearest(draft.parent, drafts)}", "name an image of the tree")
-    settled: set[str] = set()
-    for name in sorted(drafts):
-        chain: list[str] = []
-        current: str | None = name
-        while current in drafts and current not in settled and current not in chain:
-            chain.append(current)
-            current = drafts[current].parent
-        if current in chain:
-            loop = [*chain[chain.index(current) :], current]
-            problems.add(drafts[current].key_where("from"), f"parents form a cycle: {' -> '.join(loop)}", "change one 'from'")
-        settled.update(chain)
+    for circle in ancestry.circles(dict(sorted(drafts.items()))):
+        problems.add(drafts[circle[0]].key_where("from"), f"parents form a cycle: {' -> '.join(circle)}", "change one 'from'")
 
 
 def ancestors_of(name: str, drafts: dict[str, Draft]) -> Iterable[Draft]:
     """The drafts above a name, nearest first; ends at an unknown parent or a cycle."""
-    seen = {name}
-    parent = drafts[name].parent
-    while parent is not None and parent in drafts and parent not in seen:
-        seen.add(parent)
-        yield drafts[parent]
-        parent = drafts[parent].parent
+    return (drafts[one] for one in ancestry.above(name, drafts))
 
 
 def _users_of(draft: Draft, drafts: dict[str, Draft], table: dict[str, User], problems: Problems) -> tuple[User, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from topcoat.model import Plan, PlannedImage
+from topcoat.model import Plan, ancestry
 from topcoat.model.labels import FINGERPRINT_PARTS
 
 _PARTS = {
@@ -49,10 +49,8 @@ def explain(
     :param changes_under_test: NEVRA → (project, URL of the change or None) of gated packages.
     """
     image = plan.of(name)
-    chain: list[PlannedImage] = [image]
     known = {entry.name: entry for entry in plan.images}
-    while chain[-1].parent in known:
-        chain.append(known[chain[-1].parent])  # type: ignore[index]
+    standing = [known[above] for above in ancestry.above(name, known)]
     differing = []
     if reference_parts is not None:
         differing = [text for part, text in _PARTS.items() if parts.get(part) != reference_parts.get(part)]
@@ -64,7 +62,7 @@ def explain(
         "recipe": where,
         "reference": image.reference,
         "differs": differing,
-        "ancestors": [{"image": entry.name, "action": entry.action.value, "reason": entry.reason.code} for entry in chain[1:]],
+        "ancestors": [{"image": entry.name, "action": entry.action.value, "reason": entry.reason.code} for entry in standing],
         "packages": [
             {
                 "name": change.name,

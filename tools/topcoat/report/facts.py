@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from topcoat.model import ImageResult, PackageChange, Reason, Receipt, Status
+from topcoat.model import ImageResult, PackageChange, Reason, Receipt, Status, ancestry
 
 OUTCOMES = ("failed", "skipped", "cancelled", "built", "updated", "reused")
 """What became of an image, worst first: the order in which views list them."""
@@ -110,30 +110,14 @@ def critical_path(receipt: Receipt) -> list[str]:
     Empty when nothing took time; ties go to the earlier name, so that the answer is always the same.
     """
     images = {image.name: image for image in receipt.images}
-
-    def chain(name: str) -> list[str]:
-        path = [name]
-        while (parent := images[path[-1]].parent) in images and parent not in path:
-            path.append(parent)  # type: ignore[arg-type]
-        return path[::-1]
-
-    chains = [chain(image.name) for image in receipt.images if image.stages]
+    chains = [list(ancestry.chain(image.name, images)[::-1]) for image in receipt.images if image.stages]
     return min(chains, key=lambda path: (-sum(seconds(images[name]) for name in path), path), default=[])
 
 
 def stands_on(receipt: Receipt, name: str) -> list[str]:
     """Names of the images that stand on this one, at any distance, in the receipt's order."""
-    parents = {image.name: image.parent for image in receipt.images}
-
-    def ancestors(image: str) -> set[str]:
-        found: set[str] = set()
-        parent = parents.get(image)
-        while parent is not None and parent not in found:
-            found.add(parent)
-            parent = parents.get(parent)
-        return found
-
-    return [image for image in parents if name in ancestors(image)]
+    images = {image.name: image for image in receipt.images}
+    return [image for image in images if name in ancestry.above(image, images)]
 
 
 def uncovered(receipt: Receipt) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import solv
 
-from topcoat.model import Recipe
+from topcoat.model import Recipe, ancestry
 from topcoat.rpm import solvfile
 from topcoat.rpm.inventory import Inventory
 
@@ -37,12 +37,7 @@ class Origin:
 def requested(recipes: Mapping[str, Recipe], image: str) -> dict[str, str]:
     """Package name → the recipe that asks for it, over an image and its ancestors; the one nearest to the root wins."""
     found: dict[str, str] = {}
-    chain: list[str] = []
-    current: str | None = image
-    while current is not None and current in recipes and current not in chain:
-        chain.append(current)
-        current = recipes[current].parent
-    for name in reversed(chain):
+    for name in reversed(ancestry.chain(image, recipes)):
         for package in recipes[name].packages:
             found.setdefault(package.name, name)
     return found

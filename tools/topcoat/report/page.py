@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from topcoat import __version__
-from topcoat.model import ImageResult, Receipt, Status
+from topcoat.model import ImageResult, Receipt, Status, ancestry
 from topcoat.report import drawing, facts
 from topcoat.report.console import MARKS, clean
 from topcoat.report.document import write_atomically
@@ -68,15 +68,12 @@ def _log_link(path: str | None, base: str = "") -> str:
 
 def _tree(receipt: Receipt) -> list[dict[str, object]]:
     """Images as nested nodes, roots first; an image whose parent is not in the receipt (or that closes a circle) is a root."""
-    nodes: dict[str, dict[str, object]] = {image.name: {"image": image, "children": []} for image in receipt.images}
+    images = {image.name: image for image in receipt.images}
+    nodes: dict[str, dict[str, object]] = {name: {"image": image, "children": []} for name, image in images.items()}
     roots = []
     for image in receipt.images:
-        seen = {image.name}
-        parent = image.parent
-        while parent in nodes and parent not in seen:
-            seen.add(parent)
-            parent = nodes[parent]["image"].parent  # type: ignore[attr-defined]
-        circle = parent is not None and parent in seen
+        chain = ancestry.chain(image.name, images)
+        circle = images[chain[-1]].parent in chain
         if image.parent in nodes and not circle:
             nodes[image.parent]["children"].append(nodes[image.name])  # type: ignore[attr-defined]
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topcoat.errors import UsageError
-from topcoat.model import Action, Plan
+from topcoat.model import Action, Plan, ancestry
 
 _WEIGHT = {Action.BUILD: 10.0, Action.UPDATE: 2.0, Action.REUSE: 0.1}
 
@@ -35,10 +35,7 @@ def names_of(plan: Plan, shard: Shard) -> frozenset[str]:
     A build above several subtrees is made by every part that needs it; builds are deterministic, so the parts push the same digest.
     """
     builds = {image.name: image for image in plan.images if image.action is Action.BUILD}
-    children: dict[str | None, list[str]] = {}
-    for image in builds.values():
-        parent = image.parent if image.parent in builds else None
-        children.setdefault(parent, []).append(image.name)
+    children = ancestry.children(builds)
     weight: dict[str, float] = {}
     for image in reversed(plan.images):
         if image.name in builds:
@@ -60,20 +57,10 @@ def names_of(plan: Plan, shard: Shard) -> frozenset[str]:
         lightest = loads.index(min(loads))
         loads[lightest] += units[name]
         if lightest == shard.number - 1:
-            mine |= _subtree(name, children)
+            mine |= set(ancestry.below(name, children))
     for name in list(mine):
-        parent = plan.of(name).parent
-        while name in builds and parent in builds:
-            mine.add(parent)
-            parent = builds[parent].parent
+        mine |= set(ancestry.chain(name, builds))
     if shard.number == 1:
         # a shared build without a part of its own (its children went elsewhere) still has to be made once
         mine |= shared
     return frozenset(mine)
-
-
-def _subtree(name: str, children: dict[str | None, list[str]]) -> set[str]:
-    found = {name}
-    for child in children.get(name, ()):
-        found |= _subtree(child, children)
-    return found
