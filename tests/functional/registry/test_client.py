@@ -133,6 +133,30 @@ class Client(RegistryCase):
         self.assertEqual(len(layer), published.bytes_mounted)
         self.assertLess(registries.client(self.server.host).traffic.blob_bytes_sent, 1000)
 
+    def test_layers_of_the_same_repository_are_not_asked_for(self) -> None:
+        """An update onto the image of its own repository: one question, two blobs of two requests each, and the manifest under its tag."""
+        layers = random_bytes("under", 200_000), random_bytes("under too", 1000)
+        self.publish("client/updated", *layers)
+        registries = self.registries()
+        client = registries.client(self.server.host)
+        client.head("client/updated", "one")
+        before = client.traffic.requests.total()
+        image, blobs = make_image(*layers, b"update")
+        sources = {**blobs, **{digest_of(layer): SourceBlob(self.server.host, "client/updated") for layer in layers}}
+        publisher = Publisher(registries)
+        published = publisher.publish(f"{self.server.host}/client/updated", image, sources, ["two"], read_back=False)
+        self.assertEqual(before + 1 + 2 * 2 + 1, client.traffic.requests.total())
+        self.assertEqual([False, False, True], [layer.new for layer in published.layers])
+        self.assertEqual(layers[0], self.client().blob("client/updated", digest_of(layers[0])))
+
+    def test_a_layer_that_is_gone_from_its_own_repository_is_named(self) -> None:
+        lost, kept = random_bytes("lost", 1000), random_bytes("kept", 1000)
+        image, blobs = make_image(lost, kept)
+        here = SourceBlob(self.server.host, "client/lost")
+        with self.assertRaisesRegex(ContentError, digest_of(lost)):
+            Publisher(self.registries()).publish(f"{here.host}/{here.repository}", image, {**blobs, digest_of(lost): here}, ["t"])
+        self.assertIsNone(self.client().head("client/lost", "t"))
+
     def test_a_copy_to_another_registry_takes_what_is_attached_and_resumes(self) -> None:
         digest = self.publish("client/copied", random_bytes("copied", 100_000))
         with RegistryServer(self.folder / "other") as other:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from topcoat.errors import ContentError
+from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import Digest, ImageReference
 from topcoat.model.receipt import LayerSize
 from topcoat.publisher.ledger import BlobLedger
@@ -65,12 +65,16 @@ class Publisher:
 
     # ---- images -----------------------------------------------------------------------------------------------------------------------------
 
-    def publish(self, repository: str, image: Image, blobs: Mapping[Digest, Source], tags: Iterable[str] = ()) -> Published:
+    def publish(
+        self, repository: str, image: Image, blobs: Mapping[Digest, Source], tags: Iterable[str] = (), *, read_back: bool = True
+    ) -> Published:
         """Push an image.
 
         :param repository: ``host[:port]/path``.
-        :param blobs: where each layer comes from; a layer that is not named must be in the repository already.
+        :param blobs: where each layer comes from; a layer that is not named must be in the repository already. One whose source is the repository
+            itself is not asked for: the registry checks it when it takes the manifest (distribution-spec 1.1, "Pushing Manifests").
         :param tags: unique tags; a floating tag is moved afterwards with ``move_tag``.
+        :param read_back: fetch the manifest again and compare; needless only for who does so with its last tag.
         :raises ContentError: a layer is nowhere. :raises InfrastructureError: the registry.
         """
         target = ImageReference.parse(repository)
@@ -79,13 +83,16 @@ class Publisher:
         manifest = Manifest(digest_of(body), image.media_type, body)
         digest = manifest.digest
         tally = _Tally()
-        new: set[Digest] = set()
+        sent: set[Digest] = set()
         unchanged = client.head(target.repository, digest) == digest
+        held: list[Digest] = []
         if not unchanged:
             sources: dict[Digest, Source] = {**blobs, digest_of(config): config}
             for descriptor in manifest.blobs:
-                if self._ensure(client, target.repository, descriptor, sources.get(descriptor.digest), tally):
-                    new.add(descriptor.digest)
+                if sources.get(descriptor.digest) == SourceBlob(target.host, target.repository):
+                    held.append(descriptor.digest)
+                elif self._ensure(client, target.repository, descriptor, sources.get(descriptor.digest), tally):
+                    sent.add(descriptor.digest)
         else:
             for layer in image.layers:
                 self._ledger.add(target.host, layer.digest, target.repository)
@@ -94,9 +101,22 @@ class Publisher:
             for number, tag in enumerate(wanted or [digest]):
                 if unchanged and client.head(target.repository, tag) == digest:
                     continue
-                client.put_manifest(target.repository, tag, body, image.media_type, read_back=number == 0 and not unchanged)
-        layers = tuple(LayerSize(layer.digest, layer.size, layer.digest in new) for layer in image.layers)
+                try:
+                    client.put_manifest(target.repository, tag, body, image.media_type, read_back=read_back and number == 0 and not unchanged)
+                except InfrastructureError:
+                    self._prove_held(client, target.repository, held)
+                    raise
+                for blob in held:
+                    self._ledger.add(target.host, blob, target.repository)
+                held = []
+        layers = tuple(LayerSize(layer.digest, layer.size, layer.digest in sent) for layer in image.layers)
         return Published(manifest, tally.pushed, tally.mounted, layers, unchanged)
+
+    def _prove_held(self, client: RegistryClient, repository: str, digests: Iterable[Digest]) -> None:
+        """Say so where the registry refused a manifest because a layer is gone from a repository whose images name it."""
+        for digest in digests:
+            if not client.has_blob(repository, digest):
+                raise _nowhere(client.host, repository, digest)
 
     def move_tag(self, repository: str, digest: Digest, tag: str, *, look: bool = True) -> bool:
         """Point a tag at a manifest of the same repository; False when it did already.
@@ -241,9 +261,10 @@ class Publisher:
 
     def _mount(self, client: RegistryClient, repository: str, descriptor: Descriptor, tally: _Tally) -> bool:
         """Mount from a repository that is known to hold the blob; True when it is in place."""
-        for holder in self._ledger.holders(client.host, descriptor.digest):
-            if holder == repository:
-                return True
+        holders = self._ledger.holders(client.host, descriptor.digest)
+        if repository in holders:
+            return True
+        for holder in holders:
             location = client.blobs.start(repository, descriptor.digest, holder)
             if location is None:
                 tally.mounted += descriptor.size
@@ -261,10 +282,7 @@ class Publisher:
         if client.has_blob(repository, descriptor.digest):
             return False
         if source is None or source == SourceBlob(client.host, repository):
-            raise ContentError(
-                f"{client.host}/{repository}: layer {descriptor.digest} is neither in the registry nor given",
-                next_step="rebuild the image this layer belongs to",
-            )
+            raise _nowhere(client.host, repository, descriptor.digest)
         # by way of a file: a retry must be able to start again, and a stream would hold a connection that the other side may need
         with tempfile.NamedTemporaryFile(prefix="topcoat-blob-", dir=self._scratch) as spool:
             with self._registries.client(source.host).stream_blob(source.repository, descriptor.digest, descriptor.size) as chunks:
@@ -273,3 +291,9 @@ class Publisher:
             spool.flush()
             client.put_blob(repository, descriptor.digest, Path(spool.name))
         return True
+
+
+def _nowhere(host: str, repository: str, digest: Digest) -> ContentError:
+    return ContentError(
+        f"{host}/{repository}: layer {digest} is neither in the registry nor given", next_step="rebuild the image this layer belongs to"
+    )

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-import tempfile
-from contextlib import closing
-from pathlib import Path
 
 from topcoat.errors import ContentError
 from topcoat.model import Nevra
-from topcoat.rpm.rpmdb import Database, place
+from topcoat.rpm.rpmdb import Database, opened
 
 _NAME, _VERSION, _RELEASE, _EPOCH, _ARCH = 1000, 1001, 1002, 1003, 1022
 _WANTED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH})
@@ -32,10 +29,7 @@ def nevras(database: Database) -> frozenset[Nevra]:
     """
     found = set()
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder,
-            closing(sqlite3.connect(place(database, Path(folder)))) as connection,
-        ):
+        with opened(database) as connection:
             for (blob,) in connection.execute("SELECT blob FROM Packages"):
                 fields = _fields(blob)
                 if fields[_NAME] != _KEY_PACKAGE:
@@ -52,8 +46,7 @@ def _fields(header: bytes) -> dict[int, str | int]:
     if start + size > len(header):
         raise ValueError("a header is cut off")
     found: dict[int, str | int] = {}
-    for number in range(count):
-        tag, kind, offset, _length = struct.unpack_from(">IIII", header, 8 + 16 * number)
+    for tag, kind, offset, _length in struct.iter_unpack(">IIII", header[8:start]):
         if tag not in _WANTED:
             continue
         where = start + offset

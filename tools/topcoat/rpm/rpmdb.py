@@ -6,7 +6,9 @@ This module must never open a database in place: SQLite would write beside it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -97,6 +99,26 @@ def resolve(root: Path, folder: str) -> str | None:
         else:
             return None
     return "/".join(done)
+
+
+@contextmanager
+def opened(database: Database) -> Iterator[sqlite3.Connection]:
+    """A connection to a private copy, in memory where there is no log to fold in.
+
+    :raises ContentError: see ``place``. :raises sqlite3.DatabaseError: it is not a SQLite database; seen at the first statement.
+    """
+    if database.wal:
+        with tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder, closing(sqlite3.connect(place(database, Path(folder)))) as connection:
+            yield connection
+        return
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(_without_wal_mode(database.main))
+        yield connection
+
+
+def _without_wal_mode(main: bytes) -> bytes:
+    """A database in memory can have no log, so its header must not ask for one (SQLite, "Database File Format", 1.3.3)."""
+    return main if main[18:20] != b"\x02\x02" else main[:18] + b"\x01\x01" + main[20:]
 
 
 def place(database: Database, private: Path) -> Path:

@@ -16,7 +16,7 @@ from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe, labels
 from topcoat.publisher import Publisher, SourceBlob
-from topcoat.registry import INVENTORY_TYPE, Image, Registries, RegistryClient, digest_of
+from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory, provided
 from topcoat.runs import bills, claims, inputs
@@ -146,7 +146,8 @@ class Works:
         # The input tag may come first: who finds it without an inventory does the work again.
         inventory = built.inventory or self._reader.inventory(base)
         made = self._with_claim(built, inventory)
-        published = self._publisher.publish(repository, made, blobs, [self._input_tag(planned, base)])
+        # What the registry took is proven with our own tag, at the end.
+        published = self._publisher.publish(repository, made, blobs, [self._input_tag(planned, base)], read_back=False)
         image = parse_image(published.manifest, to_json(made.config))
         stored = StoredImage(self._target.host, self.repository_of(planned.name), published.manifest, image)
         documents = self._bills(self._target.bills, stored, inventory) | {INVENTORY_TYPE: inventory.to_files()}
@@ -300,7 +301,11 @@ class Works:
         return (reference.base_inventory.nevras - went) | came
 
     def _read_back(self, reference: ImageReference, digest: Digest) -> None:
-        found = self._registries.client(reference.host).head(reference.repository, reference.target)
+        """The manifest under our tag, its digest computed from the bytes that come."""
+        try:
+            found: Digest | None = self._registries.client(reference.host).manifest(reference.repository, reference.target).digest
+        except NotFoundError:
+            found = None
         if found != digest:
             raise InfrastructureError(
                 f"{reference} reads back as {found}, not {digest}", next_step="another run may write the same tag; use a unique one"
