@@ -19,7 +19,7 @@ from topcoat_demo.convert import Rules
 from topcoat_demo.debian import Deb
 from topcoat_demo.rpms import symlink, words, write_rpm
 
-PYTHON_ABI = "python(abi) = 3.11"
+PYTHON_ABI = f"python(abi) = {debian.python_version()}"
 
 REAL = words("bash coreutils python3 rpm dnf passwd grep sed findutils gzip libc-bin hostname")
 """What the real base image is asked to hold; the rest follows."""
@@ -39,6 +39,8 @@ RULES: Mapping[str, Rules] = {
     "dnf": Rules(provides=("yum",), add=(symlink("/usr/bin/yum", "dnf-3"),)),
     "passwd": Rules(rename="shadow-utils"),
     "coreutils": Rules(provides=("/bin/sleep",)),
+    # Enterprise Linux has rpm's plugins in packages of their own, and not in its base image.
+    "rpm-common": Rules(drop=tuple(f"/usr/lib/{machine}-linux-gnu/rpm-plugins/" for machine in ("x86_64", "aarch64"))),
 }
 
 _BUSYBOX_LINKS = words(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import sys
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ from topcoat.process import run
 
 _RELATION = re.compile(r"(?P<name>[a-z0-9][a-z0-9+.-]*)(?::\w+)?\s*(?:\((?P<operator><<|<=|=|>=|>>)\s*(?P<version>[^)\s]+)\s*\))?")
 _APT = ("apt-get", "-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3")
+
+
+def python_version() -> str:
+    """``major.minor`` of the Python that this release of Debian calls python3; where there is none, of the one that runs."""
+    found = re.fullmatch(r"python(3\.\d+)", Path("/usr/bin/python3").resolve().name)
+    return found[1] if found else "{}.{}".format(*sys.version_info)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.model import Digest
-from topcoat_demo import base, images, packages, signing, sources, trunk
+from topcoat_demo import base, debian, images, packages, signing, sources, trunk
 from topcoat_demo.catalog import Catalog
 from topcoat_demo.images import Layout
 from topcoat_demo.rpms import make_repository, words
@@ -173,6 +173,7 @@ def _image(name: str, rpms: Iterable[Path], cache: Path, command: list[str]) -> 
 def _key(quick: bool) -> str:
     """Changes with anything in this package that shapes the distribution."""
     digest = hashlib.sha256(b"quick" if quick else b"full")
+    digest.update(debian.python_version().encode())
     folder = Path(__file__).parent
     shaping = words("_header base catalog convert debian distribution filesystem images packages rpms signing sources trunk")
     for name in shaping:

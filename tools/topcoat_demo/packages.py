@@ -1,6 +1,6 @@
 """What each generated package holds: modules of plausible size, service commands that say their version and stay up, configuration, dependencies.
 
-This module must never depend on the machine: the same tables give the same packages.
+This module must never depend on the machine beyond its release of Debian: the same tables give the same packages.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from topcoat_demo import debian
 from topcoat_demo.base import PYTHON_ABI
 from topcoat_demo.catalog import Catalog, Commit
 from topcoat_demo.rpms import File, RpmSpec, Trigger, config, script
 
-SITE = "/usr/lib/python3.11/site-packages"
+SITE = f"/usr/lib/python{debian.python_version()}/site-packages"
 VERSIONS = "/usr/share/demo/versions"
 _MODULE_RELEASE = "1.module_el9"
 _MODULE_BYTES = 6_000

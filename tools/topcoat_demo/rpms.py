@@ -30,10 +30,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import createrepo_c as cr
 import rpm_rs
 
 from topcoat_demo import _header
+from topcoat_demo._createrepo import createrepo_c as cr
 from topcoat_demo.signing import Key
 
 EPOCH = 1_735_689_600

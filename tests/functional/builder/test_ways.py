@@ -50,6 +50,7 @@ SERVICE = RpmSpec(
     triggers=(Trigger("triggerin", "python3-lib", "echo trigger > /var/lib/triggered"),),
 )
 NEVER = RpmSpec("never-wanted", "1", files=(File("/usr/lib/never", "n"),))
+BAD = RpmSpec("bad-scriptlet", "1", post="exit 4")
 
 
 def members(built: BuiltImage) -> dict[str, tuple]:
@@ -73,7 +74,7 @@ class Ways(WorldCase):
         made = distribution.shared()
         cls.base_digest = push_layout(cls.world.server, made.real.directory, "base/real", "9")
         cls.parent = cls.world.client.image("base/real", cls.base_digest)[1]
-        repository = cls.world.repository("current", [LIB, SERVICE, NEVER])
+        repository = cls.world.repository("current", [LIB, SERVICE, NEVER, BAD])
         cls.snapshot = cls.world.snapshot(repository)
         cls.addClassCleanup(cls.snapshot.close)
         base = Base(f"{cls.world.server.host}/base/real", cls.base_digest)
@@ -270,6 +271,12 @@ class Ways(WorldCase):
             DirectBuilder(self.world.store, transactions).build(
                 recipe, profile=self.profile, parent=self.parent, client=self.world.client, repository="base/real", labels={}
             )
+
+    def test_a_failing_scriptlet_fails_the_build_in_a_container(self) -> None:
+        """dnf says "Complete!" and ends with 0."""
+        with self.assertRaises(ContentError) as caught:
+            self.contained(replace(self.recipe, packages=(Package("bad-scriptlet"),), users=(), copies=()))
+        self.assertIn("%post(bad-scriptlet-1-1.el9.noarch) scriptlet failed, exit status 4", str(caught.exception))
 
     def test_a_parent_that_is_not_there_is_infrastructure(self) -> None:
         missing = ImageReference(self.world.server.host, "base/real", digest="sha256:" + "0" * 64)

@@ -49,6 +49,9 @@ def answer(request):
     conf.substitutions["arch"] = conf.substitutions["basearch"] = request["arch"]
     conf.substitutions["releasever"] = "9"
     conf.history_record = False
+    # dnf 4.19 and newer leave them out unless asked; a package may require a file that only they name.
+    if hasattr(conf, "optional_metadata_types"):
+        conf.optional_metadata_types = ["filelists"]
     try:
         for repo in request["repositories"]:
             # Attributes, not keywords: add_new_repo keeps only the first entry of a list.

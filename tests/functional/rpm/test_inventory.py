@@ -18,6 +18,7 @@ from tests.functional.rpm.support import Bench, missing_tool
 from topcoat.errors import ContentError
 from topcoat.rpm import inventory
 from topcoat.rpm.inventory import Inventory, changes_between
+from topcoat_demo import signing
 from topcoat_demo.rpms import File, RpmSpec
 
 PACKAGES = [
@@ -155,7 +156,12 @@ class FromRoot(InventoryTestCase):
         self.assertIn("damaged", str(caught.exception))
 
     def test_public_keys_are_no_packages(self) -> None:
-        root = self.bench.root([*PACKAGES, RpmSpec("gpg-pubkey", "8483c65d", "5ccc5b19")])
+        root = self.bench.root(PACKAGES)
+        key = self.folder / "KEY"
+        key.write_text(signing.DEMO.armored())
+        options = ["--dbpath", str(root / "var/lib/rpm"), "--define", "_keyring rpmdb"]
+        subprocess.run(["rpmkeys", *options, "--import", str(key)], check=True, capture_output=True)
+        self.assertTrue(any(line.startswith("gpg-pubkey-") for line in self.rpm_qa(root)), "rpm keeps the key as a package")
         self.assertEqual([package.nevra.name for package in inventory.from_root(root).packages], ["alpha", "beta", "gamma"])
 
 

@@ -17,6 +17,8 @@ APP = RpmSpec("app", "2.0", requires=("lib >= 1.5", "/usr/share/data/file"), fil
 LIB = RpmSpec("lib", "1.5", epoch=1)
 DATA = RpmSpec("data", "1.0", files=(File("/usr/share/data/file", "x"),))
 
+FILELISTS = "optional_metadata_types=filelists\n"  # for dnf 4.19 and newer; older ones read file lists always, and pass over the option
+
 
 class Served(SolverTestCase):
     def setUp(self) -> None:
@@ -28,7 +30,7 @@ class Served(SolverTestCase):
         (home / "repos").mkdir(parents=True)
         (home / "repos/frozen.repo").write_text(repo_file)
         (home / ".rpmmacros").write_text("%_dbpath /var/lib/rpm\n")
-        (home / "dnf.conf").write_text("[main]\nmodule_platform_id=platform:el9\nplugins=0\ninstall_weak_deps=0\nbest=1\n")
+        (home / "dnf.conf").write_text("[main]\nmodule_platform_id=platform:el9\nplugins=0\ninstall_weak_deps=0\nbest=1\n" + FILELISTS)
         options = [f"--installroot={root}", f"--config={home}/dnf.conf", f"--setopt=reposdir={home}/repos", f"--setopt=cachedir={home}/cache"]
         options += ["--releasever=9", "--forcearch=x86_64", "-y"]
         return subprocess.run(["dnf", *options, *command], env={**os.environ, "HOME": str(home)}, capture_output=True, text=True, timeout=120)

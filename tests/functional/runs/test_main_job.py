@@ -335,6 +335,6 @@ class HotfixTest(SiteTest):
         spec = spec.replace("%prep", f"{more}%prep") + "%files -n python3-keystone-extra\n"
         source = tree(self.site.directory / "keystone-source", spec)
         answer = self.succeed("hotfix", "^keystone$", "--source", str(source), "--tag", "mine")
-        self.assertIn("1 need not be in any", answer.output)
+        self.assertIn("1 need not be in any", " ".join(answer.output.split()), "wherever the line breaks")
         self.assertIn("python3-keystone-2.0-0.", self.succeed("inventory", f"{self.site.server.host}/site/keystone:mine").output)
         self.fail_with(1, "no selected image takes a package", "hotfix", "^nova-api$", "--source", str(source), "--tag", "nowhere")

@@ -155,6 +155,17 @@ class Words(unittest.TestCase):
             with self.subTest(text):
                 self.assertIsInstance(self.classify(text), InfrastructureError)
 
+    def test_a_step_that_the_machine_does_not_let_start_says_why(self) -> None:
+        end = 'setting "RLIMIT_NOFILE" limit to soft=1048576,hard=1048576 (was soft=20000,hard=20000): operation not permitted'
+        error = self.classify(f'STEP 3/16: RUN x\nError: building at STEP "RUN x": {end}')
+        self.assertIsInstance(error, InfrastructureError)
+        self.assertEqual(error.what, f"buildah could not start a RUN step: {end}")
+
+    def test_a_step_without_output_says_how_it_ended(self) -> None:
+        error = self.classify('STEP 3/16: RUN x\nError: building at STEP "RUN x": while running runtime: exit status 3')
+        self.assertIsInstance(error, ContentError)
+        self.assertEqual(error.what, "RUN failed: while running runtime: exit status 3")
+
     def test_a_step_that_only_talks_about_networks_stays_the_recipes(self) -> None:
         text = 'curl: connection refused\nError: building at STEP "RUN curl http://x": exit status 7'
         self.assertNotIsInstance(self.classify(text), InfrastructureError)

@@ -1,6 +1,7 @@
 """External programs: time limits that kill, logs that stream, errors that carry the last lines."""
 
 import os
+import sys
 import tempfile
 import time
 import unittest
@@ -28,6 +29,11 @@ class RunTest(unittest.TestCase):
         result = run(["sh", "-c", "echo out; echo err >&2"], timeout=10, log=log)
         self.assertEqual(result.output, "out\n")
         self.assertEqual(sorted(log.read_text().split()), ["err", "out"])
+
+    def test_lines_of_both_streams_stay_in_order(self):
+        script = "import sys\nfor i in range(300): print(i, file=(sys.stdout, sys.stderr)[i % 2], flush=True)"
+        result = run([sys.executable, "-c", script], timeout=60, ordered=True)
+        self.assertEqual(result.output.split(), [str(number) for number in range(300)])
 
     def test_failure_carries_the_last_lines_and_the_image(self):
         with self.assertRaises(ContentError) as caught:

@@ -28,6 +28,9 @@ _INFRASTRUCTURE = re.compile(
 )
 
 
+# How a step's own program ended; whatever else buildah says of a step is about the step's surroundings.
+_ENDED = re.compile(r"exit status \d|signal: ")
+_DENIED = re.compile(r"operation not permitted|permission denied|resource temporarily unavailable|cannot allocate memory|too many open files")
 # Lines that tell nothing about a failure.
 _NOISE = re.compile(r"STEP \d|subprocess exited|Trying to pull|Getting image source|Copying (?:blob|config)|Writing manifest|Storing signatures")
 _CLEAN_SECONDS = 120.0
@@ -127,7 +130,7 @@ class Buildah:
             words = confined.command([*command, os.fspath(context)], place=place, folders=folders, network=network, mounts=True)
             environment = confined.environment(TMPDIR=os.fspath(self._temporary))
             try:
-                run(words, timeout=timeout, log=log, image=image, env=environment, processes=self._processes)
+                run(words, timeout=timeout, log=log, image=image, env=environment, processes=self._processes, ordered=True)
             except ContentError as error:
                 raise self._full(error) or _classified(error) from error
         return self._stored(identity.read_text().strip().removeprefix("sha256:"))
@@ -201,8 +204,13 @@ def _classified(error: ContentError) -> TopcoatError:
     lines = [line.strip() for line in last_step.splitlines() if line.strip() and not _NOISE.match(line.strip())]
     verdict = next((line for line in reversed(lines) if line.startswith("Error:")), "")
     step = re.match(r"Error: building at STEP \"(\w+)", verdict)
-    if step and not _INFRASTRUCTURE.search(verdict.rpartition('":')[2]):
-        last = "; ".join([line for line in lines if line != verdict][-3:])
+    end = verdict.rpartition('":')[2].strip()
+    if step and not _ENDED.search(end) and _DENIED.search(end):
+        return InfrastructureError(
+            f"buildah could not start a {step[1]} step: {end}", next_step="let the machine grant what it names, or build on another one", **details
+        )
+    if step and not _INFRASTRUCTURE.search(end):
+        last = "; ".join([line for line in lines if line != verdict][-3:]) or end
         return ContentError(f"{step[1]} failed: {last}", next_step="read the failed step in the log, correct the recipe or its packages", **details)
     what = f"buildah failed: {verdict.removeprefix('Error: ') or '; '.join(lines[-3:])}"
     if _INFRASTRUCTURE.search(what):

@@ -5,6 +5,7 @@ This module must never publish, and never let a build read a repository that is 
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from topcoat.rpm.inventory import Inventory
 from topcoat.updater.transaction import Transactions
 
 METHOD = "containerfile"
+# rpm's words, whichever dnf called it.
+_FAILED_SCRIPTLET = re.compile(r"%\w+\(\S+\) scriptlet failed, (?:exit status|signal) \d+")
 TIMEOUT_SECONDS = 3600.0
 
 
@@ -105,6 +108,9 @@ class Builder:
                     raise
                 raise type(cause)(cause.what, image=recipe.name, log=error.log, next_step=cause.next_step) from error
             stages.append(("build", start, time.time()))
+        # dnf ends well although a scriptlet failed; a build from the host refuses the package, so this one does.
+        if failed := _FAILED_SCRIPTLET.search(log.read_text("utf-8", "replace") if log else ""):
+            raise ContentError(failed[0], image=recipe.name, log=str(log), next_step="repair the package; what may fail ends with || :")
         return finish(
             self._store,
             self._transactions,

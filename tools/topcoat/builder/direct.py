@@ -26,7 +26,13 @@ from topcoat.updater.transaction import Transactions, Wanted
 
 METHOD = "direct"
 _CONTEXT_MTIME = SOURCE_DATE_EPOCH
-_KNOWN_OPTIONS = {"--setopt=install_weak_deps=False", "--setopt=install_weak_deps=0", "--nodocs", "--setopt=tsflags=nodocs"}
+_KNOWN_OPTIONS = {
+    "--setopt=install_weak_deps=False",
+    "--setopt=install_weak_deps=0",
+    "--nodocs",
+    "--setopt=tsflags=nodocs",
+    "--setopt=optional_metadata_types=filelists",  # what a transaction from the host does anyway
+}
 
 
 def refusal(recipe: Recipe, profile: Profile) -> str | None:

@@ -26,7 +26,8 @@ def fill(repo_file: str, directory: Path, *, release: str, processes: Processes 
     for name in ("repos", "persist", "log", "home"):
         (work / name).mkdir(parents=True, exist_ok=True)
     (work / "repos" / "topcoat.repo").write_text(repo_file)
-    (work / "dnf.conf").write_text("[main]\nplugins=0\nskip_if_unavailable=0\n")
+    # The dnf of an image may be older than the host's and want the file lists too; a dnf that does not know the option ignores it.
+    (work / "dnf.conf").write_text("[main]\nplugins=0\nskip_if_unavailable=0\noptional_metadata_types=filelists\n")
     options = {
         "reposdir": work / "repos",
         "cachedir": directory,

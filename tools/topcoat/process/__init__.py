@@ -79,6 +79,7 @@ def run(
     check: bool = True,
     failure: type[TopcoatError] = ContentError,
     processes: Processes | None = None,
+    ordered: bool = False,
 ) -> Result:
     """Run a program to its end.
 
@@ -87,6 +88,7 @@ def run(
     :param env: the complete environment (None: inherit).
     :param check: raise when the exit code is not 0.
     :param failure: error class for an exit code other than 0.
+    :param ordered: both streams through one pipe, so that their lines stay in the order they were written; all of them count as standard output.
     :returns: exit code, standard output, last lines of standard error.
     :raises InfrastructureError: the program is missing, or the time was up.
     :raises failure: the exit code is not 0 and ``check`` is set; the message ends with the program's last lines.
@@ -98,7 +100,7 @@ def run(
             words,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if ordered else subprocess.PIPE,
             env=None if env is None else dict(env),
             cwd=cwd,
             start_new_session=True,
@@ -127,10 +129,8 @@ def run(
                     if sink and not sink.closed:
                         sink.write(line)
 
-    readers = [
-        threading.Thread(target=drain, args=(child.stdout, output), daemon=True),
-        threading.Thread(target=drain, args=(child.stderr, None), daemon=True),
-    ]
+    streams = [(child.stdout, output), *([] if ordered else [(child.stderr, None)])]
+    readers = [threading.Thread(target=drain, args=stream, daemon=True) for stream in streams]
     for reader in readers:
         reader.start()
     timed_out = False

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
@@ -24,6 +25,15 @@ _POLICY = ("containers/policy.json", "containers/registries.conf", "containers/r
 # What building takes beyond a transaction's capabilities: mounts, limits, the steps' own set.
 _MORE = {"SETPCAP": 8, "NET_BIND_SERVICE": 10, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "SYS_RESOURCE": 24}
 _CONFIGURATION = "/run/containers.conf"
+
+
+def _containers_conf() -> str:
+    """containers.conf(5) of the root. A step has the limits of whoever builds: newer tools ask for more than some machines grant."""
+    limits = []
+    for name, which in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+        soft, hard = (-1 if value == resource.RLIM_INFINITY else value for value in resource.getrlimit(which))
+        limits.append(f'"{name}={soft}:{hard}"')
+    return f'[containers]\ndefault_ulimits=[{", ".join(limits)}]\n[network]\nnetwork_config_dir="/run/networks"\n'
 
 
 def main() -> int:
@@ -41,7 +51,7 @@ def main() -> int:
         os.makedirs(f"{place}/{name}", exist_ok=True)  # a folder that was asked for may lie below it
     jail.mount("tmpfs", f"{place}/run", "tmpfs", jail.MS_NOSUID | jail.MS_NODEV, "mode=0755,size=64m")
     with open(place + _CONFIGURATION, "w", encoding="utf-8") as sink:
-        sink.write('[network]\nnetwork_config_dir="/run/networks"\n')
+        sink.write(_containers_conf())
     jail.mount("proc", f"{place}/proc", "proc", jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC)
     filtered = b"" if wanted["mounts"] else jail.compile_filter()
     jail.settle(place)

@@ -111,6 +111,9 @@ def _base(request: dict, root: str) -> dnf.Base:
     conf.protected_packages = []
     conf.gpgcheck = False  # the caller checks packages by their repositories' policies before he hands them over
     conf.zchunk = False
+    # dnf 4.19 and newer leave file lists out unless asked, and then refuse what requires a file that only they name; older ones always read them.
+    if hasattr(conf, "optional_metadata_types"):
+        conf.optional_metadata_types = ["filelists"]
     for entry in request["repositories"]:
         repository = dnf.repo.Repo(entry["id"], conf)
         repository.baseurl = [entry["url"]]
