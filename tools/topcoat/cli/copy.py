@@ -6,7 +6,6 @@ This module must never change an image: digests are the same on both sides.
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import click
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference
+from topcoat.process.each import each
 
 
 @click.command()
@@ -59,8 +59,7 @@ def command(
         if other != source:
             raise UsageError(f"{source} and {other} would both become {target}", next_step="copy them in two runs with different namespaces")
     if dry_run:
-        with ThreadPoolExecutor(max(parallel, 1)) as pool:
-            rows = list(pool.map(lambda pair: _would(settings, *pair), pairs))
+        rows = each(pairs, lambda pair: _would(settings, *pair), workers=parallel)
     else:
         done = Publisher(settings.registries).copy_set(pairs, artifacts=not without_attached, workers=parallel)
         rows = [

@@ -12,6 +12,7 @@ import click
 
 from topcoat.cli._context import Settings, emit, format_option
 from topcoat.errors import ContentError, UsageError
+from topcoat.process.files import write_whole
 
 
 @click.command()
@@ -129,10 +130,7 @@ def _wanted(name: str, include: tuple[str, ...], exclude: tuple[str, ...]) -> bo
 def _write(path: Path, data: object) -> None:
     import yaml
 
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=False), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, yaml.safe_dump(data, sort_keys=False, default_flow_style=False))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", next_step="check the path") from error

@@ -22,8 +22,8 @@ def command(settings: Settings, image: str, sbom_format: str, output: str | None
     """Print the bill of materials of an image (host/repository:tag or @digest) without pulling it: the attached one, else made from the inventory."""
     from topcoat.errors import UsageError
     from topcoat.model import ImageReference
+    from topcoat.process.files import write_whole
     from topcoat.publisher import Publisher
-    from topcoat.report.document import write_atomically
     from topcoat.runs import bills
     from topcoat.runs.references import ImageReader
 
@@ -43,6 +43,6 @@ def command(settings: Settings, image: str, sbom_format: str, output: str | None
         Publisher(settings.registries).attach(stored.reference.name, stored.digest, documents)
         click.echo(f"attached to {stored.reference}", err=True)
     if output and not dry_run:
-        write_atomically(Path(output), text)
+        write_whole(Path(output), text)
     elif not output and not attach:
         click.echo(text, nl=False)

@@ -6,12 +6,12 @@ This module must never pass an empty set: a consumer without images has tested n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from topcoat.consumer.podman import Podman
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference, Receipt, Status
+from topcoat.process.each import each
 from topcoat.zuul import Artifact, newest_images
 
 
@@ -99,13 +99,7 @@ def consume(
         say(f"{image.name}: {digest}")
         return Consumed(image.name, str(image.reference), digest)
 
-    with ThreadPoolExecutor(max_workers=min(jobs, max(1, len(expected)))) as pool:
-        futures = [pool.submit(one, image) for image in expected]
-        try:
-            return tuple(future.result() for future in futures)
-        finally:
-            for future in futures:
-                future.cancel()
+    return tuple(each(expected, one, workers=jobs))
 
 
 def prove_running(expected: Sequence[Expected], podman: Podman, *, required: Sequence[str] = ()) -> tuple[Consumed, ...]:

@@ -15,14 +15,14 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from topcoat.errors import ContentError, InfrastructureError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError
 from topcoat.garbage.rules import KeepRules, RepositoryPlan, RepositoryState, decide, subject_of
 from topcoat.model import Digest
 from topcoat.model.labels import GC_CONDEMNED, GC_SEEN, UPDATE_BASE
+from topcoat.process.each import each
 from topcoat.promotion import Control
 from topcoat.registry import Manifest, NotFoundError, RegistryClient
 from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, Descriptor, artifact_manifest, digest_of
@@ -92,7 +92,7 @@ class Collector:
         recorded = self._recorded(rules)
         recorded |= {alias: recorded[name] for alias, name in aliases.items() if name in recorded}
         seen, condemned = self._first_seen(), self._condemned()
-        states = self._each(repositories, lambda name: self._read(name, rules, recorded))
+        states = each(repositories, lambda name: self._read(name, rules, recorded), workers=self._workers)
         states = [state for state in states if state.tags]
         first_seen = {tag: seen.get(tag, moment) for state in states for tag in state.tags if not subject_of(tag)}
         old = {entry for entry, when in condemned.items() if moment - when >= rules.grace}
@@ -120,10 +120,10 @@ class Collector:
             # Written down before it is done: a manifest that lost its tags in a collection that was cut off is found again by the next.
             waiting = {entry: when for entry, when in condemned.items() if entry not in alive} | dict.fromkeys(result.condemned, moment)
             self._remember(kept_since, waiting)
-            for done in self._each(list(zip(states, plans, strict=True)), lambda pair: self._untag(*pair)):
+            for done in each(zip(states, plans, strict=True), lambda pair: self._untag(*pair), workers=self._workers):
                 result.untagged += done
             ready = set(due)
-            for entry, gone in zip(due, self._each(due, lambda entry: self._delete(*entry.split("@", 1))), strict=True):
+            for entry, gone in zip(due, each(due, lambda entry: self._delete(*entry.split("@", 1)), workers=self._workers), strict=True):
                 (result.deleted if gone else result.spared).append(entry)
             waiting = {entry: when for entry, when in waiting.items() if entry not in ready}
             self._remember({tag: when for tag, when in kept_since.items() if any(tag in plan.kept for plan in plans)}, waiting)
@@ -272,7 +272,7 @@ class Collector:
                     problems.append(f"{plan.name}@{digest}")
                     continue
                 blobs.update(dict.fromkeys(manifest.blobs, plan.name))
-        looked = self._each(blobs.items(), lambda item: (item[1], self._client.blob_problem(item[1], item[0])))
+        looked = each(blobs.items(), lambda item: (item[1], self._client.blob_problem(item[1], item[0])), workers=self._workers)
         missing = [f"{name}@{problem}" for name, problem in looked if problem]
         problems += [problem for problem in missing if problem]
         if problems:
@@ -281,16 +281,3 @@ class Collector:
                 next_step="push these images again and look who else deletes",
             )
         return count
-
-    def _each(self, items, work):  # type: ignore[no-untyped-def]
-        items = list(items)
-        if not items:
-            return []
-        with ThreadPoolExecutor(min(self._workers, len(items))) as pool:
-            futures = [pool.submit(work, item) for item in items]
-            try:
-                return [future.result() for future in futures]
-            except TopcoatError:
-                for future in futures:
-                    future.cancel()
-                raise

@@ -6,12 +6,12 @@ This module must never keep a layer; what is kept of it is the list of its files
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from topcoat.errors import ContentError
 from topcoat.inspection.files import FileTree, LayerListing, merge, read_layer
 from topcoat.model.image import Digest, ImageReference
+from topcoat.process.each import each
 from topcoat.registry import Descriptor, Image, NotFoundError, Registries
 from topcoat.registry.streams import open_blob
 
@@ -47,8 +47,7 @@ class RemoteImages:
 
     def each(self, references: Iterable[ImageReference], work: Callable[[ImageReference], _Result]) -> list[_Result]:
         """Do something for every reference, a few at a time, results in order."""
-        with ThreadPoolExecutor(self._workers) as pool:
-            return list(pool.map(work, references))
+        return each(references, work, workers=self._workers)
 
     def tree(self, reference: ImageReference, image: Image) -> FileTree:
         """The files of an image."""

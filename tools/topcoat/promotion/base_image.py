@@ -13,6 +13,7 @@ from pathlib import Path
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference
+from topcoat.process.files import write_whole
 from topcoat.publisher import Publisher
 from topcoat.registry import Image, Manifest, Registries
 from topcoat.registry.streams import open_blob
@@ -133,8 +134,6 @@ def write_pin(profile: Path, digest: Digest) -> None:
     for expression in (variable, direct):
         changed, count = expression.subn(lambda match: f'{match[1]}"{digest}"', text, count=1)
         if count:
-            partial = profile.with_name(f".{profile.name}.partial")
-            partial.write_text(changed, encoding="utf-8")
-            partial.replace(profile)
+            write_whole(profile, changed)
             return
     raise UsageError(f"{profile} has neither a variable base_digest nor a digest under base", next_step='add base_digest: "" to its variables')

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cmp_to_key
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.lists import ListedImage, ResolvedList
 from topcoat.model import Digest
+from topcoat.process.each import each
 from topcoat.promotion.control import Control
 from topcoat.registry import RegistryClient
 from topcoat.rpm import evr
@@ -89,8 +89,7 @@ def discover(
         parsed = image.parsed
         return _look(image, client(parsed.host), rule, pattern, records.get((parsed.host, parsed.tag or "")), platform)
 
-    with ThreadPoolExecutor(max(min(workers, len(resolved.images)), 1)) as pool:
-        return tuple(pool.map(one, resolved.images))
+    return tuple(each(resolved.images, one, workers=workers))
 
 
 def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pattern[str], recorded: str | None, platform: str | None) -> Discovered:

@@ -5,13 +5,13 @@ This module must never move a tag of a set whose other members it has not checke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.model import Digest
+from topcoat.process.each import each
 from topcoat.promotion.control import Control
 from topcoat.registry import INVENTORY_TYPE, Descriptor, Manifest, RegistryClient
 from topcoat.registry.oci import parse_image
@@ -54,7 +54,7 @@ class Target:
 
         :raises InfrastructureError: it lists a tag that it does not send.
         """
-        return dict(self.each(self._repositories, lambda image: (image, self.client.shown(self.repository_of(image), tag))))
+        return dict(each(self._repositories, lambda image: (image, self.client.shown(self.repository_of(image), tag)), workers=self._workers))
 
     def manifests(self, tag: str) -> dict[str, Manifest]:
         """Image name -> manifest under a tag; an old name has that of its image.
@@ -63,7 +63,7 @@ class Target:
         """
         aliases = dict(self.place.aliases)
         own = [image for image in self._repositories if image not in aliases]
-        found = dict(self.each(own, lambda image: (image, self._manifest(image, tag))))
+        found = dict(each(own, lambda image: (image, self._manifest(image, tag)), workers=self._workers))
         missing = sorted(image for image, manifest in found.items() if manifest is None)
         if missing:
             raise ContentError(
@@ -105,7 +105,9 @@ class Target:
             found = self.client.referrers(self.repository_of(image), digest, INVENTORY_TYPE)
             return None if found else f"{image}: the inventory of {digest} is missing"
 
-        missing = [problem for problem in (*self.each(blobs.items(), blob), *self.each(subjects, inventory)) if problem]
+        missing = [
+            problem for problem in (*each(blobs.items(), blob, workers=self._workers), *each(subjects, inventory, workers=self._workers)) if problem
+        ]
         if missing:
             raise ContentError(
                 f"{self.place}: the set is not whole, {len(missing)} part(s) are missing or cut off: {'; '.join(sorted(missing)[:10])}",
@@ -130,7 +132,7 @@ class Target:
                     next_step="someone else moves this tag; find out who",
                 )
 
-        self.each(sorted(digests), one)
+        each(sorted(digests), one, workers=self._workers)
 
     def newest(self, digests: Mapping[str, Digest]) -> str:
         """When the newest of some images was created, as its configuration says (RFC 3339, UTC); empty where none says so.
@@ -145,7 +147,7 @@ class Target:
                 manifest = self.client.manifest(repository, manifest.children[0].digest)
             return parse_image(manifest, self.client.blob(repository, manifest.config.digest)).created
 
-        return max(self.each(sorted(digests), one), default="")
+        return max(each(sorted(digests), one, workers=self._workers), default="")
 
     def restore(self, tag: str, previous: Mapping[str, Digest], images: Iterable[str]) -> list[str]:
         """Bring tags back to what they were; images without an entry in ``previous`` lose the tag. Each tag is read back, also one that was right.
@@ -169,18 +171,4 @@ class Target:
                 return f"{image}: {error.what}"
             return None
 
-        return [problem for problem in self.each(sorted(images), one) if problem]
-
-    def each(self, items: Iterable[A], work: Callable[[A], B]) -> list[B]:
-        """Do something for each item, several at a time, results in order; the first error is raised when all that began have ended."""
-        items = list(items)
-        if len(items) < 2:
-            return [work(item) for item in items]
-        with ThreadPoolExecutor(min(self._workers, len(items))) as pool:
-            futures = [pool.submit(work, item) for item in items]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
+        return [problem for problem in each(sorted(images), one, workers=self._workers) if problem]

@@ -8,13 +8,13 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import Digest, ImageReference
 from topcoat.model.receipt import LayerSize
+from topcoat.process.each import each
 from topcoat.publisher.ledger import BlobLedger
 from topcoat.registry import INVENTORY_TYPE, Descriptor, Image, Manifest, Registries, RegistryClient, digest_of, image_manifest
 from topcoat.registry.referrers import Documents
@@ -161,19 +161,19 @@ class Publisher:
         :param pairs: (source, target) as of ``copy``. :returns: in the same order.
         :raises NotFoundError: a source does not exist; nothing was copied then.
         """
-        with ThreadPoolExecutor(max(workers, 1)) as pool:
-            manifests = list(pool.map(lambda pair: self._registries.client(pair[0].host).manifest(pair[0].repository, pair[0].target), pairs))
-            parts = list(pool.map(lambda pair, manifest: self._blobs_below(pair[0], manifest), pairs, manifests))
-            times = Counter(digest for digests in parts for digest in digests)
-            list(
-                pool.map(
-                    lambda pair, manifest, digests: self._learn(pair[1], manifest.digest, digests, {one for one in digests if times[one] > 1}),
-                    pairs,
-                    manifests,
-                    parts,
-                )
-            )
-            return list(pool.map(lambda pair: self.copy(*pair, artifacts=artifacts), pairs))
+
+        def look(pair: tuple[ImageReference, ImageReference]) -> Manifest:
+            return self._registries.client(pair[0].host).manifest(pair[0].repository, pair[0].target)
+
+        def learn(known: tuple[tuple[ImageReference, ImageReference], Manifest, set[Digest]]) -> None:
+            pair, manifest, digests = known
+            self._learn(pair[1], manifest.digest, digests, {one for one in digests if times[one] > 1})
+
+        manifests = each(pairs, look, workers=workers)
+        parts = each(zip(pairs, manifests, strict=True), lambda one: self._blobs_below(one[0][0], one[1]), workers=workers)
+        times = Counter(digest for digests in parts for digest in digests)
+        each(zip(pairs, manifests, parts, strict=True), learn, workers=workers)
+        return each(pairs, lambda pair: self.copy(*pair, artifacts=artifacts), workers=workers)
 
     def _blobs_below(self, source: ImageReference, manifest: Manifest) -> set[Digest]:
         """Every blob of an image, or of all images of an index."""

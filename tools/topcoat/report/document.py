@@ -6,8 +6,6 @@ This module must never write half a receipt: a new one is moved over the old whe
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import resources
@@ -16,6 +14,7 @@ from pathlib import Path
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt, Status
 from topcoat.model.receipt import SCHEMA
+from topcoat.process.files import write_whole
 
 
 def schema() -> dict[str, object]:
@@ -146,20 +145,6 @@ def require_finished(receipt: Receipt, where: str | None = None) -> Receipt:
     )
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file completely or not at all (a temporary file beside it, then a rename)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as sink:
-            sink.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def save(receipt: Receipt, path: Path) -> None:
     """Write the receipt as indented JSON."""
-    write_atomically(path, json.dumps(receipt_to_dict(receipt), indent=1) + "\n")
+    write_whole(path, json.dumps(receipt_to_dict(receipt), indent=1) + "\n")

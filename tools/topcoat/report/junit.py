@@ -10,8 +10,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from topcoat.model import Receipt, Status
+from topcoat.process.files import write_whole
 from topcoat.report import facts
-from topcoat.report.document import write_atomically
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -81,4 +81,4 @@ def to_xml(receipt: Receipt) -> str:
 
 def save(receipt: Receipt, path: Path) -> None:
     """Write the document."""
-    write_atomically(path, to_xml(receipt))
+    write_whole(path, to_xml(receipt))

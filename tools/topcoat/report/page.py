@@ -18,9 +18,9 @@ from markupsafe import Markup
 
 from topcoat import __version__
 from topcoat.model import ImageResult, Receipt, Status, ancestry
+from topcoat.process.files import write_whole
 from topcoat.report import drawing, facts
 from topcoat.report.console import MARKS, clean
-from topcoat.report.document import write_atomically
 
 TAIL_LINES = 40
 _TAIL_BYTES = 64 * 1024
@@ -166,4 +166,4 @@ def save(receipt: Receipt, path: Path, *, receipt_file: Path | None = None) -> N
     file = receipt_file or path.parent / "receipt.json"
     away = Path(os.path.relpath(file.resolve().parent, path.resolve().parent)).as_posix()
     base = "" if away == "." else f"{away}/"
-    write_atomically(path, render(receipt, tails=log_tails(receipt, file.parent), original=base + file.name, base=base))
+    write_whole(path, render(receipt, tails=log_tails(receipt, file.parent), original=base + file.name, base=base))

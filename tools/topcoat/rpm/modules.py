@@ -6,8 +6,6 @@ This module must never guess a stream: active are the streams named by the calle
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import yaml
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Nevra
+from topcoat.process.files import write_whole
 from topcoat.rpm import compression
 from topcoat.rpm.catalogue import Catalogue
 from topcoat.rpm.repositories import FrozenRepository, Snapshot
@@ -80,9 +79,7 @@ def _of_repository(frozen: FrozenRepository) -> dict[str, Any]:
         raise ContentError(
             f"repository {frozen.id}: module metadata {path.name} is corrupt: {error!r}", next_step="have the repository's metadata made again"
         ) from error
-    partial = cache.with_name(f".{cache.name}.{os.getpid()}.{threading.get_ident()}")
-    partial.write_text(json.dumps(found))
-    partial.replace(cache)
+    write_whole(cache, json.dumps(found))
     return found
 
 

@@ -6,10 +6,8 @@ This module must never read a repository twice in one run, and never hand on a b
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +17,8 @@ import solv
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Nevra, Repository
+from topcoat.process.each import each
+from topcoat.process.files import write_whole
 from topcoat.rpm import repomd, signatures, solvfile
 from topcoat.rpm.evr import Order
 from topcoat.rpm.signatures import KeyFile, Keyring
@@ -43,6 +43,7 @@ __all__ = ["FrozenRepository", "RepositoryPackage", "Snapshot", "freeze"]
 REPOMD = "repodata/repomd.xml"
 _REPOMD_LIMIT = 16 << 20
 # What a file may be found to be when its repository was published anew in between.
+_PARALLEL_FREEZES = 4
 _MAY_BE_NEW = (MissingError, WrongError, UnsignedError)
 _KEY_LIMIT = 1 << 20
 KEYS_SUFFIX = "#keys"
@@ -246,8 +247,7 @@ def freeze(
         raise UsageError(f"repository id {twice[0]!r} is used twice in the repo set", next_step="give each repository its own id")
     transport = transport or Transport()
     work.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="freeze") as pool:
-        frozen = list(pool.map(lambda repository: _freeze_one(repository, work, transport, view or {}), repositories))
+    frozen = each(repositories, lambda repository: _freeze_one(repository, work, transport, view or {}), workers=_PARALLEL_FREEZES)
     for one in frozen:
         if one.id not in allow_empty and _is_empty(one):
             raise ContentError(
@@ -351,7 +351,7 @@ def _fetch_metadata(repository: Repository, text: bytes, work: Path, transport: 
         final = directory / REPOMD
         if not final.exists() or final.read_bytes() != text:
             transport_checksum = Checksum("sha256", checksum)
-            _place(final, text)
+            write_whole(final, text)
             if not matches(final, transport_checksum):
                 raise InfrastructureError(f"repository {repository.id}: {final} does not hold what was written", next_step="check the disk")
     except OSError as error:
@@ -374,14 +374,7 @@ def _check_signed(repository: Repository, text: bytes, kept: Path, transport: Tr
     problem = keyring.detached_problem(text, signature)
     if problem:
         raise UnsignedError(url, problem)
-    _place(kept, signature)
-
-
-def _place(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_whole(kept, signature)
 
 
 def solv_cache(frozen: FrozenRepository) -> Path:

@@ -5,12 +5,11 @@ This module must never keep anything that a tag names: tags move.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from topcoat.model import Digest
 from topcoat.model.image import check_digest
+from topcoat.process.files import write_whole
 
 
 class DigestCache:
@@ -32,9 +31,4 @@ class DigestCache:
 
     def write(self, digest: Digest, kind: str, content: bytes) -> None:
         """Keep the content."""
-        path = self._path(digest, kind)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
+        write_whole(self._path(digest, kind), content, mode=0o600)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +17,7 @@ from topcoat.errors import ContentError, InfrastructureError, PartialError, Topc
 from topcoat.gating import GatedPackage
 from topcoat.model import Action, ImageReference, Nevra, PlannedImage, Receipt, Status
 from topcoat.process import Processes
+from topcoat.process.each import each
 from topcoat.promotion import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.runs import coverage
@@ -214,8 +214,7 @@ def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) ->
             error.image = error.image or name
             raise
 
-    with ThreadPoolExecutor(REGISTRY_SLOTS) as pool:
-        return dict(zip(done, pool.map(one, done), strict=True))
+    return dict(zip(done, each(done, one, workers=REGISTRY_SLOTS), strict=True))
 
 
 def _answer_to_old_names(publisher: Publisher, done: dict[str, Outcome], options: Options, decision: Decision) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference, Nevra, Profile, labels
 from topcoat.planner import Reference
+from topcoat.process.each import each
 from topcoat.registry import INVENTORY_TYPE, Image, Manifest, Registries, digest_of
 from topcoat.registry.oci import parse_image, to_json
 from topcoat.registry.streams import open_blob
@@ -237,8 +237,7 @@ def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[s
             error.image = error.image or name
             raise
 
-    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
-        return dict(pool.map(one, wanted))
+    return dict(each(wanted, one, workers=_PARALLEL_REQUESTS))
 
 
 def as_planner_reference(name: str, found: ReferenceImage) -> Reference:

@@ -1,0 +1,30 @@
+"""Files that are there whole or not at all, whatever happens and whoever writes beside us.
+
+This module must never leave a part of a file under its name, nor a temporary one behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
+    """Write a file beside its place and move it there; folders above it are made.
+
+    :param content: text is written as UTF-8, with an escape for what has none (half of a surrogate pair out of a file name).
+    :raises OSError: it cannot be written; what was there before still is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            sink.write(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
