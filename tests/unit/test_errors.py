@@ -1,5 +1,7 @@
 """A machine that has run out of something is not the change's fault, and no defect of ours."""
 
+import datetime
+import email.utils
 import errno
 import os
 import unittest
@@ -7,7 +9,7 @@ import unittest.mock
 
 from topcoat import cli
 from topcoat.engine.task import InternalError
-from topcoat.errors import InfrastructureError, machine_error
+from topcoat.errors import InfrastructureError, machine_error, seconds_to_wait
 from topcoat.runs import execute
 
 
@@ -45,3 +47,12 @@ class Machine(unittest.TestCase):
                 cli.main(["lint"])
             self.assertEqual(caught.exception.code, 3)
             self.assertIn(f"error: {words} (/y) -> ", echo.call_args_list[0].args[0])
+
+
+class ComingAgain(unittest.TestCase):
+    def test_when_to_come_again(self) -> None:
+        later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600)
+        self.assertAlmostEqual(seconds_to_wait(email.utils.format_datetime(later, usegmt=True)) or 0, 3600, delta=60)
+        self.assertEqual(seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT"), 0.0)
+        for text, seconds in (("7", 7.0), ("1.5", 1.5), ("soon", None), (None, None), ("-1", None), ("Wed, 99 Oct 2015", None)):
+            self.assertEqual(seconds_to_wait(text), seconds, text)

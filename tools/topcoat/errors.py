@@ -8,7 +8,10 @@ retries, and whether a ``recheck`` of the review can help.
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import errno
+import re
 
 
 class TopcoatError(Exception):
@@ -91,6 +94,20 @@ class InfrastructureError(TopcoatError):
         super().__init__(what, **details)  # type: ignore[arg-type]
         self.retry_after = retry_after
         self.retriable = retriable
+
+
+def seconds_to_wait(retry_after: str | None) -> float | None:
+    """Seconds until the moment that the header Retry-After names, as a number or as a date (RFC 9110, 10.2.3); None when it names none."""
+    text = (retry_after or "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return float(text[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 _MACHINE = {

@@ -1,7 +1,6 @@
 """Repositories that are slow, closed, wrongly certified, mislabelled or bombs: the true cause, and an end."""
 
 import datetime
-import email.utils
 import gzip
 import hashlib
 import http.server
@@ -16,7 +15,7 @@ from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.model import Repository
 from topcoat.rpm import repomd
 from topcoat.rpm.repositories import freeze
-from topcoat.rpm.transport import ATTEMPTS, FetchError, Transport, UnreachableError, _retry_after
+from topcoat.rpm.transport import ATTEMPTS, FetchError, Transport, UnreachableError
 from topcoat_demo.rpms import make_repository
 
 REPOMD = "/repo/repodata/repomd.xml"
@@ -86,13 +85,6 @@ class Causes(RepositoryTestCase):
         error = self.refused(InfrastructureError, Repository("current", f"{web.url}/repo"), "503")
         self.assertFalse(error.retriable)
         self.assertEqual((web.requests[name], web.requests[REPOMD]), (ATTEMPTS, 1))
-
-    def test_when_to_come_again(self) -> None:
-        later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600)
-        self.assertAlmostEqual(_retry_after(email.utils.format_datetime(later, usegmt=True)) or 0, 3600, delta=60)
-        self.assertEqual(_retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), 0.0)
-        for text, seconds in (("7", 7.0), ("soon", None), (None, None), ("-1", None), ("Wed, 99 Oct 2015", None)):
-            self.assertEqual(_retry_after(text), seconds, text)
 
     def test_files_that_a_server_calls_encoded_are_taken_as_they_are(self) -> None:
         web = self.serve()

@@ -6,7 +6,6 @@ This module must never send our credentials to another host, and never put a hea
 from __future__ import annotations
 
 import copy
-import email.utils
 import json
 import random
 import ssl
@@ -17,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from topcoat.errors import InfrastructureError, TopcoatError, UsageError
+from topcoat.errors import InfrastructureError, TopcoatError, UsageError, seconds_to_wait
 from topcoat.registry.auth import Authenticator, Credentials
 from topcoat.registry.connection import ConnectionPool, Deadline
 from topcoat.registry.errors import AccessError, HiddenError, NotFoundError, RefusedError
@@ -337,7 +336,7 @@ def failure(host: str, verb: str, url: str, answer: Response, *, has_login: bool
         return NotFoundError(where, next_step="check the name; 'topcoat discover' shows what the registry holds")
     if answer.status in _RETRIED or answer.status >= 500:
         return InfrastructureError(
-            where, retry_after=_retry_after(answer.headers.get("retry-after")), next_step="wait for the registry and run again"
+            where, retry_after=seconds_to_wait(answer.headers.get("retry-after")), next_step="wait for the registry and run again"
         )
     # While somebody uploads a blob that is there already, docker-registry 2.8 writes its link anew, and for a moment the link is empty.
     passes = answer.status == 400 and "MANIFEST_BLOB_UNKNOWN" in text
@@ -353,17 +352,3 @@ def _said(text: str) -> str:
         if "<html" in text.lower():
             return ""
     return " ".join(text.split())[:300]
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header: a number or a date (RFC 9110, 10.2.3)."""
-    if not value:
-        return None
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError):
-        return None

@@ -5,8 +5,6 @@ This module must never leave a half-written or unverified file under its final n
 
 from __future__ import annotations
 
-import datetime
-import email.utils
 import hashlib
 import os
 import ssl
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from topcoat.errors import seconds_to_wait
 from topcoat.rpm import slow
 
 if TYPE_CHECKING:
@@ -262,7 +261,7 @@ def _check_status(url: str, response: httpx.Response) -> None:
         return
     cause = f"HTTP {status} {response.reason_phrase}".strip()
     if status == 429 or status >= 500:
-        raise UnreachableError(url, cause, retry_after=_retry_after(response.headers.get("Retry-After")))
+        raise UnreachableError(url, cause, retry_after=seconds_to_wait(response.headers.get("Retry-After")))
     raise (ForbiddenError if status in (401, 403, 407) else MissingError)(url, cause)
 
 
@@ -274,18 +273,3 @@ def _broken(url: str, error: Exception) -> FetchError:
     if cause is not None:
         return CertificateError(url, f"its certificate is not accepted: {cause.verify_message}")
     return UnreachableError(url, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds until the moment that RFC 9110, 10.2.3 names, as a number or as a date; None when it names none."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value.strip()[:9])
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
