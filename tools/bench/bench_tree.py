@@ -15,8 +15,8 @@ from topcoat import recipes
 from topcoat.builder import DirectBuilder
 from topcoat.graph import ImageGraph
 from topcoat.layers import LayerStore
-from topcoat.model import Profile, Recipe, Repository
-from topcoat.publisher import Publisher, SourceBlob
+from topcoat.model import ImageRepository, Profile, Recipe, Repository
+from topcoat.publisher import Publisher
 from topcoat.registry import Registries, RegistryClient
 from topcoat.registry.oci import Image
 from topcoat.rpm.inventory import Inventory
@@ -132,7 +132,7 @@ def _publish(tree: Tree, name: str, builder: DirectBuilder, client: RegistryClie
         labels={},
         log=work / f"{name}.log",
     )
-    blobs: dict = {layer.digest: SourceBlob(tree.host, repository) for layer in image.layers}
+    blobs: dict = {layer.digest: ImageRepository(tree.host, repository) for layer in image.layers}
     if built.layer:
         blobs[built.layer.digest] = built.layer.path
     published = publisher.publish(f"{tree.host}/demo/{name}", built.image, blobs, [TAG])

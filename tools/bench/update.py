@@ -30,9 +30,9 @@ from topcoat.builder.buildah import Buildah
 from topcoat.builder.metadata_cache import fill
 from topcoat.engine import Context, Engine, Stage, Task
 from topcoat.layers import BuiltImage, LayerStore
-from topcoat.model import PlannedImage, Reason, Repository, Status
+from topcoat.model import ImageRepository, PlannedImage, Reason, Repository, Status
 from topcoat.process import run
-from topcoat.publisher import Publisher, SourceBlob
+from topcoat.publisher import Publisher
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import freeze
@@ -93,7 +93,7 @@ def ours(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: s
             built = context.stage_result("make")
             assert isinstance(built, BuiltImage) and built.layer and built.inventory
             begun = time.monotonic()
-            blobs: dict = {layer.digest: SourceBlob(tree.host, image.repository) for layer in image.image.layers}
+            blobs: dict = {layer.digest: ImageRepository(tree.host, image.repository) for layer in image.image.layers}
             blobs[built.layer.digest] = built.layer.path
             published = publisher.publish(f"{tree.host}/{prefix}/{line.name}", built.image, blobs, [TAG])
             publisher.attach_inventory(f"{tree.host}/{prefix}/{line.name}", published.digest, built.inventory.to_files())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.functional.registry.base import QUICK, RegistryCase, make_image, random_bytes
 from topcoat.errors import ContentError, TopcoatError, UsageError
-from topcoat.model import ImageReference
-from topcoat.publisher import Publisher, SourceBlob
+from topcoat.model import ImageReference, ImageRepository
+from topcoat.publisher import Publisher
 from topcoat.registry import (
     AccessError,
     BrokenConnectionError,
@@ -128,7 +128,7 @@ class Client(RegistryCase):
         self.publish("client/base", layer)
         registries = self.registries()
         image, blobs = make_image(layer, b"more")
-        sources = {**blobs, digest_of(layer): SourceBlob(self.server.host, "client/base")}
+        sources = {**blobs, digest_of(layer): ImageRepository(self.server.host, "client/base")}
         published = Publisher(registries).publish(f"{self.server.host}/client/child", image, sources, ["t"])
         self.assertEqual(len(layer), published.bytes_mounted)
         self.assertLess(registries.client(self.server.host).traffic.blob_bytes_sent, 1000)
@@ -142,7 +142,7 @@ class Client(RegistryCase):
         client.head("client/updated", "one")
         before = client.traffic.requests.total()
         image, blobs = make_image(*layers, b"update")
-        sources = {**blobs, **{digest_of(layer): SourceBlob(self.server.host, "client/updated") for layer in layers}}
+        sources = {**blobs, **{digest_of(layer): ImageRepository(self.server.host, "client/updated") for layer in layers}}
         publisher = Publisher(registries)
         published = publisher.publish(f"{self.server.host}/client/updated", image, sources, ["two"], read_back=False)
         self.assertEqual(before + 1 + 2 * 2 + 1, client.traffic.requests.total())
@@ -152,9 +152,9 @@ class Client(RegistryCase):
     def test_a_layer_that_is_gone_from_its_own_repository_is_named(self) -> None:
         lost, kept = random_bytes("lost", 1000), random_bytes("kept", 1000)
         image, blobs = make_image(lost, kept)
-        here = SourceBlob(self.server.host, "client/lost")
+        here = ImageRepository(self.server.host, "client/lost")
         with self.assertRaisesRegex(ContentError, digest_of(lost)):
-            Publisher(self.registries()).publish(f"{here.host}/{here.repository}", image, {**blobs, digest_of(lost): here}, ["t"])
+            Publisher(self.registries()).publish(here, image, {**blobs, digest_of(lost): here}, ["t"])
         self.assertIsNone(self.client().head("client/lost", "t"))
 
     def test_a_copy_to_another_registry_takes_what_is_attached_and_resumes(self) -> None:

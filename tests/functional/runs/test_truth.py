@@ -4,8 +4,8 @@ import json
 
 from tests.functional.runs.site import packages
 from tests.functional.runs.test_main_job import SiteTest
-from topcoat.model import labels
-from topcoat.publisher import Publisher, SourceBlob
+from topcoat.model import ImageRepository, labels
+from topcoat.publisher import Publisher
 from topcoat.registry import INVENTORY_TYPE, Registries, digest_of
 from topcoat.registry.oci import append_layer, with_labels
 from topcoat.runs import claims
@@ -140,4 +140,4 @@ class LiesTest(SiteTest):
                     self.assertIn("run it again", failed.errors)
 
     def _source(self, repository: str):
-        return SourceBlob(self.host, repository)
+        return ImageRepository(self.host, repository)

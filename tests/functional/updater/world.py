@@ -20,8 +20,8 @@ from pathlib import Path
 
 from tests import needs
 from topcoat.layers import BuiltImage, Layer, LayerStore
-from topcoat.model import PlannedImage, Reason, Repository
-from topcoat.publisher import Publisher, SourceBlob
+from topcoat.model import ImageRepository, PlannedImage, Reason, Repository
+from topcoat.publisher import Publisher
 from topcoat.registry.oci import OCI_MANIFEST, Descriptor, Image, append_layer
 from topcoat.registry.registries import Registries
 from topcoat.rpm import inventory
@@ -165,7 +165,9 @@ class World:
     def publish(self, built: BuiltImage, name: str, tag: str = "updated", *, source: str = "") -> str:
         """Publish a built image; layers below come from the repository ``source``. Returns its digest."""
         assert built.layer is not None
-        blobs = {layer.digest: SourceBlob(self.server.host, source or name) for layer in built.image.layers} | {built.layer.digest: built.layer.path}
+        blobs = {layer.digest: ImageRepository(self.server.host, source or name) for layer in built.image.layers} | {
+            built.layer.digest: built.layer.path
+        }
         return self.publisher.publish(f"{self.server.host}/{name}", built.image, blobs, [tag]).digest
 
     @contextlib.contextmanager

@@ -40,7 +40,7 @@ def command(settings: Settings, image: str, sbom_format: str, output: str | None
         click.echo(f"would attach {len(text)} bytes to {stored.reference}", err=True)
     elif attach:
         documents = bills.documents([sbom_format], stored, reader.inventory(stored), distro=settings.profile.distro)
-        Publisher(settings.registries).attach(stored.reference.name, stored.digest, documents)
+        Publisher(settings.registries).attach(stored.place, stored.digest, documents)
         click.echo(f"attached to {stored.reference}", err=True)
     if output and not dry_run:
         write_whole(Path(output), text)

@@ -3,7 +3,7 @@
 This room must never do input or output, and imports nothing but ``errors``.
 """
 
-from topcoat.model.image import Digest, ImageReference
+from topcoat.model.image import Digest, ImageReference, ImageRepository, Tag
 from topcoat.model.package import Nevra, PackageChange
 from topcoat.model.plan import Action, Plan, PlannedImage, Reason
 from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
@@ -18,6 +18,7 @@ __all__ = [
     "CopyFile",
     "Digest",
     "ImageReference",
+    "ImageRepository",
     "ImageResult",
     "LayerSize",
     "Nevra",
@@ -33,4 +34,5 @@ __all__ = [
     "SignaturePolicy",
     "Status",
     "Step",
+    "Tag",
 ]

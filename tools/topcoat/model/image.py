@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import NewType, TypeGuard
 
 from topcoat.errors import UsageError
 
@@ -17,8 +18,10 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(?::[0-9]{1,5})?")
 
-Digest = str
+Digest = NewType("Digest", str)
 """``sha256:`` and 64 lower-case hexadecimal digits; checked where it enters (``check_digest``)."""
+Tag = NewType("Tag", str)
+"""A tag of the OCI grammar; checked where it enters (``check_tag``)."""
 
 
 def check_digest(value: str) -> Digest:
@@ -28,7 +31,12 @@ def check_digest(value: str) -> Digest:
     """
     if not _DIGEST.fullmatch(value or ""):
         raise UsageError(f"not a sha256 digest: {value!r}")
-    return value
+    return Digest(value)
+
+
+def is_digest(target: str) -> TypeGuard[Digest]:
+    """Whether what a manifest request asks for is a digest: no tag has a colon. It may still be malformed."""
+    return ":" in target
 
 
 def check_repository(value: str) -> str:
@@ -38,11 +46,48 @@ def check_repository(value: str) -> str:
     return value
 
 
-def check_tag(value: str) -> str:
+def check_tag(value: str) -> Tag:
     """Return the value when it is a tag of the OCI grammar, else raise UsageError."""
     if not _TAG.fullmatch(value or ""):
         raise UsageError(f"not a tag of the OCI grammar: {value!r}")
-    return value
+    return Tag(value)
+
+
+@dataclass(frozen=True, order=True)
+class ImageRepository:
+    """A repository of images in a registry, ``host/path``."""
+
+    host: str
+    path: str
+
+    def __post_init__(self) -> None:
+        if not _HOST.fullmatch(self.host):
+            raise UsageError(f"not a registry host: {self.host!r}")
+        check_repository(self.path)
+
+    @classmethod
+    def of(cls, value: ImageRepository | str) -> ImageRepository:
+        """The repository itself, or the one that a text ``host[:port]/path`` names.
+
+        :raises UsageError: the text is outside the grammar, or names a tag or a digest as well.
+        """
+        if isinstance(value, ImageRepository):
+            return value
+        reference = ImageReference.parse(value)
+        if reference.tag or reference.digest:
+            raise UsageError(f"not a repository alone: {value!r}", next_step="write host/path, without tag and digest")
+        return reference.place
+
+    def tag(self, tag: str) -> ImageReference:
+        """What a tag names here."""
+        return ImageReference(self.host, self.path, tag=tag)
+
+    def at(self, digest: Digest) -> ImageReference:
+        """The manifest with this digest here."""
+        return ImageReference(self.host, self.path, digest=digest)
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}"
 
 
 @dataclass(frozen=True, order=True)
@@ -55,9 +100,7 @@ class ImageReference:
     digest: Digest | None = None
 
     def __post_init__(self) -> None:
-        if not _HOST.fullmatch(self.host):
-            raise UsageError(f"not a registry host: {self.host!r}")
-        check_repository(self.repository)
+        ImageRepository(self.host, self.repository)
         if self.tag is not None:
             check_tag(self.tag)
         if self.digest is not None:
@@ -75,7 +118,7 @@ class ImageReference:
         if not slash or not ("." in host or ":" in host or host == "localhost"):
             raise UsageError(f"image reference without a registry host: {text!r}", next_step="write host/repository:tag")
         repository, _, tag = path.partition(":")
-        return cls(host, repository, tag or None, digest or None)
+        return cls(host, repository, tag or None, check_digest(digest) if digest else None)
 
     def with_tag(self, tag: str) -> ImageReference:
         """The same repository under another tag, without digest."""
@@ -84,6 +127,11 @@ class ImageReference:
     def with_digest(self, digest: Digest) -> ImageReference:
         """The same name pinned to a digest."""
         return replace(self, digest=digest)
+
+    @property
+    def place(self) -> ImageRepository:
+        """The repository it lies in."""
+        return ImageRepository(self.host, self.repository)
 
     @property
     def name(self) -> str:

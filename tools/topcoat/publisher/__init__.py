@@ -4,6 +4,6 @@ This room must never build an image and never decide which tag moves.
 """
 
 from topcoat.publisher.ledger import BlobLedger
-from topcoat.publisher.publisher import Published, Publisher, Source, SourceBlob
+from topcoat.publisher.publisher import Published, Publisher, Source
 
-__all__ = ["BlobLedger", "Published", "Publisher", "Source", "SourceBlob"]
+__all__ = ["BlobLedger", "Published", "Publisher", "Source"]

@@ -12,23 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.model import Digest, ImageReference
+from topcoat.model import Digest, ImageReference, ImageRepository
 from topcoat.model.receipt import LayerSize
 from topcoat.process.each import each
 from topcoat.publisher.ledger import BlobLedger
 from topcoat.registry import INVENTORY_TYPE, Descriptor, Image, Manifest, Registries, RegistryClient, digest_of, image_manifest
 from topcoat.registry.referrers import Documents
 
-
-@dataclass(frozen=True)
-class SourceBlob:
-    """A blob that a registry holds: mounted where it is the same registry, else copied from there."""
-
-    host: str
-    repository: str
-
-
-Source = Path | bytes | SourceBlob
+Source = Path | bytes | ImageRepository
+"""Where a blob comes from: a file, its bytes, or a repository that holds it (mounted where it is the same registry, else copied from there)."""
 
 
 @dataclass(frozen=True)
@@ -66,48 +58,48 @@ class Publisher:
     # ---- images -----------------------------------------------------------------------------------------------------------------------------
 
     def publish(
-        self, repository: str, image: Image, blobs: Mapping[Digest, Source], tags: Iterable[str] = (), *, read_back: bool = True
+        self, repository: ImageRepository | str, image: Image, blobs: Mapping[Digest, Source], tags: Iterable[str] = (), *, read_back: bool = True
     ) -> Published:
         """Push an image.
 
-        :param repository: ``host[:port]/path``.
+        :param repository: also as text, ``host[:port]/path``.
         :param blobs: where each layer comes from; a layer that is not named must be in the repository already. One whose source is the repository
             itself is not asked for: the registry checks it when it takes the manifest (distribution-spec 1.1, "Pushing Manifests").
         :param tags: unique tags; a floating tag is moved afterwards with ``move_tag``.
         :param read_back: fetch the manifest again and compare; needless only for who does so with its last tag.
         :raises ContentError: a layer is nowhere. :raises InfrastructureError: the registry.
         """
-        target = ImageReference.parse(repository)
+        target = ImageRepository.of(repository)
         client = self._registries.client(target.host)
         body, config = image_manifest(image)
         manifest = Manifest(digest_of(body), image.media_type, body)
         digest = manifest.digest
         tally = _Tally()
         sent: set[Digest] = set()
-        unchanged = client.head(target.repository, digest) == digest
+        unchanged = client.head(target.path, digest) == digest
         held: list[Digest] = []
         if not unchanged:
             sources: dict[Digest, Source] = {**blobs, digest_of(config): config}
             for descriptor in manifest.blobs:
-                if sources.get(descriptor.digest) == SourceBlob(target.host, target.repository):
+                if sources.get(descriptor.digest) == target:
                     held.append(descriptor.digest)
-                elif self._ensure(client, target.repository, descriptor, sources.get(descriptor.digest), tally):
+                elif self._ensure(client, target.path, descriptor, sources.get(descriptor.digest), tally):
                     sent.add(descriptor.digest)
         else:
             for layer in image.layers:
-                self._ledger.add(target.host, layer.digest, target.repository)
+                self._ledger.add(target.host, layer.digest, target.path)
         wanted = list(tags)
         if not unchanged or wanted:
             for number, tag in enumerate(wanted or [digest]):
-                if unchanged and client.head(target.repository, tag) == digest:
+                if unchanged and client.head(target.path, tag) == digest:
                     continue
                 try:
-                    client.put_manifest(target.repository, tag, body, image.media_type, read_back=read_back and number == 0 and not unchanged)
+                    client.put_manifest(target.path, tag, body, image.media_type, read_back=read_back and number == 0 and not unchanged)
                 except InfrastructureError:
-                    self._prove_held(client, target.repository, held)
+                    self._prove_held(client, target.path, held)
                     raise
                 for blob in held:
-                    self._ledger.add(target.host, blob, target.repository)
+                    self._ledger.add(target.host, blob, target.path)
                 held = []
         layers = tuple(LayerSize(layer.digest, layer.size, layer.digest in sent) for layer in image.layers)
         return Published(manifest, tally.pushed, tally.mounted, layers, unchanged)
@@ -118,19 +110,19 @@ class Publisher:
             if not client.has_blob(repository, digest):
                 raise _nowhere(client.host, repository, digest)
 
-    def move_tag(self, repository: str, digest: Digest, tag: str, *, look: bool = True) -> bool:
+    def move_tag(self, repository: ImageRepository | str, digest: Digest, tag: str, *, look: bool = True) -> bool:
         """Point a tag at a manifest of the same repository; False when it did already.
 
         One manifest request where the manifest is known to this run, no layer traffic.
 
         :param look: ask first where the tag points; needless for a tag of this run alone on an image that this run made.
         """
-        target = ImageReference.parse(repository)
+        target = ImageRepository.of(repository)
         client = self._registries.client(target.host)
-        if look and client.head(target.repository, tag) == digest:
+        if look and client.head(target.path, tag) == digest:
             return False
-        manifest = client.manifest(target.repository, digest)
-        client.put_manifest(target.repository, tag, manifest.body, manifest.media_type, read_back=False)
+        manifest = client.manifest(target.path, digest)
+        client.put_manifest(target.path, tag, manifest.body, manifest.media_type, read_back=False)
         return True
 
     def retag(self, host: str, source_repository: str, digest: Digest, target_repository: str, tag: str) -> Digest:
@@ -199,7 +191,7 @@ class Publisher:
             for child in manifest.children:
                 self._transfer(reader, source, reader.manifest(source, child.digest), writer, target, tally, artifacts=artifacts)
             for descriptor in manifest.blobs:
-                self._ensure(writer, target, descriptor, SourceBlob(reader.host, source), tally)
+                self._ensure(writer, target, descriptor, ImageRepository(reader.host, source), tally)
             writer.put_manifest(target, manifest.digest, manifest.body, manifest.media_type)
         if artifacts and not here:
             known = {entry.digest for entry in writer.referrers(target, manifest.digest)}
@@ -208,7 +200,7 @@ class Publisher:
                     continue
                 attached = reader.manifest(source, entry.digest)
                 for descriptor in attached.blobs:
-                    self._ensure(writer, target, descriptor, SourceBlob(reader.host, source), tally)
+                    self._ensure(writer, target, descriptor, ImageRepository(reader.host, source), tally)
                 writer.put_attached(target, manifest.digest, attached, entry)
         return there
 
@@ -221,17 +213,17 @@ class Publisher:
         """
         return self.attach(repository, digest, {INVENTORY_TYPE: files})[INVENTORY_TYPE]
 
-    def attach(self, repository: str, digest: Digest, documents: Documents) -> dict[str, Digest]:
+    def attach(self, repository: ImageRepository | str, digest: Digest, documents: Documents) -> dict[str, Digest]:
         """Store documents beside an image, found again by the image's digest and their types; see ``RegistryClient.attach``."""
-        target = ImageReference.parse(repository)
+        target = ImageRepository.of(repository)
         client = self._registries.client(target.host)
-        subject = client.manifest(target.repository, digest).descriptor
-        return client.attach(target.repository, subject, documents)
+        subject = client.manifest(target.path, digest).descriptor
+        return client.attach(target.path, subject, documents)
 
-    def inventory(self, repository: str, digest: Digest) -> dict[str, bytes] | None:
+    def inventory(self, repository: ImageRepository | str, digest: Digest) -> dict[str, bytes] | None:
         """The files that ``attach_inventory`` stored, or None."""
-        target = ImageReference.parse(repository)
-        return self._registries.client(target.host).attachment(target.repository, digest, INVENTORY_TYPE)
+        target = ImageRepository.of(repository)
+        return self._registries.client(target.host).attachment(target.path, digest, INVENTORY_TYPE)
 
     # ---- blobs ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -245,11 +237,11 @@ class Publisher:
             if self._mount(client, repository, descriptor, tally):
                 return False
             location = None
-            if isinstance(source, SourceBlob) and source.host == host and source.repository != repository:
-                location = client.blobs.start(repository, digest, source.repository)
+            if isinstance(source, ImageRepository) and source.host == host and source.path != repository:
+                location = client.blobs.start(repository, digest, source.path)
                 if location is None:
                     tally.mounted += descriptor.size
-                    self._ledger.add(host, digest, source.repository)
+                    self._ledger.add(host, digest, source.path)
                     self._ledger.add(host, digest, repository)
                     return False
                 client.blobs.cancel(repository, location)
@@ -281,11 +273,11 @@ class Publisher:
             return client.blobs.put_missing(repository, descriptor.digest, source)
         if client.has_blob(repository, descriptor.digest):
             return False
-        if source is None or source == SourceBlob(client.host, repository):
+        if source is None or source == ImageRepository(client.host, repository):
             raise _nowhere(client.host, repository, descriptor.digest)
         # by way of a file: a retry must be able to start again, and a stream would hold a connection that the other side may need
         with tempfile.NamedTemporaryFile(prefix="topcoat-blob-", dir=self._scratch) as spool:
-            with self._registries.client(source.host).stream_blob(source.repository, descriptor.digest, descriptor.size) as chunks:
+            with self._registries.client(source.host).stream_blob(source.path, descriptor.digest, descriptor.size) as chunks:
                 for chunk in chunks:
                     spool.write(chunk)
             spool.flush()

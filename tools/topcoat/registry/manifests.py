@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from topcoat.errors import ContentError
 from topcoat.model import Digest
-from topcoat.model.image import check_digest, check_repository, check_tag
+from topcoat.model.image import check_digest, check_repository, check_tag, is_digest
 from topcoat.registry import oci, scopes
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import DigestMismatchError, HiddenError, RefusedError
@@ -40,7 +40,7 @@ class Manifests:
         :param cached: a manifest asked for by digest may come from memory: its bytes cannot change.
         :raises NotFoundError: there is none.
         """
-        if ":" in target and cached:
+        if is_digest(target) and cached:
             with self._lock:
                 known = self._kept.get((repository, target))
             if known:
@@ -56,7 +56,7 @@ class Manifests:
 
     def _checked(self, repository: str, target: str, answer: Response) -> Manifest:
         digest = oci.digest_of(answer.body)
-        promised = target if ":" in target else answer.headers.get("docker-content-digest") or digest
+        promised = target if is_digest(target) else answer.headers.get("docker-content-digest") or digest
         if promised != digest:
             raise DigestMismatchError(
                 f"{self.host}: the manifest {repository} {target} has the digest {digest}, the registry says {promised}",
@@ -94,7 +94,7 @@ class Manifests:
             if answer.status == 404:
                 return None
             digest = answer.headers.get("docker-content-digest") or self.get(repository, target, cached=False).digest
-            if ":" in target and digest != target:
+            if is_digest(target) and digest != target:
                 raise DigestMismatchError(
                     f"{self.host}: asked for {repository}@{target}, the registry answers with {digest}", next_step="look at the registry"
                 )
@@ -120,7 +120,7 @@ class Manifests:
 
     def store(self, repository: str, target: str, body: bytes, media_type: str) -> tuple[Digest, dict[str, str]]:
         digest = oci.digest_of(body)
-        if ":" in target and target != digest:
+        if is_digest(target) and target != digest:
             raise ContentError(
                 f"{repository}: the manifest to store under {target} has the digest {digest}", next_step="this is a defect of the caller"
             )
@@ -175,5 +175,5 @@ class Manifests:
 
 
 def _path(repository: str, target: str) -> str:
-    checked = check_digest(target) if ":" in target else check_tag(target)
+    checked = check_digest(target) if is_digest(target) else check_tag(target)
     return f"/v2/{check_repository(repository)}/manifests/{checked}"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from topcoat.model import ImageReference
 from topcoat.report import sbom
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs.references import StoredImage
@@ -47,7 +46,7 @@ def bill(name: str, stored: StoredImage, inventory: Inventory, *, distro: str) -
     kind, write = _WRITERS[name]
     created = str(stored.image.config.get("created") or "1970-01-01T00:00:00Z")
     moment = datetime.fromisoformat(created[:19] + "+00:00").timestamp()
-    subject = sbom.Subject(ImageReference(stored.host, stored.repository, digest=stored.digest), moment, distro)
+    subject = sbom.Subject(stored.reference, moment, distro)
     materials = [sbom.Material(package.nevra, package.source_rpm) for package in inventory.packages]
     return Bill(kind, f"sbom.{name}.json", write(subject, materials))
 

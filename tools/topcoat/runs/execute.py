@@ -15,7 +15,7 @@ from pathlib import Path
 from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task, TaskResult
 from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError, machine_error
 from topcoat.gating import GatedPackage
-from topcoat.model import Action, ImageReference, Nevra, PlannedImage, Receipt, Status
+from topcoat.model import Action, ImageRepository, Nevra, PlannedImage, Receipt, Status
 from topcoat.process import Processes
 from topcoat.process.each import each
 from topcoat.promotion import Place, Target
@@ -76,7 +76,7 @@ def execute(
     results: dict[str, TaskResult] = {}
     table: tuple[coverage.Covered, ...] = ()
     moved: tuple[str, ...] = ()
-    aliases: dict[str, tuple[str, ...]] = {}
+    aliases: dict[str, tuple[ImageRepository, ...]] = {}
     error: TopcoatError | None = None
     stopped = False
     try:
@@ -114,7 +114,10 @@ def execute(
             status=_status(error, results, stopped),
             started=started,
             finished=time.time(),
-            images=tuple(replace(image_result(image, results.get(image.name), facts), aliases=aliases.get(image.name, ())) for image in planned),
+            images=tuple(
+                replace(image_result(image, results.get(image.name), facts), aliases=tuple(map(str, aliases.get(image.name, ()))))
+                for image in planned
+            ),
             repositories=decision.plan.repositories,
             coverage=tuple(entry.as_dict() for entry in table),
             floating_tags=moved,
@@ -217,22 +220,23 @@ def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) ->
     return dict(zip(done, each(done, one, workers=REGISTRY_SLOTS), strict=True))
 
 
-def _answer_to_old_names(publisher: Publisher, done: dict[str, Outcome], options: Options, decision: Decision) -> dict[str, tuple[str, ...]]:
+def _answer_to_old_names(
+    publisher: Publisher, done: dict[str, Outcome], options: Options, decision: Decision
+) -> dict[str, tuple[ImageRepository, ...]]:
     """Renamed images under their old names, with the run's own tag; blobs are mounted, what is attached goes along.
 
-    :returns: image name -> repositories, ``host/path``.
+    :returns: image name -> repositories.
     """
     profile = decision.request.profile
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, tuple[ImageRepository, ...]] = {}
     for name in done.keys() & options.old_names.keys():
-        repositories = [ImageReference(profile.registry, profile.repository_of(old)) for old in options.old_names[name]]
-        for repository in repositories:
-            publisher.copy(done[name].stored.reference, repository.with_tag(options.tag))
-        found[name] = tuple(repository.name for repository in repositories)
+        found[name] = tuple(ImageRepository(profile.registry, profile.repository_of(old)) for old in options.old_names[name])
+        for place in found[name]:
+            publisher.copy(done[name].stored.reference, place.tag(options.tag))
     return found
 
 
-def _move(works: Works, done: Mapping[str, Outcome], aliases: Mapping[str, tuple[str, ...]], tags: Sequence[str]) -> tuple[str, ...]:
+def _move(works: Works, done: Mapping[str, Outcome], aliases: Mapping[str, tuple[ImageRepository, ...]], tags: Sequence[str]) -> tuple[str, ...]:
     """Floating tags last, for the whole set with its old names, all or nothing: after a failure every tag shows again what it showed.
 
     :raises TopcoatError: nothing moved; or, in so many words, what could not be brought back.
@@ -241,7 +245,7 @@ def _move(works: Works, done: Mapping[str, Outcome], aliases: Mapping[str, tuple
         return ()
     host = next(iter(done.values())).stored.host
     wanted = {outcome.stored.repository: outcome.stored.digest for outcome in done.values()}
-    wanted |= {repository.partition("/")[2]: done[name].stored.digest for name, repositories in aliases.items() for repository in repositories}
+    wanted |= {place.path: done[name].stored.digest for name, places in aliases.items() for place in places}
     target = Target(Place(host, "", tuple((repository, repository) for repository in wanted)), works.client(host), REGISTRY_SLOTS)
     before = {tag: target.digests(tag) for tag in tags}
     try:

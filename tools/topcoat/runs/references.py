@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import Digest, ImageReference, Nevra, Profile, labels
+from topcoat.model import Digest, ImageReference, ImageRepository, Nevra, Profile, labels
 from topcoat.planner import Reference
 from topcoat.process.each import each
 from topcoat.registry import INVENTORY_TYPE, Image, Manifest, Registries, digest_of
@@ -50,9 +50,14 @@ class StoredImage:
         return self.image.labels
 
     @property
+    def place(self) -> ImageRepository:
+        """The repository it lies in."""
+        return ImageRepository(self.host, self.repository)
+
+    @property
     def reference(self) -> ImageReference:
         """``host/repository@digest``."""
-        return ImageReference(self.host, self.repository, digest=self.digest)
+        return self.place.at(self.digest)
 
 
 @dataclass(frozen=True)
@@ -229,7 +234,7 @@ def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[s
             own = reader.inventory(stored)
             if not below:
                 return name, ReferenceImage(stored, stored, own.nevras, own)
-            base = reader.find(ImageReference(stored.host, stored.repository, digest=below))
+            base = reader.find(stored.place.at(below))
             if base is None:
                 raise ContentError(f"{stored.reference} names {below} as the image below its update layer, which the registry does not hold")
             return name, ReferenceImage(stored, base, own.nevras, reader.inventory(base))

@@ -14,8 +14,8 @@ from typing import Protocol
 from topcoat.engine import Context
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
-from topcoat.model import Action, Digest, ImageReference, LayerSize, Nevra, PlannedImage, Recipe, labels
-from topcoat.publisher import Publisher, SourceBlob
+from topcoat.model import Action, Digest, ImageReference, ImageRepository, LayerSize, Nevra, PlannedImage, Recipe, labels
+from topcoat.publisher import Publisher, Source
 from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory, provided
@@ -72,6 +72,9 @@ class Works:
         """Repository path that an image is published to."""
         return self._decision.request.profile.repository_of(name)
 
+    def _place_of(self, name: str) -> ImageRepository:
+        return ImageRepository(self._target.host, self.repository_of(name))
+
     # ---- stages -----------------------------------------------------------------------------------------------------------------------------
 
     def tag(self, planned: PlannedImage) -> Outcome:
@@ -80,16 +83,15 @@ class Works:
         if reference is None:
             raise ContentError("nothing to reuse: the reference image is gone since the plan", image=planned.name, next_step="plan again")
         stored = reference.base if planned.reference == reference.base.digest else reference.stored
-        repository = self.repository_of(planned.name)
-        source = ImageReference(stored.host, stored.repository, digest=stored.digest)
+        place = self._place_of(planned.name)
         pushed = mounted = 0
-        if (stored.host, stored.repository) == (self._target.host, repository):
-            self._publisher.move_tag(f"{stored.host}/{repository}", stored.digest, self._target.tag)
+        if stored.place == place:
+            self._publisher.move_tag(place, stored.digest, self._target.tag)
         else:
-            copied = self._publisher.copy(source, ImageReference(self._target.host, repository, self._target.tag))
+            copied = self._publisher.copy(stored.reference, place.tag(self._target.tag))
             pushed, mounted = copied.bytes_pushed, copied.bytes_mounted
             self._attach_if_missing(planned.name, stored)
-        here = replace(stored, host=self._target.host, repository=repository)
+        here = replace(stored, host=place.host, repository=place.path)
         self._read_back(here.reference.with_tag(self._target.tag), stored.digest)
         inventory = self._reader.inventory(stored)
         return Outcome(
@@ -108,13 +110,13 @@ class Works:
     def look(self, context: Context, planned: PlannedImage) -> Outcome | None:
         """build and update: has an earlier run, perhaps one that was killed, finished exactly this? Then only our tag is missing."""
         base = self._start(context, planned)
-        found = self._reader.find(ImageReference(self._target.host, self.repository_of(planned.name), self._input_tag(planned, base)))
+        found = self._reader.find(self._place_of(planned.name).tag(self._input_tag(planned, base)))
         if found is None or not self._is_result(planned, found, base):
             return None
         inventory = self._reader.inventory(found)
         self._attach_if_missing(planned.name, found)
         self._attach_missing_bills(found, inventory)
-        self._publisher.move_tag(found.reference.name, found.digest, self._target.tag)
+        self._publisher.move_tag(found.place, found.digest, self._target.tag)
         self._read_back(found.reference.with_tag(self._target.tag), found.digest)
         signed = {"signers": inventory.signers, "unsigned": inventory.unsigned}
         return Outcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
@@ -139,20 +141,20 @@ class Works:
         built = context.stage_result("make")
         assert isinstance(built, BuiltImage)
         base = self._start(context, planned)
-        repository = f"{self._target.host}/{self.repository_of(planned.name)}"
-        blobs: dict[Digest, Path | bytes | SourceBlob] = {layer.digest: SourceBlob(base.host, base.repository) for layer in base.image.layers}
+        place = self._place_of(planned.name)
+        blobs: dict[Digest, Source] = {layer.digest: base.place for layer in base.image.layers}
         if built.layer is not None:
             blobs[built.layer.digest] = built.layer.path
         # The input tag may come first: who finds it without an inventory does the work again.
         inventory = built.inventory or self._reader.inventory(base)
         made = self._with_claim(built, inventory)
         # What the registry took is proven with our own tag, at the end.
-        published = self._publisher.publish(repository, made, blobs, [self._input_tag(planned, base)], read_back=False)
+        published = self._publisher.publish(place, made, blobs, [self._input_tag(planned, base)], read_back=False)
         image = parse_image(published.manifest, to_json(made.config))
-        stored = StoredImage(self._target.host, self.repository_of(planned.name), published.manifest, image)
+        stored = StoredImage(place.host, place.path, published.manifest, image)
         documents = self._bills(self._target.bills, stored, inventory) | {INVENTORY_TYPE: inventory.to_files()}
-        attached = self._publisher.attach(repository, published.digest, documents)[INVENTORY_TYPE]
-        self._publisher.move_tag(repository, published.digest, self._target.tag, look=published.unchanged)
+        attached = self._publisher.attach(place, published.digest, documents)[INVENTORY_TYPE]
+        self._publisher.move_tag(place, published.digest, self._target.tag, look=published.unchanged)
         self._read_back(stored.reference.with_tag(self._target.tag), published.digest)
         self._reader.remember(stored, inventory)
         if built.layer is not None:
@@ -320,7 +322,7 @@ class Works:
             return
         there = {entry.artifact_type for entry in self._registries.client(stored.host).referrers(stored.repository, stored.digest)}
         missing = [name for name in self._target.bills if bills.artifact_type(name) not in there]
-        self._publisher.attach(stored.reference.name, stored.digest, self._bills(missing, stored, inventory))
+        self._publisher.attach(stored.place, stored.digest, self._bills(missing, stored, inventory))
 
     def _attach_if_missing(self, name: str, stored: StoredImage) -> None:
         """A copied image keeps its inventory; where the source registry had none, the one we made goes with it."""
