@@ -9,6 +9,7 @@ import bz2
 import io
 import lzma
 from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, cast
 
 import zstandard
 from isal import isal_zlib
@@ -53,8 +54,8 @@ class Plain:
             reader = lzma.LZMAFile(io.BufferedReader(self._raw))  # noqa: SIM115 - what it reads is not ours to close
             return lambda: _named("xz", reader.read)
         if head.startswith(b"BZh"):
-            reader = bz2.BZ2File(io.BufferedReader(self._raw))
-            return lambda: _named("bzip2", reader.read)
+            bzip = bz2.BZ2File(io.BufferedReader(self._raw))
+            return lambda: _named("bzip2", bzip.read)
         return lambda: self._raw.read(PIECE)
 
 
@@ -64,7 +65,9 @@ class _Zstd:
     def __init__(self, raw: _Chunks) -> None:
         self._raw = raw
         self._frames = _Frames()
-        self._reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(self, read_across_frames=True, read_size=1 << 18)
+        self._reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
+            cast("BinaryIO", self), read_across_frames=True, read_size=1 << 18
+        )
 
     def read(self, size: int) -> bytes:
         """Compressed bytes, for the reader."""
@@ -209,7 +212,7 @@ class _Gzip:
                     return b""
                 self._engine = isal_zlib.decompressobj(31)
             plain = self._engine.decompress(chunk, PIECE)
-        except isal_zlib.error as error:
+        except isal_zlib.error as error:  # type: ignore[misc]
             raise ContentError(f"a layer is not valid gzip: {error}", next_step=_DAMAGED) from error
         self._waiting = self._engine.unconsumed_tail or self._engine.unused_data
         return plain

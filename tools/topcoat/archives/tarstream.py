@@ -253,7 +253,7 @@ def _number(data: bytes) -> int:
 
 def _records(data: bytes) -> dict[str, bytes]:
     """``length key=value newline``, the length counting itself; values are raw bytes."""
-    found = {}
+    found: dict[str, bytes] = {}
     at = 0
     while at < len(data):
         blank = data.find(b" ", at, at + 20)

@@ -207,12 +207,14 @@ def _classified(error: ContentError) -> TopcoatError:
     end = verdict.rpartition('":')[2].strip()
     if step and not _ENDED.search(end) and _DENIED.search(end):
         return InfrastructureError(
-            f"buildah could not start a {step[1]} step: {end}", next_step="let the machine grant what it names, or build on another one", **details
+            f"buildah could not start a {step[1]} step: {end}",
+            next_step="let the machine grant what it names, or build on another one",
+            **details,  # type: ignore[arg-type]
         )
     if step and not _INFRASTRUCTURE.search(end):
         last = "; ".join([line for line in lines if line != verdict][-3:]) or end
         return ContentError(f"{step[1]} failed: {last}", next_step="read the failed step in the log, correct the recipe or its packages", **details)
     what = f"buildah failed: {verdict.removeprefix('Error: ') or '; '.join(lines[-3:])}"
     if _INFRASTRUCTURE.search(what):
-        return InfrastructureError(what, next_step="run again; if it stays, look at the registry and the disk", **details)
+        return InfrastructureError(what, next_step="run again; if it stays, look at the registry and the disk", **details)  # type: ignore[arg-type]
     return ContentError(what, next_step="read the log, correct the recipe", **details)

@@ -29,7 +29,8 @@ class Commands(click.Group):
         """The command of one module, or None so that click reports an unknown command."""
         if name not in self.list_commands(context):
             return None
-        return importlib.import_module(f"{__name__}.{name.replace('-', '_')}").command
+        command: click.Command = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").command
+        return command
 
     def resolve_command(self, context: click.Context, args: list[str]):  # type: ignore[no-untyped-def]
         """As click does, but an unknown word names the nearest known one."""
@@ -79,7 +80,7 @@ def _profiles(context: click.Context, parameter: click.Parameter, incomplete: st
     help="How a run is shown.",
 )
 @click.pass_context
-def root(context: click.Context, **options: object) -> None:
+def root(context: click.Context, /, **options: object) -> None:
     """Builds, updates, proves and publishes the container images that a review touches."""
     from topcoat.cli._context import Settings
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from topcoat.runs.planning import Request
 
 
-def selection_options(function: Callable) -> Callable:
+def selection_options(function: Callable[..., object]) -> Callable[..., object]:
     """PATTERN... and --family, --class, --exclude, --skip-parents; the command gets them as one ``selection``."""
     decorators = (
         click.argument("patterns", nargs=-1, metavar="[REGEX]...", shell_complete=_complete.images),
@@ -62,7 +62,7 @@ class Sources:
     image_format: str | None = None
 
 
-def source_options(function: Callable) -> Callable:
+def source_options(function: Callable[..., object]) -> Callable[..., object]:
     """--gating-repo, --reference-tag, --artifacts, --view, --full, --image-format; the command gets them as one ``sources``."""
     decorators = (
         click.option("--gating-repo", metavar="DIR|URL", help="Repository of the RPMs under test."),

@@ -14,6 +14,7 @@ import click
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference
+from topcoat.model.image import check_digest
 from topcoat.process.each import each
 
 
@@ -105,7 +106,7 @@ def _artifacts(path: Path) -> list[ImageReference]:
     found = []
     for artifact in newest_images(parse_artifacts(_json(path))):
         reference = ImageReference.parse(artifact.url)
-        found.append(replace(reference, digest=artifact.digest) if artifact.digest else reference)
+        found.append(replace(reference, digest=check_digest(artifact.digest)) if artifact.digest else reference)
     return found
 
 
@@ -122,7 +123,7 @@ def _listed(path: Path) -> list[ImageReference]:
         raise UsageError(f"{path} is not a resolved list: {error}", next_step="make one with 'topcoat discover --output'") from error
 
 
-def _json(path: Path) -> list:
+def _json(path: Path) -> list[object]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

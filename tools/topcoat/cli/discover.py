@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -88,7 +89,7 @@ def command(
     kept = [entry for entry in found if entry not in missing]
     if not kept:
         raise ContentError("the registry holds no image of the list", next_step="check registry, namespace and tag")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": entry.image.name,
             "reference": entry.pinned if by == "digest" else entry.reference,

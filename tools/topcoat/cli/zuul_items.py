@@ -59,9 +59,9 @@ def command(
             }
         )
     if changes:
-        urls = {Path(str(project["path"])).resolve().name: project["changes"][-1] for project in projects}  # type: ignore[index]
+        urls = {Path(str(project["path"])).resolve().name: project["changes"][-1] for project in projects}
         Path(changes).write_text(json.dumps(urls, indent=1) + "\n", encoding="utf-8")
-    lines = [f"build   {project['project']} ({project['builder']}): {', '.join(map(str, project['changes']))}" for project in projects]  # type: ignore[call-overload]
+    lines = [f"build   {project['project']} ({project['builder']}): {', '.join(map(str, project['changes']))}" for project in projects]
     lines += [f"leave   {entry['project']}: {entry['reason']}" for entry in left_out]
     emit({"projects": projects, "left_out": left_out, "recipes": recipes}, output_format, "\n".join(lines) or "no change is under test")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from topcoat.consumer.podman import Podman
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference, Receipt, Status
+from topcoat.model.image import check_digest
 from topcoat.process.each import each
 from topcoat.zuul import Artifact, newest_images
 
@@ -46,7 +47,7 @@ def expected_from_artifacts(artifacts: Sequence[Artifact], names: Sequence[str] 
         name = artifact.image or artifact.repository.rpartition("/")[2]
         if artifact.digest:
             tagged = ImageReference.parse(artifact.url)
-            found[name] = Expected(name, ImageReference(tagged.host, tagged.repository, digest=artifact.digest))
+            found[name] = Expected(name, ImageReference(tagged.host, tagged.repository, digest=check_digest(artifact.digest)))
         elif name in names:
             raise ContentError("was returned without a digest, so nothing can be proved", image=name, next_step="let its provider return the digest")
     return _chosen(found, names, "zuul.artifacts")

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from topcoat.containerfile.render import SOURCE_DATE_EPOCH, Rendered, render
+from topcoat.containerfile.render import SOURCE_DATE_EPOCH, render
+from topcoat.containerfile.rendered import Rendered
 from topcoat.model import ancestry
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe

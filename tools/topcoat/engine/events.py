@@ -67,7 +67,8 @@ Listener = Callable[[Event], None]
 
 def schema() -> dict[str, object]:
     """The JSON Schema of one event line."""
-    return json.loads(resources.files(__package__).joinpath("events.schema.json").read_text("utf-8"))
+    document: dict[str, object] = json.loads(resources.files(__package__).joinpath("events.schema.json").read_text("utf-8"))
+    return document
 
 
 class JsonLines:

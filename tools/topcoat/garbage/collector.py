@@ -103,7 +103,7 @@ class Collector:
                 recorded=recorded.get(state.name, frozenset()),
                 first_seen=first_seen,
                 now=moment,
-                due=frozenset(digest for name, _, digest in (entry.partition("@") for entry in old) if name == state.name),
+                due=frozenset(Digest(digest) for name, _, digest in (entry.partition("@") for entry in old) if name == state.name),
             )
             for state in states
         ]
@@ -123,7 +123,7 @@ class Collector:
             for done in each(zip(states, plans, strict=True), lambda pair: self._untag(*pair), workers=self._workers):
                 result.untagged += done
             ready = set(due)
-            for entry, gone in zip(due, each(due, lambda entry: self._delete(*entry.split("@", 1)), workers=self._workers), strict=True):
+            for entry, gone in zip(due, each(due, self._delete_entry, workers=self._workers), strict=True):
                 (result.deleted if gone else result.spared).append(entry)
             waiting = {entry: when for entry, when in waiting.items() if entry not in ready}
             self._remember({tag: when for tag, when in kept_since.items() if any(tag in plan.kept for plan in plans)}, waiting)
@@ -234,6 +234,10 @@ class Collector:
             if self._client.head(plan.name, tag) == state.tags[tag] and self._client.delete_tag(plan.name, tag):
                 untagged.append(f"{plan.name}:{tag}")
         return untagged
+
+    def _delete_entry(self, entry: str) -> bool:
+        name, _, digest = entry.partition("@")
+        return self._delete(name, Digest(digest))
 
     def _delete(self, name: str, digest: Digest) -> bool:
         """Delete a manifest that lost its tags in an earlier collection, when still nothing names it; False when something does."""

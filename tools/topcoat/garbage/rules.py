@@ -57,7 +57,7 @@ class RepositoryPlan:
 def subject_of(tag: str) -> Digest | None:
     """The manifest that a tag of something attached belongs to, None for any other tag."""
     match = _ATTACHED.fullmatch(tag)
-    return f"sha256:{match[1]}" if match else None
+    return Digest(f"sha256:{match[1]}") if match else None
 
 
 def decide(

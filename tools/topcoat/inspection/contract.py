@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from topcoat.inspection.files import Entry, FileTree, parents_of
 from topcoat.model.labels import CLASS, FINGERPRINT, IMAGE, PARENT, TITLE
@@ -101,16 +102,16 @@ def check(
     return sorted(set(found))
 
 
-def _labels(config: Mapping[str, object], recipe: Recipe) -> Iterator[Problem]:
+def _labels(config: Mapping[str, Any], recipe: Recipe) -> Iterator[Problem]:
     labels = config.get("Labels") or {}
     for name in LABELS if recipe.containerfile is None else LABELS[2:3]:
-        if name not in labels:  # type: ignore[operator]
+        if name not in labels:
             yield Problem("label", f"label {name} is missing")
-    if labels.get(IMAGE, recipe.name) != recipe.name:  # type: ignore[union-attr]
-        yield Problem("label", f"label {IMAGE} is {labels[IMAGE]!r}, the recipe is {recipe.name!r}")  # type: ignore[index]
+    if labels.get(IMAGE, recipe.name) != recipe.name:
+        yield Problem("label", f"label {IMAGE} is {labels[IMAGE]!r}, the recipe is {recipe.name!r}")
 
 
-def _inherited(recipe: Recipe, ancestors: Sequence[Recipe], key: str) -> object:
+def _inherited(recipe: Recipe, ancestors: Sequence[Recipe], key: str) -> Any:
     for one in (recipe, *ancestors):
         value = getattr(one, key)
         if value is not None:
@@ -120,12 +121,12 @@ def _inherited(recipe: Recipe, ancestors: Sequence[Recipe], key: str) -> object:
     return None
 
 
-def _settings(config: Mapping[str, object], recipe: Recipe, ancestors: Sequence[Recipe]) -> Iterator[Problem]:
+def _settings(config: Mapping[str, Any], recipe: Recipe, ancestors: Sequence[Recipe]) -> Iterator[Problem]:
     """Entrypoint, command, user and stop signal are what the recipe, or an ancestor's, says; what none says is the base image's business."""
     for key, name in (("entrypoint", "Entrypoint"), ("command", "Cmd")):
         stated = _inherited(recipe, ancestors, key)
-        wanted = tuple(stated or ())  # type: ignore[arg-type]
-        actual = tuple(config.get(name) or ())  # type: ignore[arg-type]
+        wanted = tuple(stated or ())
+        actual = tuple(config.get(name) or ())
         if stated is not None and wanted != actual:
             yield Problem(key, f"{key} is {list(actual)}, the recipe says {list(wanted)}")
     user = str(_inherited(recipe, ancestors, "user") or "")

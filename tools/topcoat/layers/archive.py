@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
+from topcoat.model import Digest
+
 _CHUNK = 1 << 18
 
 
@@ -26,8 +28,8 @@ class Archive:
         self._plain = hashlib.sha256()
         self._length = 0
         self.size = 0
-        self.digest = ""
-        self.diff_id = ""
+        self.digest = Digest("")
+        self.diff_id = Digest("")
 
     def add(self, info: tarfile.TarInfo, records: dict[str, bytes]) -> None:
         """A member without content."""
@@ -50,8 +52,8 @@ class Archive:
         self._write(b"\0" * (2 * tarfile.BLOCKSIZE))
         self._write(b"\0" * (-self._length % tarfile.RECORDSIZE))
         self._emit(self._engine.flush())
-        self.digest = f"sha256:{self._packed.hexdigest()}"
-        self.diff_id = f"sha256:{self._plain.hexdigest()}"
+        self.digest = Digest(f"sha256:{self._packed.hexdigest()}")
+        self.diff_id = Digest(f"sha256:{self._plain.hexdigest()}")
 
     def _write(self, data: bytes) -> None:
         self._plain.update(data)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import mounts
 from topcoat.layers.unpack import unpack
 from topcoat.layers.writer import Layer
+from topcoat.model import Digest
 from topcoat.model.image import check_digest
 from topcoat.registry.oci import Descriptor, Image
 
@@ -36,7 +38,7 @@ from topcoat.registry.oci import Descriptor, Image
 class BlobSource(Protocol):
     """The one thing the store needs of a registry client."""
 
-    def stream_blob(self, repository: str, digest: str, size: int = 0) -> AbstractContextManager[Iterator[bytes]]:
+    def stream_blob(self, repository: str, digest: Digest, size: int = 0) -> AbstractContextManager[Iterator[bytes]]:
         """The chunks of a blob."""
 
 
@@ -120,7 +122,7 @@ class LayerStore:
         :raises InfrastructureError: the registry or the disk failed. :raises ContentError: a blob is not what the manifest says.
         """
         for descriptor, diff_id in zip(image.layers, image.diff_ids, strict=True):
-            self.add(descriptor, diff_id, lambda wanted=descriptor: client.stream_blob(repository, wanted.digest, wanted.size))
+            self.add(descriptor, diff_id, functools.partial(client.stream_blob, repository, descriptor.digest, descriptor.size))
         return tuple(self.path(diff_id) for diff_id in reversed(image.diff_ids))
 
     def add(self, descriptor: Descriptor, diff_id: str, opened: Callable[[], AbstractContextManager[Iterator[bytes]]]) -> Path:

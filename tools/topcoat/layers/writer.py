@@ -21,6 +21,7 @@ from topcoat.errors import InfrastructureError
 from topcoat.layers import database, junk, marks
 from topcoat.layers.archive import Archive
 from topcoat.layers.lower import Entry, LowerView
+from topcoat.model import Digest
 
 LAYER_MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 GZIP_LEVEL = 2
@@ -35,8 +36,8 @@ class Layer:
     """One layer archive on disk."""
 
     path: Path
-    digest: str
-    diff_id: str
+    digest: Digest
+    diff_id: Digest
     size: int
     """Compressed bytes."""
     entries: int

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from topcoat.errors import UsageError
 from topcoat.lists.template import BUILT_IN, Conditions, ListTemplate
-from topcoat.model.image import ImageReference
+from topcoat.model.image import ImageReference, is_digest
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
 from topcoat.recipes.reading import nearest
@@ -74,7 +74,7 @@ class ResolvedList:
             target = targets.get(image.name)
             if target is not None:
                 parsed = image.parsed
-                changed = parsed.with_digest(target) if target.startswith("sha256:") else parsed.with_tag(target)
+                changed = parsed.with_digest(target) if is_digest(target) else parsed.with_tag(target)
                 image = replace(image, reference=str(replace(changed, tag=None) if changed.digest else changed))
             images.append(image)
         return replace(self, images=tuple(images))

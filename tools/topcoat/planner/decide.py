@@ -17,8 +17,13 @@ from topcoat.planner import sentences
 class FingerprintLike(Protocol):
     """What the planner needs of ``topcoat.containerfile.Fingerprint``."""
 
-    total: str
-    parts: Mapping[str, str]
+    @property
+    def total(self) -> str:
+        """The fingerprint."""
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """What went into it, by kind."""
 
 
 @dataclass(frozen=True)

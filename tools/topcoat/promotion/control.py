@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError, TopcoatError
-from topcoat.model import labels
+from topcoat.model import Digest, labels
 from topcoat.promotion.sets import SetRecord
 from topcoat.registry import AccessError, Manifest, NotFoundError, RefusedError, RegistryClient, digest_of
 from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
@@ -188,7 +188,7 @@ class Lock:
 
     control: Control
     tag: str
-    digest: str
+    digest: Digest
 
     def release(self) -> None:
         """Give the lock up; never raises, a lock that stays ends by its time."""

@@ -138,7 +138,11 @@ def _compiled(rule: Rule) -> re.Pattern[str]:
 def newest_version(tags: Sequence[str], pattern: re.Pattern[str] = _VERSION) -> str | None:
     """The highest of the tags that match, in RPM's order (``1.10`` is newer than ``1.9``), or None."""
     versions = [tag for tag in tags if pattern.fullmatch(tag)]
-    return max(versions, key=cmp_to_key(lambda one, other: evr.compare(_evr(one), _evr(other)))) if versions else None
+
+    def order(one: str, other: str) -> int:
+        return evr.compare(_evr(one), _evr(other))
+
+    return max(versions, key=cmp_to_key(order), default=None)
 
 
 def _evr(tag: str) -> str:

@@ -151,7 +151,7 @@ class Promoter:
         current = target.control.read(request.name)
         back = before is not None and current is not None and before.source == request.source != current.source
         moves = {image: digest for image, digest in wanted.items() if shown[image] not in (None, digest) and image not in dict(target.place.aliases)}
-        ours, theirs = target.newest(moves), target.newest({image: str(shown[image]) for image in moves})
+        ours, theirs = target.newest(moves), target.newest({image: digest for image, digest in shown.items() if digest and image in moves})
         if back and before is not None:
             cause = f"{request.name} showed it before it showed {current.source if current else 'the present set'}"
         elif ours and theirs and ours < theirs:

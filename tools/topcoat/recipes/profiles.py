@@ -12,7 +12,7 @@ from pathlib import Path
 
 from topcoat.errors import UsageError
 from topcoat.model import ancestry
-from topcoat.model.image import ImageReference, check_digest, check_repository, check_tag
+from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag
 from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
 from topcoat.model.recipe import Package, Recipe, Step
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
@@ -125,8 +125,8 @@ def examine_profile(
         environment=reader.pairs(entries["env"], "env", ENVIRONMENT_NAME) if "env" in entries else (),
         overrides=_overrides(reader, entries),
         image_format=_image_format(reader, entries),
-        **{"distro": "", "release": "", "arch": "", "registry": "", "namespace": "", **texts},
-        **({"install_options": reader.texts(entries["install_options"], "install_options")} if "install_options" in entries else {}),
+        **{"distro": "", "release": "", "arch": "", "registry": "", "namespace": "", **texts},  # type: ignore[arg-type]
+        **({"install_options": reader.texts(entries["install_options"], "install_options")} if "install_options" in entries else {}),  # type: ignore[arg-type]
     )
     return profile, problems
 
@@ -219,7 +219,7 @@ def _base(reader: Reader, entries: Mapping[str, Node], document: Node) -> Base:
     mirror = reader.text(parts["mirror"], "base mirror", empty=True) if "mirror" in parts else ""
     if mirror and mirror != _STAND_IN:
         _checked(_without_tag, mirror, parts["mirror"], reader.problems)
-    return Base(image or "", digest if digest not in ("", _STAND_IN) else None, mirror or "")
+    return Base(image or "", Digest(digest) if digest not in ("", _STAND_IN) else None, mirror or "")
 
 
 def _without_tag(mirror: str) -> None:
@@ -384,8 +384,8 @@ def _applied(recipe: Recipe, profile: Profile, target: Mapping[str, str]) -> Rec
     for override in overrides:
         packages += [Package(package.name) for package in override.get("packages", ()) if package.when.holds(**target)]  # type: ignore[attr-defined]
         steps += [Step(step.run, network=step.network) for step in override.get("steps", ()) if step.when.holds(**target)]  # type: ignore[attr-defined]
-        labels.update(override.get("labels", ()))  # type: ignore[arg-type]
-        environment.update(override.get("environment", ()))  # type: ignore[arg-type]
+        labels.update(override.get("labels", ()))  # type: ignore[call-overload]
+        environment.update(override.get("environment", ()))  # type: ignore[call-overload]
     return replace(
         recipe,
         packages=tuple(dict.fromkeys(packages)),

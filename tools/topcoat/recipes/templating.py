@@ -15,7 +15,8 @@ from typing import Any
 import jinja2
 import jinja2.meta
 from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_TEMPLATE = 64 << 10
 MAX_RESULT = 1 << 20
@@ -145,7 +146,7 @@ _ANSIBLE_FILTERS: dict[str, Callable[..., object]] = {
 
 
 _VERSION_PART = re.compile(r"\d+|[a-z]+")
-_COMPARISONS: dict[str, Callable[[object, object], object]] = {
+_COMPARISONS: dict[str, Callable[[Any, Any], object]] = {
     **dict.fromkeys(("==", "=", "eq"), operator.eq),
     **dict.fromkeys(("!=", "<>", "ne"), operator.ne),
     **dict.fromkeys(("<", "lt"), operator.lt),

@@ -126,7 +126,10 @@ class Authenticator:
     """Makes the Authorization header of each request to one registry; learns the scheme from challenges, keeps tokens by scope."""
 
     def __init__(
-        self, host: str, credentials: Credentials | None, fetch_token: Callable[[str, Mapping[str, str], tuple[str, ...], str | None], dict]
+        self,
+        host: str,
+        credentials: Credentials | None,
+        fetch_token: Callable[[str, Mapping[str, str], tuple[str, ...], str | None], dict[str, object]],
     ) -> None:
         """:param fetch_token: (realm, {"service": ...}, scopes, Basic header or None) -> the token server's JSON answer."""
         self._host = host

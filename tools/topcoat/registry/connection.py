@@ -18,10 +18,13 @@ import time
 import urllib.parse
 import urllib.request
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from topcoat.registry.errors import DeadlineError
+
+_Answer = TypeVar("_Answer")
 
 _IDLE_SECONDS = 20.0
 
@@ -85,7 +88,7 @@ class _Wire:
         self._readers = 0
         self._closing = False
 
-    def guarded(self, call, data):  # type: ignore[no-untyped-def]
+    def guarded(self, call: Callable[[Any], _Answer], data: Any) -> _Answer:
         """One system call within the read timeout and the deadline; which of the two ran out decides the error."""
         left = self.deadline.left() if self.deadline else self._read_timeout
         self.socket.settimeout(min(self._read_timeout, left))
@@ -141,7 +144,7 @@ class Connection(http.client.HTTPConnection):
             except BaseException:
                 sock.close()
                 raise
-        self.sock = _Wire(sock, self._read_timeout)  # type: ignore[assignment]
+        self.sock = _Wire(sock, self._read_timeout)
 
     def limit(self, deadline: Deadline) -> None:
         """Give every later read and write this deadline; opens the connection where it is not open."""
@@ -154,7 +157,7 @@ class Connection(http.client.HTTPConnection):
 def _proxy_for(scheme: str, host: str) -> tuple[str, int] | None:
     """Host and port of the proxy that the environment names for this host, or None."""
     proxies = urllib.request.getproxies_environment()
-    if scheme not in proxies or urllib.request.proxy_bypass_environment(host, proxies):
+    if scheme not in proxies or urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]
         return None
     parts = urllib.parse.urlsplit(proxies[scheme] if "//" in proxies[scheme] else f"//{proxies[scheme]}")
     return (parts.hostname, parts.port or 3128) if parts.hostname else None

@@ -44,7 +44,7 @@ class Traffic:
     blob_bytes_received: int = 0
     mounts: int = 0
     retries: int = 0
-    requests: Counter = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, verb: str = "", **amounts: int) -> None:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest
@@ -50,7 +51,7 @@ _MAX_SIZE = 1 << 50
 
 def digest_of(data: bytes) -> Digest:
     """``sha256:`` digest of bytes."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return Digest("sha256:" + hashlib.sha256(data).hexdigest())
 
 
 def to_json(document: object) -> bytes:
@@ -58,7 +59,7 @@ def to_json(document: object) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def read_json(data: bytes, what: str) -> dict:
+def read_json(data: bytes, what: str) -> dict[str, Any]:
     """A JSON object that a registry sent, proved to be one that can be written again: no endless nesting, no lone surrogates, no infinite numbers.
 
     :param what: name of the document, for the error.
@@ -104,12 +105,12 @@ class _Shape:
     def wrong(self, where: str, wanted: str) -> ContentError:
         return ContentError(f"{self._what}: {where} is not {wanted}", next_step=self._next_step)
 
-    def table(self, value: object, where: str) -> dict:
+    def table(self, value: object, where: str) -> dict[str, Any]:
         if value is not None and not isinstance(value, dict):
             raise self.wrong(where, "an object")
         return value or {}
 
-    def items(self, value: object, where: str, kind: type, name: str) -> list:
+    def items(self, value: object, where: str, kind: type, name: str) -> list[Any]:
         if value is not None and (not isinstance(value, list) or not all(isinstance(entry, kind) for entry in value)):
             raise self.wrong(where, f"a list of {name}")
         return value or []
@@ -185,7 +186,7 @@ class Manifest:
     body: bytes = field(repr=False)
 
     @property
-    def document(self) -> dict:
+    def document(self) -> dict[str, Any]:
         """The parsed body, its lists and objects of the right kind; ContentError when it is not."""
         what = f"manifest {self.digest}"
         document, shape = read_json(self.body, what), _Shape(what)
@@ -239,7 +240,7 @@ class Manifest:
 class Image:
     """An image: its configuration (image-spec, config.md), its layers lowest first, its manifest's annotations."""
 
-    config: dict = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
     layers: tuple[Descriptor, ...]
     annotations: tuple[tuple[str, str], ...] = ()
     media_type: str = OCI_MANIFEST
@@ -300,7 +301,7 @@ def parse_image(manifest: Manifest, config: bytes) -> Image:
     return Image(parsed, layers, tuple(sorted((document.get("annotations") or {}).items())), manifest.media_type)
 
 
-def _check_config(config: dict, shape: _Shape) -> None:
+def _check_config(config: dict[str, Any], shape: _Shape) -> None:
     """Every field that this package reads or writes again is of the kind that image-spec, config.md, gives it."""
     rootfs = shape.table(config.get("rootfs"), "rootfs")
     if not rootfs:

@@ -38,4 +38,4 @@ class _Chunks(io.RawIOBase):
 def open_blob(client: RegistryClient, repository: str, layer: Descriptor) -> Iterator[BinaryIO]:
     """A layer's compressed bytes as a file; the digest is proved at the end of reading."""
     with client.stream_blob(repository, layer.digest, layer.size) as chunks:
-        yield io.BufferedReader(_Chunks(iter(chunks)))  # type: ignore[misc]
+        yield io.BufferedReader(_Chunks(iter(chunks)))

@@ -98,7 +98,7 @@ class Transport:
 
     def _backoff(self, attempt: int) -> float:
         longest = min(self.limits.first_wait * 2 ** (attempt - 1), self.limits.longest_wait)
-        return longest * random.uniform(0.5, 1.0)  # spread, so that workers that failed together do not come back together
+        return float(longest * random.uniform(0.5, 1.0))  # spread, so that workers that failed together do not come back together
 
     # ---- one request ----------------------------------------------------------------------------------------------------------------------
 
@@ -253,13 +253,13 @@ class Transport:
         parts = urllib.parse.urlsplit(url)
         return self._base + url.split(parts.netloc, 1)[1] if parts.netloc == self._address else url
 
-    def _fetch_token(self, realm: str, service: Mapping[str, str], scopes: tuple[str, ...], login: str | None) -> dict:
+    def _fetch_token(self, realm: str, service: Mapping[str, str], scopes: tuple[str, ...], login: str | None) -> dict[str, object]:
         """Ask a token server (distribution project, "Token Authentication Specification")."""
         query = urllib.parse.urlencode([*service.items(), *(("scope", scope) for scope in scopes)])
         realm = urllib.parse.urljoin(f"{self._base}/", realm)
         url = f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm
 
-        def work(deadline: Deadline) -> dict:
+        def work(deadline: Deadline) -> dict[str, object]:
             with self._exchange("GET", url, deadline, _with({}, login), None) as reply:
                 if reply.status != 200:
                     error = failure(self.host, "GET", realm, _error_response(reply), has_login=login is not None)

@@ -19,7 +19,8 @@ from topcoat.process.files import write_whole
 
 def schema() -> dict[str, object]:
     """The JSON Schema of a receipt."""
-    return json.loads(resources.files(__package__).joinpath("receipt.schema.json").read_text("utf-8"))
+    document: dict[str, object] = json.loads(resources.files(__package__).joinpath("receipt.schema.json").read_text("utf-8"))
+    return document
 
 
 def change_to_dict(change: PackageChange) -> dict[str, object]:

@@ -232,7 +232,7 @@ def why(receipt: Receipt) -> str:
             reasons[image.reason] = reasons.get(image.reason, 0) + 1
     # the receipt of a newer topcoat may name a reason that is not known here
     phrases = {reason.code: reason.phrase for reason in Reason}
-    parts = []
+    parts: list[str] = []
     for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
         one, many, rest = phrases.get(reason, ("is", "are", reason))
         about = f" ({', '.join(projects)})" if projects and reason == Reason.RPM_GATED.code else ""

@@ -65,7 +65,7 @@ class Requirements:
 
     def chain(self, starts: Sequence[str], target: str) -> tuple[str, ...] | None:
         """The shortest chain of requirements from one of the starts to the target (ties by name), None when there is none."""
-        queue = deque((name,) for name in starts if name in self.names)
+        queue: deque[tuple[str, ...]] = deque((name,) for name in starts if name in self.names)
         seen = {path[0] for path in queue}
         while queue:
             path = queue.popleft()

@@ -51,7 +51,7 @@ class Plain:
                 took = time_text(self._state.now - self._state.began)
                 self._say(f"{self._position()} still at it after {took}: {doing or 'waiting for a retry'}{self._others()}")
             elif event.kind == "cancelling":
-                self._say(f"{self._position()} cancelled; {self._state.count('running')} running are being ended")
+                self._say(f"{self._position()} cancelled; {self._state.count(Status.RUNNING)} running are being ended")
 
     def _words(self, view: TaskView) -> str:
         if view.status is Status.FAILED:

@@ -68,7 +68,7 @@ class State:
         elif event.kind == "retry":
             view.line = f"again in {float(event.data['delay']):.0f} s: {event.data['error'].get('what', '')}"  # type: ignore[arg-type, attr-defined]
         elif event.kind == "task-finished":
-            status = Status(event.data["status"])
+            status = Status(str(event.data["status"]))
             view.status, view.stage = status, None
             view.seconds = float(event.data["seconds"])  # type: ignore[arg-type]
             view.error = event.data.get("error")  # type: ignore[assignment]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from topcoat.errors import ContentError, InfrastructureError, UsageError
@@ -72,7 +73,7 @@ class Gerrit:
 
     def _parse(self, url: ChangeUrl, shape: Mapping[str, object]) -> Change:
         try:
-            revisions: Mapping[str, dict] = shape["revisions"]  # type: ignore[assignment]
+            revisions: Mapping[str, dict[str, Any]] = shape["revisions"]  # type: ignore[assignment]
             wanted = [(commit, revision) for commit, revision in revisions.items() if url.patchset in (None, str(revision["_number"]))]
             if not wanted:
                 raise UsageError(f"change {url.number} has no patchset {url.patchset}", next_step="name a patchset that exists")

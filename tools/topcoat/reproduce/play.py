@@ -185,7 +185,8 @@ class Player:
         """What the job has returned so far."""
         if not self.places.results.is_file():
             return {"data": {}, "secret_data": {}}
-        return json.loads(self.places.results.read_text("utf-8"))
+        returned: dict[str, dict[str, object]] = json.loads(self.places.results.read_text("utf-8"))
+        return returned
 
     def play(self, playbooks: Sequence[Playbook], *, timeout: float) -> None:
         """Pre and run stop at the first failure; post playbooks always run, with ``zuul_success``, and the first failure is raised at the end."""

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -86,7 +87,7 @@ def reproduce(words: Sequence[str], options: Options, *, say: Callable[[str], No
     """
     what = recognise(words)
     inputs = from_changes(what, options) if isinstance(what, tuple) else from_recording(open_recording(what), options)
-    items = tuple(inputs.zuul["items"])  # type: ignore[call-overload]
+    items: tuple[Any, ...] = tuple(inputs.zuul["items"])  # type: ignore[arg-type]
     for item in items:
         say(f"item: {item['project']['name']} {item.get('change') or item.get('branch')}" + (f",{item['patchset']}" if item.get("patchset") else ""))
     if inputs.other_hosts:

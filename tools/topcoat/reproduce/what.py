@@ -140,8 +140,8 @@ def open_recording(what: Path | str | BuildUrl) -> Recording:
 
         return Recording(what.read_text("utf-8", "replace"), str(what), beside)
     url = what if isinstance(what, str) else _inventory_of(what)
-    folder = url.rpartition("/zuul-info/")[0] or url.rpartition("/")[0]
-    return Recording(str(fetch(url)), url, lambda path: fetch(f"{folder}/{path}", missing_is_none=True))
+    above = url.rpartition("/zuul-info/")[0] or url.rpartition("/")[0]
+    return Recording(str(fetch(url)), url, lambda path: fetch(f"{above}/{path}", missing_is_none=True))
 
 
 def _inventory_of(build: BuildUrl) -> str:

@@ -46,9 +46,9 @@ def opened(stream: BinaryIO) -> BinaryIO:
     if head.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=reader)  # type: ignore[return-value]
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return zstandard.ZstdDecompressor().stream_reader(reader, read_across_frames=True)  # type: ignore[return-value]
+        return zstandard.ZstdDecompressor().stream_reader(reader, read_across_frames=True)
     if head.startswith(b"\xfd7zXZ\x00"):
         return lzma.LZMAFile(reader)  # type: ignore[return-value]
     if head.startswith(b"BZh"):
         return bz2.BZ2File(reader)  # type: ignore[return-value]
-    return reader  # type: ignore[return-value]
+    return reader

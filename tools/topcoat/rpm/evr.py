@@ -38,7 +38,11 @@ class Order:
 
     def newest(self, nevras: Iterable[Nevra]) -> Nevra:
         """The newest of packages; of equal versions the one that sorts last, so that the answer never depends on the order of the input."""
-        return max(sorted(nevras), key=functools.cmp_to_key(lambda a, b: self.compare(a.full_evr, b.full_evr)))
+
+        def order(one: Nevra, other: Nevra) -> int:
+            return self.compare(one.full_evr, other.full_evr)
+
+        return max(sorted(nevras), key=functools.cmp_to_key(order))
 
 
 def compare(a: str, b: str) -> int:

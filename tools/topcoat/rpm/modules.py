@@ -70,7 +70,8 @@ def _of_repository(frozen: FrozenRepository) -> dict[str, Any]:
     cache = frozen.directory.with_name(f"{frozen.directory.name}.v1.modules.json")
     if cache.exists():
         try:
-            return json.loads(cache.read_bytes())
+            kept: dict[str, Any] = json.loads(cache.read_bytes())
+            return kept
         except ValueError:
             pass
     try:

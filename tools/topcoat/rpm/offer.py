@@ -73,7 +73,7 @@ class Offer:
 
     def build_time(self, number: int) -> int:
         """Seconds since the epoch, 0 where the metadata does not say."""
-        return self.pool.id2solvable(number).lookup_num(solv.SOLVABLE_BUILDTIME)
+        return int(self.pool.id2solvable(number).lookup_num(solv.SOLVABLE_BUILDTIME))
 
     def newer(self, installed: Nevra) -> list[int]:
         """Builds of the same name that are newer, for the same architecture or where one of both is noarch."""

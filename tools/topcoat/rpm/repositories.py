@@ -401,7 +401,7 @@ def load(frozen: FrozenRepository, pool: solv.Pool, filelists: solvfile.Filelist
 
 def _is_empty(frozen: FrozenRepository) -> bool:
     pool = solvfile.new_pool("noarch")
-    return load(frozen, pool).isempty()
+    return bool(load(frozen, pool).isempty())
 
 
 def _list_packages(frozen: FrozenRepository) -> tuple[RepositoryPackage, ...]:

@@ -130,7 +130,7 @@ class Keyring:
             (home / "keys").write_bytes(b"".join(key.packets for file in self._files for key in file.keys))
             (home / "data").write_bytes(data)
             (home / "data.asc").write_bytes(signature)
-            words = ["gpgv", "--homedir", home, "--keyring", home / "keys", "--status-fd", "1", home / "data.asc", home / "data"]
+            words: list[str | Path] = ["gpgv", "--homedir", home, "--keyring", home / "keys", "--status-fd", "1", home / "data.asc", home / "data"]
             done = run(words, timeout=_START_SECONDS, env=_ENVIRONMENT, check=False)
         said = [line.split()[1:] for line in done.output.splitlines() if line.startswith("[GNUPG:] ")]
         kinds = {words[0]: words[1:] for words in said if words}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from topcoat.errors import seconds_to_wait
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 60.0
 _CHUNK = 1 << 18
+_Result = TypeVar("_Result")
 _ALGORITHMS = {"sha": "sha1", "sha1": "sha1", "sha224": "sha224", "sha256": "sha256", "sha384": "sha384", "sha512": "sha512"}
 
 
@@ -163,7 +164,7 @@ class Transport:
 
         self._attempts(url, store, ca_file)
 
-    def _attempts(self, url: str, use: Callable[[Iterator[bytes]], object], ca_file: str | None):  # type: ignore[no-untyped-def]
+    def _attempts(self, url: str, use: Callable[[Iterator[bytes]], _Result], ca_file: str | None) -> _Result:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self._open(url, ca_file) as chunks:
@@ -224,7 +225,7 @@ class Transport:
             return self._clients[ca_file]
 
 
-def hasher(checksum: Checksum, url: str):  # type: ignore[no-untyped-def]
+def hasher(checksum: Checksum, url: str) -> hashlib._Hash:
     """A hashlib object for a checksum; UnsupportedError for an algorithm that proves nothing (md5) or that nobody knows."""
     name = _ALGORITHMS.get(checksum.algorithm)
     if name is None:

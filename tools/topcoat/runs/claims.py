@@ -45,4 +45,4 @@ def claimed(text: str | None, diff_ids: Sequence[Digest]) -> dict[str, Digest] |
 
 
 def _layers(diff_ids: Sequence[Digest]) -> Digest:
-    return "sha256:" + hashlib.sha256("\n".join(diff_ids).encode()).hexdigest()
+    return Digest("sha256:" + hashlib.sha256("\n".join(diff_ids).encode()).hexdigest())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from topcoat.engine import Engine, Event, RetryPolicy, Stage, Task, TaskResult
+from topcoat.engine import Context, Engine, Event, RetryPolicy, Stage, Task, TaskResult
 from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError, machine_error
 from topcoat.gating import GatedPackage
 from topcoat.model import Action, ImageRepository, Nevra, PlannedImage, Receipt, Status
@@ -136,21 +136,26 @@ def _tasks(planned: Sequence[PlannedImage], works: Works) -> list[Task]:
     """One task an image; only a build waits, and only for its parent."""
     names = {image.name for image in planned}
     tasks = []
+    stages: tuple[Stage, ...]
     for image in planned:
         labels = {"action": image.action.value, "reason": image.reason.code}
         weight = _WEIGHTS[image.action]
         if image.action is Action.REUSE:
-            stages = (Stage("tag", "registry", lambda context, image=image: works.tag(image), STAGE_TIMEOUT),)
+            stages = (Stage("tag", "registry", _of(lambda _, one: works.tag(one), image), STAGE_TIMEOUT),)
             tasks.append(Task(image.name, frozenset(), stages, weight, labels))
             continue
         parents = frozenset({image.parent} & names) if image.action is Action.BUILD else frozenset()
         stages = (
-            Stage("look", "registry", lambda context, image=image: works.look(context, image), STAGE_TIMEOUT),
-            Stage("make", "work", lambda context, image=image: works.make(context, image), STAGE_TIMEOUT),
-            Stage("publish", "push", lambda context, image=image: works.publish(context, image), STAGE_TIMEOUT),
+            Stage("look", "registry", _of(works.look, image), STAGE_TIMEOUT),
+            Stage("make", "work", _of(works.make, image), STAGE_TIMEOUT),
+            Stage("publish", "push", _of(works.publish, image), STAGE_TIMEOUT),
         )
         tasks.append(Task(image.name, parents, stages, weight, labels))  # type: ignore[arg-type]
     return tasks
+
+
+def _of(work: Callable[[Context, PlannedImage], object], image: PlannedImage) -> Callable[[Context], object]:
+    return lambda context: work(context, image)
 
 
 def _describe(result: TaskResult) -> dict[str, object]:

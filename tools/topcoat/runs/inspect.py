@@ -19,8 +19,11 @@ from topcoat.runs.references import ImageReader, StoredImage
 class Access(Protocol):
     """What reading needs: the clients, a folder for caches, and the profile."""
 
-    registries: Registries
     work_dir: Path
+
+    @property
+    def registries(self) -> Registries:
+        """Clients for every registry."""
 
     @property
     def profile(self) -> Profile:

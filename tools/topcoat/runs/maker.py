@@ -10,10 +10,12 @@ import os
 import shutil
 import tempfile
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from topcoat import containerfile
 from topcoat.builder import Buildah, Builder
@@ -28,6 +30,8 @@ from topcoat.rpm.server import RepositoryServer
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import StoredImage
 from topcoat.updater import Options, Transactions, Updater
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,12 @@ class HostMaker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
-    def _once(self, name: str, make):  # type: ignore[no-untyped-def]
+    def _once(self, name: str, make: Callable[[], AbstractContextManager[_Made]]) -> _Made:
         with self._lock:
             if name not in self.__dict__:
                 self.__dict__[name] = self._stack.enter_context(make())
-            return self.__dict__[name]
+            made: _Made = self.__dict__[name]
+            return made
 
     @property
     def _store(self) -> LayerStore:
@@ -172,7 +177,8 @@ class HostMaker:
                     network=network.path,
                     processes=self._processes,
                 )
-            return self.__dict__["_containerfile_builder"]
+            builder: Builder = self.__dict__["_containerfile_builder"]
+            return builder
 
 
 def profile_release(decision: Decision) -> str:

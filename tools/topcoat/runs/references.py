@@ -5,6 +5,7 @@ This module must never pull an image: it reads manifests, configurations and att
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -14,10 +15,11 @@ from typing import BinaryIO
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference, ImageRepository, Nevra, Profile, labels
+from topcoat.model.image import check_digest
 from topcoat.planner import Reference
 from topcoat.process.each import each
 from topcoat.registry import INVENTORY_TYPE, Image, Manifest, Registries, digest_of
-from topcoat.registry.oci import parse_image, to_json
+from topcoat.registry.oci import Descriptor, parse_image, to_json
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import headers, layerdb
 from topcoat.rpm import inventory as inventories
@@ -146,7 +148,11 @@ class ImageReader:
 
     def _newest_first(self, stored: StoredImage, stack: ExitStack) -> list[Callable[[], BinaryIO]]:
         client = self._registries.client(stored.host)
-        return [lambda layer=layer: stack.enter_context(open_blob(client, stored.repository, layer)) for layer in reversed(stored.image.layers)]
+
+        def opened(layer: Descriptor) -> BinaryIO:
+            return stack.enter_context(open_blob(client, stored.repository, layer))
+
+        return [functools.partial(opened, layer) for layer in reversed(stored.image.layers)]
 
     def has_documents(self, stored: StoredImage) -> bool:
         """Whether the repository holds what the image's configuration says of its inventory; True where it says nothing and something is attached."""
@@ -214,7 +220,7 @@ def reference_names(profile: Profile, names: Iterable[str], tag: str, artifacts:
         except UsageError as error:
             raise UsageError(f"artifact {artifact.get('name')!r} of a change ahead: {error.what}", image=name) from error
         digest = metadata.get("digest")
-        found[name] = reference.with_digest(str(digest)) if digest else reference
+        found[name] = reference.with_digest(check_digest(str(digest))) if digest else reference
     return found
 
 
@@ -234,7 +240,7 @@ def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[s
             own = reader.inventory(stored)
             if not below:
                 return name, ReferenceImage(stored, stored, own.nevras, own)
-            base = reader.find(stored.place.at(below))
+            base = reader.find(stored.place.at(check_digest(below)))
             if base is None:
                 raise ContentError(f"{stored.reference} names {below} as the image below its update layer, which the registry does not hold")
             return name, ReferenceImage(stored, base, own.nevras, reader.inventory(base))

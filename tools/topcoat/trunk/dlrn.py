@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.trunk.hashes import TrunkHash
@@ -146,7 +147,7 @@ class DlrnApi:
         body = {**names, "job_id": job, "success": "true" if success else "false", "url": url, "timestamp": int(at or time.time())}
         self._call("POST", "/api/report_result", json=body, expected=(200, 201))
 
-    def _get(self, path: str, params: dict[str, str]) -> list[dict]:
+    def _get(self, path: str, params: dict[str, str]) -> list[dict[str, Any]]:
         rows = self._call("GET", path, params=params, expected=(200,))
         if not isinstance(rows, list):
             raise InfrastructureError(f"{self.url}{path}: not a list", retriable=False, next_step="check that this is a DLRN API")
@@ -192,7 +193,7 @@ def _names(trunk: TrunkHash) -> dict[str, str]:
     return {**names, "extended_hash": trunk.extended} if trunk.extended else names
 
 
-def _row(row: dict) -> DlrnPromotion:
+def _row(row: dict[str, Any]) -> DlrnPromotion:
     trunk = TrunkHash(
         str(row["commit_hash"]), str(row["distro_hash"]), str(row.get("extended_hash") or ""), component=str(row.get("component") or "")
     )

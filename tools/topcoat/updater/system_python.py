@@ -108,7 +108,8 @@ class Worker:
             self.stop()  # an answer that nobody reads would be taken for the next one
             raise
         if answer["ok"]:
-            return answer
+            told: dict[str, object] = answer
+            return told
         raise _error(answer, image, log)
 
     def stop(self, *, grace: float = 0.0) -> int | None:

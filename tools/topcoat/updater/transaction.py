@@ -10,6 +10,7 @@ import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from topcoat.errors import ContentError
 from topcoat.layers import Workspace
@@ -134,9 +135,9 @@ class Transactions:
         :param work: an empty folder for the time of the call.
         :param names: file names, without folders, whose owned paths are asked for.
         """
-        request = {"op": "facts", "root": os.fspath(root), "work": os.fspath(work), "names": sorted(names)}
+        request: dict[str, object] = {"op": "facts", "root": os.fspath(root), "work": os.fspath(work), "names": sorted(names)}
         answer = self._ask(lambda _: request, image)
-        return Facts(int(answer["built"]), frozenset(answer["dates"]), tuple(answer["owned"]))  # type: ignore[call-overload]
+        return Facts(int(answer["built"]), frozenset(answer["dates"]), tuple(answer["owned"]))  # type: ignore[call-overload, arg-type]
 
     def _fetch(self, packages: list[tuple[str, str]]) -> None:
         """Have packages of the frozen view on disk, verified and with the signatures that their repositories ask for: workers have no network."""
@@ -212,7 +213,7 @@ def _text(nevra: Nevra) -> str:
     return f"{nevra.name}-{nevra.full_evr}.{nevra.arch}"
 
 
-def _difference(before: list[list], after: list[list]) -> tuple[PackageChange, ...]:
+def _difference(before: list[list[Any]], after: list[list[Any]]) -> tuple[PackageChange, ...]:
     """What changed in the package database; a package that was replaced by another build of the same version counts on both sides."""
     old = {(text, built) for text, built in before}
     new = {(text, built) for text, built in after}

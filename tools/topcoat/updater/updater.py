@@ -54,7 +54,7 @@ class Updater:
         :raises ContentError: dnf would do, or rpm did, something else than the plan says; a scriptlet failed; unsatisfiable.
         :raises InfrastructureError: registry, repository, disk, timeout.
         """
-        stages = []
+        stages: list[tuple[str, float, float]] = []
         start = time.time()
         lower = self._store.ensure(client, repository, base)
         start = began = _stage(stages, "pull", start)

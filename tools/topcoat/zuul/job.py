@@ -82,7 +82,7 @@ def _unsafe(loader: yaml.SafeLoader, node: yaml.Node) -> object:
         return loader.construct_scalar(node)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
-    return loader.construct_mapping(node, deep=True)
+    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
 
 
 _Loader.add_constructor("!unsafe", _unsafe)
@@ -107,9 +107,11 @@ def load_variables(text: str, *, where: str | None = None) -> Mapping[str, objec
         if isinstance(inventory, Mapping) and isinstance(inventory.get("vars"), Mapping):
             loaded = inventory["vars"]
         if isinstance(loaded.get("zuul"), Mapping):
-            return loaded["zuul"]
+            found: Mapping[str, object] = loaded["zuul"]
+            return found
         if "items" in loaded or "buildset" in loaded or "artifacts" in loaded:
-            return loaded
+            whole: Mapping[str, object] = loaded
+            return whole
     raise UsageError("holds no variable 'zuul'", where=where, next_step=_NEXT)
 
 
