@@ -11,9 +11,9 @@ import unittest
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.model import ImageResult, Receipt
+from topcoat.model import ImageResult, Receipt, RunOptions
 from topcoat.report import document
-from topcoat.runs.main_job import Job, recorded
+from topcoat.runs.main_job import recorded
 from topcoat.zuul import returned_artifacts
 
 DIGEST = "sha256:" + "a" * 64
@@ -21,8 +21,9 @@ IMAGE = ImageResult("nova", "done", "reuse", "unchanged", "", repository="r.exam
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from topcoat.runs.main_job import Job, recorded
-with recorded(Job("new", Path(sys.argv[1]), Path(sys.argv[1])), "site"):
+from topcoat.model import RunOptions
+from topcoat.runs.main_job import recorded
+with recorded(RunOptions("new", Path(sys.argv[1]), Path(sys.argv[1])), "site"):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -31,7 +32,7 @@ class Recorded(unittest.TestCase):
     def setUp(self) -> None:
         self.file = Path(self.enterContext(tempfile.TemporaryDirectory())) / "receipt.json"
         document.save(Receipt("site", "old", "done", 1.0, 2.0, (IMAGE,)), self.file)
-        self.job = Job("new", self.file, self.file.parent)
+        self.options = RunOptions("new", self.file, self.file.parent)
 
     def test_a_killed_run_leaves_running_in_the_place_of_an_earlier_receipt(self) -> None:
         done = subprocess.run([sys.executable, "-c", KILLED, str(self.file)], check=False, env=os.environ)
@@ -42,7 +43,7 @@ class Recorded(unittest.TestCase):
     def test_it_runs_while_it_runs_and_tells_how_it_ended(self) -> None:
         for error, status in ((InfrastructureError("no registry"), "failed"), (KeyboardInterrupt(), "cancelled"), (ValueError("x"), "failed")):
             with self.subTest(repr(error)):
-                with self.assertRaises(type(error)), recorded(self.job, "site"):
+                with self.assertRaises(type(error)), recorded(self.options, "site"):
                     self.assertEqual("running", document.load(self.file).status)
                     raise error
                 found = document.load(self.file)
@@ -50,7 +51,7 @@ class Recorded(unittest.TestCase):
                 self.assertIsNotNone(found.error)
 
     def test_the_receipt_that_a_run_wrote_itself_stays(self) -> None:
-        with self.assertRaises(ContentError), recorded(self.job, "site"):
+        with self.assertRaises(ContentError), recorded(self.options, "site"):
             document.save(Receipt("site", "new", "partial", 1.0, 2.0, (IMAGE,)), self.file)
             raise ContentError("one image may fail")
         self.assertEqual("partial", document.load(self.file).status)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topcoat.errors import UsageError
-from topcoat.model import Plan, PlannedImage, Reason
-from topcoat.runs.shards import Shard, names_of, parse_shard
+from topcoat.model import Plan, PlannedImage, Reason, Shard
+from topcoat.runs.shards import names_of, parse_shard
 
 
 @st.composite

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
-    from topcoat.model import Profile, Recipe
+    from topcoat.model import Profile, Recipe, RunOptions
     from topcoat.registry import Registries
 
 format_option = click.option(
@@ -124,6 +124,16 @@ class Settings:
         from topcoat.recipes import apply_profile
 
         return apply_profile(self.all_recipes, self.profile)
+
+    def run_options(self, **options: Any) -> RunOptions:
+        """How a run is carried out, with what the global options say of it; ``receipt`` and ``logs`` lie in the work folder where nothing is said.
+
+        :param options: fields of ``RunOptions``.
+        """
+        from topcoat.model import RunOptions
+
+        given = {"receipt": self.work_dir / "receipt.json", "logs": self.work_dir / "logs", **options}
+        return RunOptions(work=self.work_dir, authfile=self.authfile, ca_file=self.ca_file, plain_http=self.plain_http, **given)
 
     @cached_property
     def registries(self) -> Registries:

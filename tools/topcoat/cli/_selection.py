@@ -19,8 +19,8 @@ from topcoat.cli._context import Settings
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
+    from topcoat.model import RunRequest
     from topcoat.recipes import Selection
-    from topcoat.runs.planning import Request
 
 
 def selection_options(function: Callable[..., object]) -> Callable[..., object]:
@@ -93,9 +93,10 @@ def source_options(function: Callable[..., object]) -> Callable[..., object]:
     return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), packed)
 
 
-def request_of(settings: Settings, selection: Selection, sources: Sources) -> Request:
+def request_of(settings: Settings, selection: Selection, sources: Sources) -> RunRequest:
     """Turn the options above into the request of a run."""
-    from topcoat.runs.planning import Request, artifacts_from
+    from topcoat.model import RunRequest
+    from topcoat.runs.planning import artifacts_from
 
     artifacts = _json(sources.artifacts, "pass zuul.artifacts as a JSON file") if sources.artifacts else []
     view = _json(sources.view, "make it with 'topcoat freeze --output'") if sources.view else None
@@ -104,7 +105,7 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Re
     if not isinstance(artifacts, list):
         raise UsageError(f"{sources.artifacts} holds no list", next_step="pass zuul.artifacts, a list of mappings")
     profile = replace(settings.profile, image_format=sources.image_format) if sources.image_format else settings.profile
-    return Request(
+    return RunRequest(
         profile=profile,
         recipes=settings.recipes,
         names=selection.of(settings.recipes),

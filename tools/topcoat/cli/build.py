@@ -73,8 +73,7 @@ def command(
     from topcoat.report import console, document
     from topcoat.report.plans import table
     from topcoat.runs import bills
-    from topcoat.runs.main_job import Job, recorded, run
-    from topcoat.runs.maker import Access
+    from topcoat.runs.main_job import recorded, run
     from topcoat.runs.planning import decide
     from topcoat.runs.shards import parse_shard
 
@@ -83,12 +82,12 @@ def command(
         plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
         emit(plan_to_dict(plan), output_format, table(plan))
         return
-    job = Job(
+    options = settings.run_options(
         tag=tag,
         floating_tags=floating_tags,
         expected_plan=Path(plan_file) if plan_file else None,
-        receipt=Path(receipt_file) if receipt_file else settings.work_dir / "receipt.json",
-        logs=Path(logs_dir).absolute() if logs_dir else settings.work_dir / "logs",
+        **({"receipt": Path(receipt_file)} if receipt_file else {}),
+        **({"logs": Path(logs_dir).absolute()} if logs_dir else {}),
         events=Path(events_file) if events_file else None,
         workers=threads,
         way=build_way,
@@ -100,17 +99,14 @@ def command(
         bills=bills.CHOICES[sbom],
     )
     # bad input writes nothing, but it may not leave an earlier receipt to speak for this run
-    with recorded(job, settings.profile_name, settings.recipes_dir) if job.receipt.exists() else nullcontext():
+    with recorded(options, settings.profile_name, settings.recipes_dir) if options.receipt.exists() else nullcontext():
         request = request_of(settings, selection, sources)
-        job = replace(job, old_names=old_names(settings.recipes_dir, settings.recipes))
+        options = replace(options, old_names=old_names(settings.recipes_dir, settings.recipes))
     try:
-        access = Access(settings.authfile, settings.ca_file, settings.plain_http)
-        receipt = run(
-            request, job, registries=settings.registries, access=access, work=settings.work_dir, progress_mode=settings.progress, stream=sys.stderr
-        )
+        receipt = run(request, options, registries=settings.registries, progress_mode=settings.progress, stream=sys.stderr)
     except BaseException:
-        if job.receipt.is_file() and output_format == "text":
-            console.show(document.load(job.receipt))
+        if options.receipt.is_file() and output_format == "text":
+            console.show(document.load(options.receipt))
         raise
     if output_format == "text":
         console.show(receipt)

@@ -12,8 +12,7 @@ from topcoat.cli import _complete
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 
 if TYPE_CHECKING:
-    from topcoat.model import Plan
-    from topcoat.runs.planning import Request
+    from topcoat.model import Plan, RunRequest
 
 
 @click.command()
@@ -38,13 +37,13 @@ def command(
     """Put RPM files (or local source trees, built first) on published images: one layer on each, at exactly these versions, proven and pushed."""
     from topcoat import gating
     from topcoat.errors import UsageError
+    from topcoat.model import RunRequest
     from topcoat.planner import plan_to_dict
     from topcoat.recipes import Selection
     from topcoat.report import console, document
     from topcoat.report.plans import table
-    from topcoat.runs.main_job import Job, run
-    from topcoat.runs.maker import Access
-    from topcoat.runs.planning import Request, decide
+    from topcoat.runs.main_job import run
+    from topcoat.runs.planning import decide
 
     if bool(rpms) == bool(sources):
         raise UsageError("name either RPM files or source trees", next_step="use --rpm or --source")
@@ -56,7 +55,7 @@ def command(
         repository = gating.build(
             [Path(source) for source in sources], output, work=settings.work_dir / "gating", say=lambda line: click.echo(line, err=True)
         )
-    request = Request(
+    request = RunRequest(
         profile=settings.profile,
         recipes=settings.recipes,
         names=Selection(patterns, with_parents=False).of(settings.recipes),
@@ -69,18 +68,15 @@ def command(
         plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
         emit(plan_to_dict(plan), output_format, table(plan))
         return
-    job = Job(tag=tag, receipt=settings.work_dir / "receipt.json", logs=settings.work_dir / "logs")
-    access = Access(settings.authfile, settings.ca_file, settings.plain_http)
-    receipt = run(
-        request, job, registries=settings.registries, access=access, work=settings.work_dir, progress_mode=settings.progress, stream=sys.stderr
-    )
+    options = settings.run_options(tag=tag)
+    receipt = run(request, options, registries=settings.registries, progress_mode=settings.progress, stream=sys.stderr)
     if output_format == "text":
         console.show(receipt)
     else:
         emit(document.receipt_to_dict(receipt), output_format, "")
 
 
-def _only_what_fits(request: Request, plan: Plan) -> Request:
+def _only_what_fits(request: RunRequest, plan: Plan) -> RunRequest:
     """A source tree gives packages for many images: those that none of the selected images takes need not be proven.
 
     :raises ContentError: the images take none of them.

@@ -9,6 +9,7 @@ from topcoat.model.plan import Action, Plan, PlannedImage, Reason
 from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
 from topcoat.model.receipt import ImageResult, LayerSize, Receipt
 from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
+from topcoat.model.run import RunOptions, RunRequest, Shard
 from topcoat.model.status import Status
 
 __all__ = [
@@ -31,6 +32,9 @@ __all__ = [
     "Receipt",
     "Recipe",
     "Repository",
+    "RunOptions",
+    "RunRequest",
+    "Shard",
     "SignaturePolicy",
     "Status",
     "Step",

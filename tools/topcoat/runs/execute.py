@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from topcoat.engine import Context, Engine, Event, RetryPolicy, Stage, Task, TaskResult
 from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError, machine_error
 from topcoat.gating import GatedPackage
-from topcoat.model import Action, ImageRepository, Nevra, PlannedImage, Receipt, Status
+from topcoat.model import Action, ImageRepository, Nevra, PlannedImage, Receipt, RunOptions, Status
 from topcoat.process import Processes
 from topcoat.process.each import each
 from topcoat.promotion import Place, Target
@@ -24,6 +24,7 @@ from topcoat.runs import coverage
 from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
 from topcoat.runs.receipts import Facts, error_shape, gated, image_result
+from topcoat.runs.shards import names_of
 from topcoat.runs.works import Works
 
 STAGE_TIMEOUT = 3600.0
@@ -34,27 +35,9 @@ PUSH_SLOTS = 3
 _WEIGHTS = {Action.BUILD: 10.0, Action.UPDATE: 2.0, Action.REUSE: 0.1}
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a plan is carried out."""
-
-    tag: str
-    floating_tags: tuple[str, ...] = ()
-    check_coverage: bool = True
-    workers: int = 0
-    """Images worked on at a time; 0: one a core."""
-    keep_going: bool = True
-    only: frozenset[Action] = frozenset(Action)
-    names: frozenset[str] | None = None
-    """A shard: only these images of the plan; None: all."""
-    zuul: dict[str, object] | None = None
-    old_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Image -> names that it had before and still answers to."""
-
-
 def execute(
     decision: Decision,
-    options: Options,
+    options: RunOptions,
     works: Works,
     publisher: Publisher,
     *,
@@ -71,7 +54,8 @@ def execute(
     :raises TopcoatError: the error that decides the run's exit code; the receipt is written before.
     """
     started = time.time()
-    planned = [image for image in decision.plan.images if image.action in options.only and (options.names is None or image.name in options.names)]
+    mine = names_of(decision.plan, options.shard) if options.shard else None
+    planned = [image for image in decision.plan.images if image.action in options.only and (mine is None or image.name in mine)]
     facts = Facts(decision, options.tag, works, started)
     results: dict[str, TaskResult] = {}
     table: tuple[coverage.Covered, ...] = ()
@@ -122,7 +106,7 @@ def execute(
             coverage=tuple(entry.as_dict() for entry in table),
             floating_tags=moved,
             error=error_shape(error, decision.request.recipes_root) if error else None,
-            zuul=options.zuul or {},
+            zuul=options.zuul,
             gated=gated(gating),
         )
         mark_failures(receipt, works)
@@ -226,7 +210,7 @@ def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) ->
 
 
 def _answer_to_old_names(
-    publisher: Publisher, done: dict[str, Outcome], options: Options, decision: Decision
+    publisher: Publisher, done: dict[str, Outcome], options: RunOptions, decision: Decision
 ) -> dict[str, tuple[ImageRepository, ...]]:
     """Renamed images under their old names, with the run's own tag; blobs are mounted, what is attached goes along.
 

@@ -7,71 +7,46 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from topcoat import gating, planner
 from topcoat.engine.events import JsonLines
 from topcoat.errors import ContentError, TopcoatError, UsageError
-from topcoat.model import Action, Plan, Receipt, Status
+from topcoat.model import Plan, Receipt, RunOptions, RunRequest, Status
 from topcoat.model.image import check_tag
 from topcoat.process import Processes
 from topcoat.publisher import Publisher
 from topcoat.registry import Registries
 from topcoat.report import document, progress
-from topcoat.runs.execute import Options, broken, cancelled, execute
-from topcoat.runs.maker import Access, HostMaker
-from topcoat.runs.planning import Decision, Request, decide
+from topcoat.runs.execute import broken, cancelled, execute
+from topcoat.runs.maker import HostMaker
+from topcoat.runs.planning import Decision, decide
 from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
-from topcoat.runs.shards import Shard, names_of
-from topcoat.runs.works import Target, Works
+from topcoat.runs.works import Works
 
 
-@dataclass(frozen=True)
-class Job:
-    """How a request is carried out; see the options of ``topcoat build``."""
-
-    tag: str
-    receipt: Path
-    logs: Path
-    floating_tags: tuple[str, ...] = ()
-    expected_plan: Path | None = None
-    events: Path | None = None
-    workers: int = 0
-    way: str = "auto"
-    keep_going: bool = True
-    check_coverage: bool = True
-    only: frozenset[Action] = frozenset(Action)
-    shard: Shard | None = None
-    zuul: dict[str, object] = field(default_factory=dict)
-    old_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Image -> names that it had before and still answers to."""
-    bills: tuple[str, ...] = ("spdx",)
-    """Formats of bills of materials to attach to what is built or updated."""
-
-
-def run(request: Request, job: Job, *, registries: Registries, access: Access, work: Path, progress_mode: str = "auto", stream: TextIO) -> Receipt:
+def run(request: RunRequest, options: RunOptions, *, registries: Registries, progress_mode: str = "auto", stream: TextIO) -> Receipt:
     """Do it.
 
     :returns: the receipt of a run that succeeded; it is on disk in any case.
     :raises TopcoatError: what the run's exit code says.
     """
-    for tag in (job.tag, *job.floating_tags):
+    for tag in (options.tag, *options.floating_tags):
         check_tag(tag)
-    with recorded(job, request.profile.name, request.recipes_root):
+    with recorded(options, request.profile.name, request.recipes_root):
         packages = _packages(request)
-        decision = decide(request, registries=registries, work=work)
-        if job.expected_plan:
-            require_same(decision.plan, job.expected_plan)
-        return carry_out(decision, job, packages, registries=registries, access=access, work=work, progress_mode=progress_mode, stream=stream)
+        decision = decide(request, registries=registries, work=options.work)
+        if options.expected_plan:
+            require_same(decision.plan, options.expected_plan)
+        return carry_out(decision, options, packages, registries=registries, progress_mode=progress_mode, stream=stream)
 
 
 @contextmanager
-def recorded(job: Job, profile: str, recipes_root: Path | None = None) -> Iterator[None]:
+def recorded(options: RunOptions, profile: str, recipes_root: Path | None = None) -> Iterator[None]:
     """A receipt from the first second: ``running`` until the run writes its own, ``failed`` or ``cancelled`` when it ends before it could.
 
     Whatever lay in its place is of another run, so a run that is killed at any moment leaves nothing that could pass for its result.
@@ -79,20 +54,20 @@ def recorded(job: Job, profile: str, recipes_root: Path | None = None) -> Iterat
     :param profile: name of the profile.
     """
     started = time.time()
-    document.save(Receipt(profile, job.tag, Status.RUNNING, started, started, (), zuul=job.zuul), job.receipt)
+    document.save(Receipt(profile, options.tag, Status.RUNNING, started, started, (), zuul=options.zuul), options.receipt)
     try:
         yield
     except (Exception, KeyboardInterrupt) as caught:
-        if document.load(job.receipt).status is Status.RUNNING:
+        if document.load(options.receipt).status is Status.RUNNING:
             stopped = isinstance(caught, KeyboardInterrupt)
             error = cancelled() if stopped else caught if isinstance(caught, TopcoatError) else broken(caught)
             status = Status.CANCELLED if stopped else Status.FAILED
             shape = error_shape(error, recipes_root)
-            document.save(Receipt(profile, job.tag, status, started, time.time(), (), error=shape, zuul=job.zuul), job.receipt)
+            document.save(Receipt(profile, options.tag, status, started, time.time(), (), error=shape, zuul=options.zuul), options.receipt)
         raise
 
 
-def _packages(request: Request) -> tuple[gating.GatedPackage, ...]:
+def _packages(request: RunRequest) -> tuple[gating.GatedPackage, ...]:
     """What a gating repository of ours says of itself; one behind a URL says nothing."""
     if request.gating_repository is None or "://" in request.gating_repository:
         return ()
@@ -101,53 +76,38 @@ def _packages(request: Request) -> tuple[gating.GatedPackage, ...]:
 
 def carry_out(
     decision: Decision,
-    job: Job,
+    options: RunOptions,
     packages: tuple[gating.GatedPackage, ...],
     *,
     registries: Registries,
-    access: Access,
-    work: Path,
     progress_mode: str,
     stream: TextIO,
 ) -> Receipt:
     """Run a decided plan with everything it needs open around it."""
     processes = Processes()
-    publisher = Publisher(registries, scratch=_folder(work / "tmp"))
-    reader = ImageReader(registries, work / "cache" / "images", decision.request.profile.platform)
+    publisher = Publisher(registries, scratch=_folder(options.work / "tmp"))
+    reader = ImageReader(registries, options.work / "cache" / "images", decision.request.profile.platform)
     with ExitStack() as stack:
         stack.callback(decision.snapshot.close)
-        maker = stack.enter_context(
-            HostMaker(decision, work=work, registries=registries, access=access, processes=processes, workers=job.workers, way=job.way)
-        )
+        maker = stack.enter_context(HostMaker(decision, options, registries=registries, processes=processes))
         works = Works(
             decision,
-            Target(decision.request.profile.registry, job.tag, job.logs, job.bills),
+            options,
             maker=maker,
             publisher=publisher,
             registries=registries,
             reader=reader,
         )
         listeners = [stack.enter_context(progress.listener(progress_mode, stream))]
-        if job.events:
-            job.events.parent.mkdir(parents=True, exist_ok=True)
-            listeners.append(JsonLines(stack.enter_context(job.events.open("w", encoding="utf-8"))))
-        options = Options(
-            tag=job.tag,
-            floating_tags=job.floating_tags,
-            check_coverage=job.check_coverage,
-            workers=job.workers,
-            keep_going=job.keep_going,
-            only=job.only,
-            names=names_of(decision.plan, job.shard) if job.shard else None,
-            zuul=job.zuul,
-            old_names=job.old_names,
-        )
+        if options.events:
+            options.events.parent.mkdir(parents=True, exist_ok=True)
+            listeners.append(JsonLines(stack.enter_context(options.events.open("w", encoding="utf-8"))))
         return execute(
             decision,
             options,
             works,
             publisher,
-            save=lambda receipt: document.save(receipt, job.receipt),
+            save=lambda receipt: document.save(receipt, options.receipt),
             listeners=listeners,
             processes=processes,
             gating=packages,

@@ -12,7 +12,6 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -21,7 +20,7 @@ from topcoat import containerfile
 from topcoat.builder import Buildah, Builder
 from topcoat.builder.direct import DirectBuilder, refusal
 from topcoat.layers import BuiltImage, LayerStore
-from topcoat.model import PlannedImage, Recipe
+from topcoat.model import PlannedImage, Recipe, RunOptions
 from topcoat.process import Processes
 from topcoat.process.network import PrivateNetwork
 from topcoat.registry import Registries
@@ -34,45 +33,26 @@ from topcoat.updater import Options, Transactions, Updater
 _Made = TypeVar("_Made")
 
 
-@dataclass(frozen=True)
-class Access:
-    """How external programs reach registries: the same files that our own clients use."""
-
-    authfile: Path | None = None
-    ca_file: Path | None = None
-    plain_http: tuple[str, ...] = ()
-
-    def certificates(self, work: Path) -> Path | None:
-        """A folder that holds the certificate authority alone, as containers-certs.d(5) wants it."""
-        if self.ca_file is None:
-            return None
-        folder = work / "certs"
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.ca_file, folder / "ca.crt")
-        return folder
+def _certificates(ca_file: Path | None, work: Path) -> Path | None:
+    """A folder that holds the certificate authority alone, as containers-certs.d(5) wants it."""
+    if ca_file is None:
+        return None
+    folder = work / "certs"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ca_file, folder / "ca.crt")
+    return folder
 
 
 class HostMaker:
     """Makes images on this machine; a context manager, because it owns worker processes and mounts."""
 
-    def __init__(
-        self,
-        decision: Decision,
-        *,
-        work: Path,
-        registries: Registries,
-        access: Access,
-        processes: Processes,
-        workers: int = 0,
-        way: str = "auto",
-    ) -> None:
+    def __init__(self, decision: Decision, options: RunOptions, *, registries: Registries, processes: Processes) -> None:
         self._decision = decision
-        self._work = work
+        self._options = options
+        self._work = options.work
         self._registries = registries
-        self._access = access
         self._processes = processes
-        self._workers = workers or os.cpu_count() or 1
-        self._way = way
+        self._workers = options.workers or os.cpu_count() or 1
         self._stack = ExitStack()
         self._lock = threading.RLock()
         self._solver_lock = threading.Lock()
@@ -130,7 +110,7 @@ class HostMaker:
             base_name=parent.repository,
             base_digest=parent.digest,
         )
-        if self._way == "direct" or (self._way == "auto" and refusal(recipe, profile) is None):
+        if self._options.way == "direct" or (self._options.way == "auto" and refusal(recipe, profile) is None):
             return DirectBuilder(self._store, self._transactions).build(
                 recipe,
                 profile=profile,
@@ -159,9 +139,9 @@ class HostMaker:
                 server = self._stack.enter_context(RepositoryServer(self._decision.snapshot, network))
                 buildah = Buildah(
                     self._work / "buildah",
-                    authfile=self._access.authfile,
-                    certificates=self._access.certificates(self._work),
-                    plain_http=self._access.plain_http,
+                    authfile=self._options.authfile,
+                    certificates=_certificates(self._options.ca_file, self._work),
+                    plain_http=self._options.plain_http,
                     processes=self._processes,
                 )
                 buildah.clean()

@@ -12,7 +12,7 @@ from pathlib import Path
 from topcoat import planner
 from topcoat.containerfile import Fingerprint, fingerprints
 from topcoat.errors import UsageError
-from topcoat.model import Plan, Profile, Recipe, Repository, SignaturePolicy
+from topcoat.model import Plan, Profile, Repository, RunRequest, SignaturePolicy
 from topcoat.registry import Registries
 from topcoat.rpm import repositories as repos
 from topcoat.rpm.repositories import Snapshot
@@ -26,30 +26,10 @@ _ANYTHING_WHOLE = SignaturePolicy()
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a run is asked for.
-
-    ``names`` are the selected images, with their parents; ``artifacts`` are ``zuul.artifacts``, oldest first.
-    """
-
-    profile: Profile
-    recipes: Mapping[str, Recipe]
-    names: tuple[str, ...]
-    reference_tag: str
-    gating_repository: str | None = None
-    artifacts: tuple[Mapping[str, object], ...] = ()
-    full: bool = False
-    view: Mapping[str, str] | None = None
-    """Repository id → sha256 of repomd.xml: the states that an earlier ``freeze`` took for this buildset."""
-    recipes_root: Path | None = None
-    """The recipe tree: a receipt names recipes by their path from here, which is the same on every machine."""
-
-
-@dataclass(frozen=True)
 class Decision:
     """A plan with everything it was made from, which is what carrying it out needs."""
 
-    request: Request
+    request: RunRequest
     plan: Plan
     fingerprints: Mapping[str, Fingerprint]
     references: Mapping[str, ReferenceImage | None]
@@ -79,7 +59,7 @@ def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:
     return (gating_repository(gating, profile.gating_signatures), *profile.repositories)
 
 
-def decide(request: Request, *, registries: Registries, work: Path) -> Decision:
+def decide(request: RunRequest, *, registries: Registries, work: Path) -> Decision:
     """Make the plan.
 
     :raises InfrastructureError: a registry or repository does not answer.

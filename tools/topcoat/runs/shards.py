@@ -5,20 +5,10 @@ This module must never let an image fall between two parts: every image is in at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from topcoat.errors import UsageError
-from topcoat.model import Action, Plan, ancestry
+from topcoat.model import Action, Plan, Shard, ancestry
 
 _WEIGHT = {Action.BUILD: 10.0, Action.UPDATE: 2.0, Action.REUSE: 0.1}
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Part ``number`` of ``total``; the first is 1."""
-
-    number: int
-    total: int
 
 
 def parse_shard(text: str) -> Shard:

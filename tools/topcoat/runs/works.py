@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from topcoat.engine import Context
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
-from topcoat.model import Action, Digest, ImageReference, ImageRepository, LayerSize, Nevra, PlannedImage, Recipe, labels
+from topcoat.model import Action, Digest, ImageReference, ImageRepository, LayerSize, Nevra, PlannedImage, Recipe, RunOptions, labels
 from topcoat.publisher import Publisher, Source
 from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import parse_image, to_json, with_labels
@@ -35,24 +35,15 @@ class Maker(Protocol):
         """An update layer on a published image."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where results go: registry host, unique tag of the run, folder for logs; ``bills``: formats of bills of materials to attach."""
-
-    host: str
-    tag: str
-    logs: Path
-    bills: tuple[str, ...] = ()
-
-
 class Works:
     """Stage functions for every image of a plan; one object a run, shared by its threads."""
 
     def __init__(
-        self, decision: Decision, target: Target, *, maker: Maker, publisher: Publisher, registries: Registries, reader: ImageReader
+        self, decision: Decision, options: RunOptions, *, maker: Maker, publisher: Publisher, registries: Registries, reader: ImageReader
     ) -> None:
         self._decision = decision
-        self._target = target
+        self._options = options
+        self._host = decision.request.profile.registry
         self._maker = maker
         self._publisher = publisher
         self._registries = registries
@@ -62,7 +53,7 @@ class Works:
 
     def log_of(self, name: str) -> Path:
         """Log file of an image."""
-        return self._target.logs / f"{name}.log"
+        return self._options.logs / f"{name}.log"
 
     def client(self, host: str) -> RegistryClient:
         """Client of a registry."""
@@ -73,7 +64,7 @@ class Works:
         return self._decision.request.profile.repository_of(name)
 
     def _place_of(self, name: str) -> ImageRepository:
-        return ImageRepository(self._target.host, self.repository_of(name))
+        return ImageRepository(self._host, self.repository_of(name))
 
     # ---- stages -----------------------------------------------------------------------------------------------------------------------------
 
@@ -86,13 +77,13 @@ class Works:
         place = self._place_of(planned.name)
         pushed = mounted = 0
         if stored.place == place:
-            self._publisher.move_tag(place, stored.digest, self._target.tag)
+            self._publisher.move_tag(place, stored.digest, self._options.tag)
         else:
-            copied = self._publisher.copy(stored.reference, place.tag(self._target.tag))
+            copied = self._publisher.copy(stored.reference, place.tag(self._options.tag))
             pushed, mounted = copied.bytes_pushed, copied.bytes_mounted
             self._attach_if_missing(planned.name, stored)
         here = replace(stored, host=place.host, repository=place.path)
-        self._read_back(here.reference.with_tag(self._target.tag), stored.digest)
+        self._read_back(here.reference.with_tag(self._options.tag), stored.digest)
         inventory = self._reader.inventory(stored)
         return Outcome(
             here,
@@ -116,8 +107,8 @@ class Works:
         inventory = self._reader.inventory(found)
         self._attach_if_missing(planned.name, found)
         self._attach_missing_bills(found, inventory)
-        self._publisher.move_tag(found.place, found.digest, self._target.tag)
-        self._read_back(found.reference.with_tag(self._target.tag), found.digest)
+        self._publisher.move_tag(found.place, found.digest, self._options.tag)
+        self._read_back(found.reference.with_tag(self._options.tag), found.digest)
         signed = {"signers": inventory.signers, "unsigned": inventory.unsigned}
         return Outcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
 
@@ -152,10 +143,10 @@ class Works:
         published = self._publisher.publish(place, made, blobs, [self._input_tag(planned, base)], read_back=False)
         image = parse_image(published.manifest, to_json(made.config))
         stored = StoredImage(place.host, place.path, published.manifest, image)
-        documents = self._bills(self._target.bills, stored, inventory) | {INVENTORY_TYPE: inventory.to_files()}
+        documents = self._bills(self._options.bills, stored, inventory) | {INVENTORY_TYPE: inventory.to_files()}
         attached = self._publisher.attach(place, published.digest, documents)[INVENTORY_TYPE]
-        self._publisher.move_tag(place, published.digest, self._target.tag, look=published.unchanged)
-        self._read_back(stored.reference.with_tag(self._target.tag), published.digest)
+        self._publisher.move_tag(place, published.digest, self._options.tag, look=published.unchanged)
+        self._read_back(stored.reference.with_tag(self._options.tag), published.digest)
         self._reader.remember(stored, inventory)
         if built.layer is not None:
             built.layer.path.unlink(missing_ok=True)
@@ -318,16 +309,16 @@ class Works:
 
     def _attach_missing_bills(self, stored: StoredImage, inventory: Inventory) -> None:
         """The registry is asked which bills it has: an earlier run may have made others."""
-        if not self._target.bills:
+        if not self._options.bills:
             return
         there = {entry.artifact_type for entry in self._registries.client(stored.host).referrers(stored.repository, stored.digest)}
-        missing = [name for name in self._target.bills if bills.artifact_type(name) not in there]
+        missing = [name for name in self._options.bills if bills.artifact_type(name) not in there]
         self._publisher.attach(stored.place, stored.digest, self._bills(missing, stored, inventory))
 
     def _attach_if_missing(self, name: str, stored: StoredImage) -> None:
         """A copied image keeps its inventory; where the source registry had none, the one we made goes with it."""
-        here = f"{self._target.host}/{self.repository_of(name)}"
-        if not self._reader.has_documents(replace(stored, host=self._target.host, repository=self.repository_of(name))):
+        here = f"{self._host}/{self.repository_of(name)}"
+        if not self._reader.has_documents(replace(stored, host=self._host, repository=self.repository_of(name))):
             self._publisher.attach_inventory(here, stored.digest, self._reader.inventory(stored).to_files())
 
 
