@@ -10,7 +10,7 @@ import unittest.mock
 from topcoat import cli
 from topcoat.engine.task import InternalError
 from topcoat.errors import InfrastructureError, machine_error, seconds_to_wait
-from topcoat.runs import execute
+from topcoat.runs import verdict
 
 
 class Machine(unittest.TestCase):
@@ -33,8 +33,8 @@ class Machine(unittest.TestCase):
                 raise RuntimeError("cannot go on") from error
         except RuntimeError as error:
             self.assertEqual(machine_error(error).what, "the disk is full")
-            self.assertEqual(execute.broken(error).exit_code, 3)
-        self.assertEqual(execute.broken(RuntimeError("a defect")).exit_code, 1)
+            self.assertEqual(verdict.broken(error).exit_code, 3)
+        self.assertEqual(verdict.broken(RuntimeError("a defect")).exit_code, 1)
         self.assertTrue(issubclass(InternalError, Exception))
 
     def test_a_command_says_it_in_one_line(self) -> None:

@@ -9,18 +9,17 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from topcoat.engine import Context, Engine, Event, RetryPolicy, Stage, Task, TaskResult
-from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError, machine_error
+from topcoat.errors import ContentError, InfrastructureError, PartialError, TopcoatError
 from topcoat.gating import GatedPackage
 from topcoat.model import Action, ImageRepository, Nevra, PlannedImage, Receipt, RunOptions, Status
 from topcoat.process import Processes
 from topcoat.process.each import each
 from topcoat.promotion import Place, Target
 from topcoat.publisher import Publisher
-from topcoat.runs import coverage
+from topcoat.runs import coverage, verdict
 from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
 from topcoat.runs.receipts import Facts, error_shape, gated, image_result
@@ -77,7 +76,7 @@ def execute(
         done = {name: result.value for name, result in results.items() if result.status is Status.DONE and isinstance(result.value, Outcome)}
         if decision.plan.gated:
             table = coverage.cover(decision.plan.gated, _installed(works, done, decision), decision.request.profile.not_containerised)
-        error = _verdict(results, decision)
+        error = verdict.error_of(results, decision.request.profile.allowed_to_fail)
         if error is None or isinstance(error, PartialError):
             if options.check_coverage:
                 coverage.require(table)
@@ -86,16 +85,16 @@ def execute(
     except TopcoatError as caught:
         error = caught
     except KeyboardInterrupt:
-        error, stopped = cancelled(), True
+        error, stopped = verdict.cancelled(), True
         raise
     except BaseException as caught:
-        error = broken(caught)
+        error = verdict.broken(caught)
         raise
     finally:
         receipt = Receipt(
             profile=decision.plan.profile,
             tag=options.tag,
-            status=_status(error, results, stopped),
+            status=verdict.status_of(error, results, stopped=stopped),
             started=started,
             finished=time.time(),
             images=tuple(
@@ -147,46 +146,6 @@ def _describe(result: TaskResult) -> dict[str, object]:
     if not isinstance(outcome, Outcome):
         return {}
     return {"digest": outcome.stored.digest, "method": outcome.method, "bytes_pushed": outcome.bytes_pushed}
-
-
-def _verdict(results: dict[str, TaskResult], decision: Decision) -> TopcoatError | None:
-    """The one error that speaks for a run with failures: a forbidden failure before an allowed one, content before infrastructure."""
-    failed = {name: result for name, result in results.items() if result.status is not Status.DONE}
-    if not failed:
-        return None
-    if any(result.status is Status.CANCELLED for result in failed.values()):
-        return cancelled()
-    allowed = decision.request.profile.allowed_to_fail
-    forbidden = {name for name, result in failed.items() if not any(fnmatchcase(_culprit(name, results), pattern) for pattern in allowed)}
-    if not forbidden:
-        return PartialError(f"{len(failed)} image(s) failed that are allowed to: {', '.join(sorted(failed))}", next_step="see the receipt")
-    errors = [(name, results[name].error) for name in results if name in forbidden and results[name].error]
-    errors.sort(key=lambda entry: entry[1].retriable if entry[1] else False)
-    if not errors:
-        return ContentError(f"{len(forbidden)} image(s) were not done: {', '.join(sorted(forbidden))}", next_step="see the receipt")
-    name, first = errors[0]
-    assert first is not None
-    first.image = first.image or name
-    if len(errors) > 1:
-        others = ", ".join(other for other, _ in errors[1:6])
-        more = f" and {len(errors) - 6} more" if len(errors) > 6 else ""
-        first.what += f" ({len(errors)} images failed: also {others}{more})"
-    return first
-
-
-def cancelled() -> TopcoatError:
-    """Somebody ended the run."""
-    return TopcoatError("the run was cancelled", next_step="run it again: what is finished is found in the registry and not done twice")
-
-
-def broken(caught: BaseException) -> TopcoatError:
-    """The tool itself failed, or the machine below it."""
-    return machine_error(caught) or TopcoatError(f"the run broke: {caught!r}", next_step="this is a defect of the tool; report it with the log")
-
-
-def _culprit(name: str, results: dict[str, TaskResult]) -> str:
-    """The image that failed first on the way up from one that was skipped."""
-    return results[name].blocked_by or name
 
 
 def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) -> dict[str, frozenset[Nevra]]:
@@ -256,14 +215,6 @@ def _move(works: Works, done: Mapping[str, Outcome], aliases: Mapping[str, tuple
         kind = ContentError if isinstance(error, ContentError) else InfrastructureError
         raise kind(f"moving {', '.join(tags)} failed: {said}; every tag shows again what it showed", next_step="run it again") from error
     return tuple(tags)
-
-
-def _status(error: TopcoatError | None, results: dict[str, TaskResult], stopped: bool) -> Status:
-    if error is None:
-        return Status.DONE
-    if isinstance(error, PartialError):
-        return Status.PARTIAL
-    return Status.CANCELLED if stopped or any(result.status is Status.CANCELLED for result in results.values()) else Status.FAILED
 
 
 def mark_failures(receipt: Receipt, works: Works) -> None:

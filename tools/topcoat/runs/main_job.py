@@ -21,7 +21,8 @@ from topcoat.process import Processes
 from topcoat.publisher import Publisher
 from topcoat.registry import Registries
 from topcoat.report import document, progress
-from topcoat.runs.execute import broken, cancelled, execute
+from topcoat.runs import verdict
+from topcoat.runs.execute import execute
 from topcoat.runs.maker import HostMaker
 from topcoat.runs.planning import Decision, decide
 from topcoat.runs.receipts import error_shape
@@ -60,7 +61,7 @@ def recorded(options: RunOptions, profile: str, recipes_root: Path | None = None
     except (Exception, KeyboardInterrupt) as caught:
         if document.load(options.receipt).status is Status.RUNNING:
             stopped = isinstance(caught, KeyboardInterrupt)
-            error = cancelled() if stopped else caught if isinstance(caught, TopcoatError) else broken(caught)
+            error = verdict.cancelled() if stopped else caught if isinstance(caught, TopcoatError) else verdict.broken(caught)
             status = Status.CANCELLED if stopped else Status.FAILED
             shape = error_shape(error, recipes_root)
             document.save(Receipt(profile, options.tag, status, started, time.time(), (), error=shape, zuul=options.zuul), options.receipt)
