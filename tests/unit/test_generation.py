@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import topcoat
 from topcoat import generation
 from topcoat.model import Action, PlannedImage, Reason
-from topcoat.runs import inputs
+from topcoat.runs import input_tags
 
 PACKAGE = Path(topcoat.__file__).parent
 
@@ -61,11 +61,11 @@ class Generation(unittest.TestCase):
     def test_the_name_of_a_result_holds_the_generation(self) -> None:
         planned = PlannedImage("a", next(reason for reason in Reason if reason.action is Action.BUILD), "", None, "f")
         snapshot = SimpleNamespace(view=(), policies=())
-        before = inputs.build_tag(planned, "sha256:" + "0" * 64, snapshot)
+        before = input_tags.build_tag(planned, "sha256:" + "0" * 64, snapshot)
         original = generation.images
         self.addCleanup(setattr, generation, "images", original)
         generation.images = lambda: "mended"
-        self.assertNotEqual(before, inputs.build_tag(planned, "sha256:" + "0" * 64, snapshot))
+        self.assertNotEqual(before, input_tags.build_tag(planned, "sha256:" + "0" * 64, snapshot))
 
 
 def _rooms(path: Path) -> set[str]:

@@ -17,11 +17,11 @@ import click
 from topcoat.errors import TopcoatError
 from zuul_lab import lab as whole
 from zuul_lab import sandbox, services
-from zuul_lab.places import Places, places_from
+from zuul_lab.layout import Places, places_from
 from zuul_lab.prepare import prepare as get_ready
+from zuul_lab.projects import demo_world
 from zuul_lab.story import Story
 from zuul_lab.verdict import Verdict
-from zuul_lab.world import demo_world
 
 
 def say(line: str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
-from zuul_lab import places as at
-from zuul_lab.places import Places
+from zuul_lab import layout as at
+from zuul_lab.layout import Places
 from zuul_lab.services import Service, start, wait_until
 
 _JAVA = Path("/usr/share/java")

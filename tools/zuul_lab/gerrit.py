@@ -17,8 +17,8 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError, UsageError
 from topcoat.process import run
-from zuul_lab import places as at
-from zuul_lab.places import Places
+from zuul_lab import layout as at
+from zuul_lab.layout import Places
 from zuul_lab.services import Service, start
 
 WAR_VARIABLE = "TOPCOAT_GERRIT_WAR"

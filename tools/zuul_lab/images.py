@@ -16,8 +16,8 @@ from pathlib import Path
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
 from topcoat_demo.distribution import Distribution, shared
-from zuul_lab import places as at
-from zuul_lab.places import Places
+from zuul_lab import layout as at
+from zuul_lab.layout import Places
 from zuul_lab.services import port_answers, start, wait_until
 
 REGISTRY = f"{at.IMAGES_HOST}:{at.IMAGES_HTTPS}"

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zuul_lab import backing, gerrit, images, services, zuul
-from zuul_lab import places as at
-from zuul_lab.places import Places
+from zuul_lab import layout as at
+from zuul_lab.layout import Places
+from zuul_lab.projects import CONFIG_PROJECT, World
 from zuul_lab.review import Review, Workspace
-from zuul_lab.world import CONFIG_PROJECT, World
 
 _SITE = Path(__file__).parent / "site"
 

@@ -18,7 +18,7 @@ from topcoat.process import run
 from topcoat_demo.distribution import shared
 from zuul_lab import gerrit
 from zuul_lab.backing import postgresql_bin
-from zuul_lab.places import Places
+from zuul_lab.layout import Places
 
 PYTHON = "/usr/bin/python3"
 ZUUL = ("zuul>=14.3,<15", "zuul-client")

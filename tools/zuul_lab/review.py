@@ -16,8 +16,8 @@ import httpx
 
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
-from zuul_lab import places as at
-from zuul_lab.places import Places
+from zuul_lab import layout as at
+from zuul_lab.layout import Places
 
 BASE = f"http://{at.REVIEW_HOST}:{at.GERRIT_HTTP}"
 _MAGIC = ")]}'"

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError, UsageError
 from topcoat.process import run
-from zuul_lab import holder
-from zuul_lab.places import GATEWAY, LAB_HOSTS, NODE_HOSTS, Places
+from zuul_lab import init_process
+from zuul_lab.layout import GATEWAY, LAB_HOSTS, NODE_HOSTS, Places
 
 INSIDE = "TOPCOAT_ZUUL_LAB_INSIDE"
 _NAMESPACES = ("--net", "--pid", "--mount")
@@ -61,7 +61,7 @@ def start(places: Places) -> int:
         shutil.rmtree(places.state)
     places.state.mkdir(parents=True)
     places.etc.mkdir()
-    argv = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc", sys.executable, holder.__file__]
+    argv = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc", sys.executable, init_process.__file__]
     unshare = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
     assert unshare.stdout
     if unshare.stdout.readline().strip() != "ready":

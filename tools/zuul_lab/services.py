@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError
-from zuul_lab.places import Places
+from zuul_lab.layout import Places
 
 # Seconds that a part may take to come up: many times what it needs on a quiet machine, because nobody gains from giving up on a busy one.
 PATIENCE = 600.0

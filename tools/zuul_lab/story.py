@@ -14,8 +14,8 @@ from pathlib import Path
 
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
-from zuul_lab import images, services, stored, world
-from zuul_lab import places as at
+from zuul_lab import images, projects, registry_view, services
+from zuul_lab import layout as at
 from zuul_lab.lab import Lab
 from zuul_lab.review import BASE, Change
 from zuul_lab.verdict import Verdict
@@ -105,13 +105,13 @@ class Story:
         errors = self._lab.zuul.config_errors()
         self._verdict.check("Zuul has nothing against the configuration", not errors, errors)
         workspace = self._lab.workspace
-        below = workspace.upload(world.LIBRARY, {"CHANGE": "oslo.config learns a new option\n"}, "Learn a new option")
-        above = workspace.upload(world.SERVICE, {"CHANGE": "keystone uses the new option\n"}, "Use the new option", depends_on=[below])
+        below = workspace.upload(projects.LIBRARY, {"CHANGE": "oslo.config learns a new option\n"}, "Learn a new option")
+        above = workspace.upload(projects.SERVICE, {"CHANGE": "keystone uses the new option\n"}, "Use the new option", depends_on=[below])
         spec = "packaging/openstack-nova.spec"
-        text = workspace.read(world.OTHER_SERVICE, spec)
+        text = workspace.read(projects.OTHER_SERVICE, spec)
         anchor = "Requires: python(abi)"
         wrong = text.replace(anchor, f"Requires: {MISSING}\n{anchor}", 1)
-        broken = workspace.upload(world.OTHER_SERVICE, {spec: wrong}, "Require what nobody packages")
+        broken = workspace.upload(projects.OTHER_SERVICE, {spec: wrong}, "Require what nobody packages")
         return below, above, broken
 
     def _check(self, change: Change) -> Finished:
@@ -134,9 +134,9 @@ class Story:
         gated = {package["package"].rpartition(".")[0] for package in self._log_of(done, PROVIDER, "receipt.json")["coverage"]}
         plain = {_without_epoch(name) for name in gated}
         self._verdict.check("check: packages of both changes were built", _projects(plain) == {"oslo-config", "keystone"}, sorted(plain))
-        before = stored.site(self._lab.places)
+        before = registry_view.site(self._lab.places)
         address = str(found["base"]["host"]).partition(":")[0]
-        with stored.buildset_registry(self._lab.places, address) as registry:
+        with registry_view.buildset_registry(self._lab.places, address) as registry:
             for name in sorted(found):
                 path, digest = str(found[name]["path"]), str(found[name]["digest"])
                 self._verdict.equal(f"check: {name} is in the registry under its tag and digest", registry.digest(path, done.uuid), digest)
@@ -170,7 +170,7 @@ class Story:
 
     def _secret(self) -> None:
         """A job with a secret, asked for where nobody has reviewed the change that it would run."""
-        leak = self._lab.workspace.upload(world.OTHER_SERVICE, {".zuul.yaml": _LEAK}, "Publish before review")
+        leak = self._lab.workspace.upload(projects.OTHER_SERVICE, {".zuul.yaml": _LEAK}, "Publish before review")
         self._until(lambda: self._vote(leak) != 0, _LIMIT)
         words = "\n".join(message.text for message in self._lab.review.messages(leak))
         self._verdict.equal("secret: Zuul votes Verified -1", self._vote(leak), -1)
@@ -205,7 +205,7 @@ class Story:
         for name in sorted(shared | UNTOUCHED):
             same = str(ahead[name]["digest"])
             verdict.equal(f"gate: {name} has the digest of the change ahead", behind[name]["digest"], same)
-        site = stored.site(self._lab.places)
+        site = registry_view.site(self._lab.places)
         kept = [tag for tag in site.tags("gate/packages-under-test") if tag.startswith("packages-")]
         verdict.equal("gate: each tree was built into packages once", len(kept), 2)
         plain = {_without_epoch(str(entry["package"]).rpartition(".")[0]) for entry in receipt["coverage"]}
@@ -232,10 +232,10 @@ class Story:
     def _periodic(self) -> None:
         verdict, lab = self._verdict, self._lab
         before = self._promoted()
-        head = lab.workspace.head(world.SERVICE)
+        head = lab.workspace.head(projects.SERVICE)
         known = {str(item["uuid"]) for item in lab.zuul.buildsets(pipeline="periodic")}
         images.advance(lab.places)
-        lab.zuul.enqueue_ref("periodic", world.SERVICE, "refs/heads/master", head)
+        lab.zuul.enqueue_ref("periodic", projects.SERVICE, "refs/heads/master", head)
         done = self._wait("periodic", None, known)
         verdict.equal("periodic: rebuild and promotion succeeded", done.result, "SUCCESS")
         after = self._promoted()
@@ -257,7 +257,7 @@ class Story:
         self._verdict.equal("periodic: no image fell between the nodes", union, OF_OPENSTACK | UNTOUCHED)
 
     def _promoted(self) -> dict[str, str]:
-        site = stored.site(self._lab.places)
+        site = registry_view.site(self._lab.places)
         return {name: site.digest(f"{images.NAMESPACE}/{name}", images.TAG) for name in sorted(OF_OPENSTACK | UNTOUCHED)}
 
     def _wait(self, pipeline: str, change: Change | None, known: set[str] = frozenset()) -> Finished:  # type: ignore[assignment]

@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx
 
 from topcoat.errors import InfrastructureError
-from zuul_lab import places as at
-from zuul_lab.places import Places
+from zuul_lab import layout as at
+from zuul_lab.layout import Places
 from zuul_lab.services import Service, start
 
 SERVICES = ("scheduler", "executor", "launcher", "web")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import unittest
 
-from zuul_lab.places import REPOSITORY
+from zuul_lab.layout import REPOSITORY
 
 
 @unittest.skipUnless(os.environ.get("TOPCOAT_E2E_ZUUL"), "takes about twenty minutes; set TOPCOAT_E2E_ZUUL=1 or run tox -e zuul")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.needs import needs
 from topcoat.layers import LayerStore, write_layer
-from topcoat.layers.junk import is_junk
+from topcoat.layers.leftovers import is_junk
 from topcoat.layers.unpack import unpack
 
 EPOCH = 1_000_000_000

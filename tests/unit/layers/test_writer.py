@@ -9,7 +9,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from topcoat.layers.junk import is_junk
+from topcoat.layers.leftovers import is_junk
 from topcoat.layers.lower import LowerView
 from topcoat.layers.writer import litter, write_layer
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from rich.console import Console
 
 from tests.unit.report import fixtures
-from topcoat.report import console, facts, junit
+from topcoat.report import console, figures, junit
 
 
 def screen(receipt, width=100):
@@ -21,51 +21,51 @@ def screen(receipt, width=100):
 
 class Facts(unittest.TestCase):
     def test_headline_says_the_numbers(self):
-        self.assertRegex(facts.headline(fixtures.green()), r"^104 images in .*: 5 built, 60 updated, 39 reused\.$")
-        self.assertRegex(facts.headline(fixtures.red()), r"^2 of 104 images failed in .*; 4 skipped, ")
-        self.assertEqual("All 104 images were up to date and reused in 1.4 s.", facts.headline(fixtures.idle()))
+        self.assertRegex(figures.headline(fixtures.green()), r"^104 images in .*: 5 built, 60 updated, 39 reused\.$")
+        self.assertRegex(figures.headline(fixtures.red()), r"^2 of 104 images failed in .*; 4 skipped, ")
+        self.assertEqual("All 104 images were up to date and reused in 1.4 s.", figures.headline(fixtures.idle()))
         empty = replace(fixtures.green(), images=(), status="failed", error={"class": "usage", "what": "no"})
-        self.assertEqual("The run failed before any image was touched.", facts.headline(empty))
-        self.assertIn("the run failed all the same", facts.headline(replace(fixtures.green(), status="failed")))
+        self.assertEqual("The run failed before any image was touched.", figures.headline(empty))
+        self.assertIn("the run failed all the same", figures.headline(replace(fixtures.green(), status="failed")))
         holes = replace(fixtures.green(), status="failed", coverage=fixtures.red().coverage)
-        self.assertIn("; but 1 gated package is not inside.", facts.headline(holes))
-        self.assertIn("cancelled after", facts.headline(replace(fixtures.green(), status="cancelled")))
+        self.assertIn("; but 1 gated package is not inside.", figures.headline(holes))
+        self.assertIn("cancelled after", figures.headline(replace(fixtures.green(), status="cancelled")))
 
     def test_places_are_those_of_the_repository(self):
-        self.assertEqual("container-images/a.yaml:3", facts.place("/home/zuul/topcoat/source/container-images/a.yaml:3"))
+        self.assertEqual("container-images/a.yaml:3", figures.place("/home/zuul/topcoat/source/container-images/a.yaml:3"))
         for text in ("container-images/a.yaml:3", "profile.yaml:1", ""):
-            self.assertEqual(text, facts.place(text))
+            self.assertEqual(text, figures.place(text))
 
     def test_storage_counts_a_shared_layer_once(self):
         shared, own = fixtures.layer("a", 100), fixtures.layer("b", 10, True)
         images = tuple(replace(image, layers=(shared, own) if index else (shared,)) for index, image in enumerate(fixtures.green().images[:2]))
-        held = facts.storage(replace(fixtures.green(), images=images))
+        held = figures.storage(replace(fixtures.green(), images=images))
         self.assertEqual((210, 110, 10), (held.total, held.unique, held.new))
 
     def test_critical_path_is_the_heaviest_chain(self):
-        path = facts.critical_path(fixtures.green())
+        path = figures.critical_path(fixtures.green())
         self.assertEqual(["base", "os", "heat-base"], path[:3])
-        self.assertEqual([], facts.critical_path(fixtures.idle()))
+        self.assertEqual([], figures.critical_path(fixtures.idle()))
 
     def test_a_circle_of_parents_ends(self):
         first, second = fixtures.green().images[:2]
         images = (replace(first, parent=second.name), replace(second, parent=first.name))
         receipt = replace(fixtures.green(), images=images)
-        self.assertEqual(2, len(facts.critical_path(receipt)))
-        self.assertIn(second.name, facts.stands_on(receipt, first.name))
+        self.assertEqual(2, len(figures.critical_path(receipt)))
+        self.assertIn(second.name, figures.stands_on(receipt, first.name))
 
     def test_recheck_only_when_all_that_failed_was_infrastructure(self):
         receipt = fixtures.red()
-        self.assertFalse(facts.recheck_helps(receipt))
+        self.assertFalse(figures.recheck_helps(receipt))
         only = tuple(image for image in receipt.images if image.name != "heat-base")
-        self.assertTrue(facts.recheck_helps(replace(receipt, images=only)))
-        self.assertFalse(facts.recheck_helps(fixtures.green()))
+        self.assertTrue(figures.recheck_helps(replace(receipt, images=only)))
+        self.assertFalse(figures.recheck_helps(fixtures.green()))
 
     def test_numbers_for_people(self):
         self.assertEqual(["0 B", "999 B", "1.0 kB", "12.3 kB", "100 kB", "1.4 GB", "-2.5 MB"],
-                         [facts.bytes_text(value) for value in (0, 999, 1000, 12_345, 99_960, 1_400_000_000, -2_500_000)])  # fmt: skip
+                         [figures.bytes_text(value) for value in (0, 999, 1000, 12_345, 99_960, 1_400_000_000, -2_500_000)])  # fmt: skip
         self.assertEqual(["0.4 s", "59.9 s", "1 min 00 s", "2 min 05 s", "1 h 02 min"],
-                         [facts.time_text(value) for value in (0.4, 59.9, 59.96, 125.2, 3720)])  # fmt: skip
+                         [figures.time_text(value) for value in (0.4, 59.9, 59.96, 125.2, 3720)])  # fmt: skip
 
 
 class Screen(unittest.TestCase):
@@ -96,7 +96,7 @@ class Screen(unittest.TestCase):
 
     def test_every_failure_says_what_to_do(self):
         for error in ({"what": "x", "log": "l"}, {"what": "x", "recheck_helps": True}, {"what": "x", "next_step": "y"}):
-            self.assertTrue(facts.next_step(error))
+            self.assertTrue(figures.next_step(error))
 
     def test_green_screen(self):
         text = screen(fixtures.green())

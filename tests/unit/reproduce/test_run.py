@@ -12,8 +12,8 @@ import yaml
 
 from tests.unit.report import fixtures
 from topcoat.report import receipt_to_dict
+from topcoat.reproduce.request import open_recording
 from topcoat.reproduce.run import Options, from_recording, git_url
-from topcoat.reproduce.what import open_recording
 
 HOST = "review.example.org"
 NAME = f"{HOST}/openstack/nova"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from topcoat.errors import UsageError
 from topcoat.reproduce.node import Node
-from topcoat.reproduce.what import BuildUrl, ChangeUrl, recognise
+from topcoat.reproduce.request import BuildUrl, ChangeUrl, recognise
 
 BUILD = "0123456789abcdef" * 2
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import ImageResult, Receipt, RunOptions
 from topcoat.report import document
-from topcoat.runs.main_job import recorded
+from topcoat.runs.run import recorded
 from topcoat.zuul import returned_artifacts
 
 DIGEST = "sha256:" + "a" * 64
@@ -22,7 +22,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from topcoat.model import RunOptions
-from topcoat.runs.main_job import recorded
+from topcoat.runs.run import recorded
 with recorded(RunOptions("new", Path(sys.argv[1]), Path(sys.argv[1])), "site"):
     os.kill(os.getpid(), signal.SIGKILL)
 """

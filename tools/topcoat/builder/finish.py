@@ -11,7 +11,7 @@ from pathlib import Path
 
 from topcoat.builder.compose import compose
 from topcoat.layers import BuiltImage, LayerStore, litter, write_layer
-from topcoat.layers.junk import RPM_DATABASES
+from topcoat.layers.leftovers import RPM_DATABASES
 from topcoat.model import Recipe
 from topcoat.registry.oci import Image
 from topcoat.rpm import inventory

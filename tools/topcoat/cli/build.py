@@ -73,8 +73,8 @@ def command(
     from topcoat.report import console, document
     from topcoat.report.plans import table
     from topcoat.runs import bills
-    from topcoat.runs.main_job import recorded, run
     from topcoat.runs.planning import decide
+    from topcoat.runs.run import recorded, run
     from topcoat.runs.shards import parse_shard
 
     if dry_run:

@@ -42,8 +42,8 @@ def command(
     from topcoat.recipes import Selection
     from topcoat.report import console, document
     from topcoat.report.plans import table
-    from topcoat.runs.main_job import run
     from topcoat.runs.planning import decide
+    from topcoat.runs.run import run
 
     if bool(rpms) == bool(sources):
         raise UsageError("name either RPM files or source trees", next_step="use --rpm or --source")

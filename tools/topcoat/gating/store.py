@@ -1,7 +1,7 @@
 """RPMs under test, kept in a registry under the name of what they were made from.
 
 In a gate queue the same tree is built again for every change behind it. Found here, it is the same bytes, and then the images that hold them are
-found as well (``topcoat.runs.inputs``): nothing of the change ahead is made twice.
+found as well (``topcoat.runs.input_tags``): nothing of the change ahead is made twice.
 
 This module must never hand out packages of another tree, and it trusts whoever can write the repository: see "who may write" in the operator's guide.
 """

@@ -3,8 +3,8 @@
 This room must never decide what goes into an image.
 """
 
+from topcoat.layers.built_image import BuiltImage
 from topcoat.layers.lower import LowerView
-from topcoat.layers.result import BuiltImage
 from topcoat.layers.store import LayerStore, Workspace
 from topcoat.layers.writer import Layer, litter, write_layer
 

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from topcoat.errors import ContentError
-from topcoat.layers.junk import DATABASE_SIDE_FILES, RPM_DATABASES
+from topcoat.layers.leftovers import DATABASE_SIDE_FILES, RPM_DATABASES
 
 _FILE = "rpmdb.sqlite"
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from topcoat.layers import marks
+from topcoat.layers import whiteouts
 
 _MAX_LINKS = 40
 
@@ -42,7 +42,7 @@ class LowerView:
                 status = os.lstat(place)
             except FileNotFoundError:
                 continue
-            return None if marks.is_whiteout(status) else Entry(status, place)
+            return None if whiteouts.is_whiteout(status) else Entry(status, place)
         return None
 
     def names(self, path: str) -> set[str]:
@@ -52,7 +52,7 @@ class LowerView:
             with os.scandir(directory) as entries:
                 for entry in entries:
                     if entry.name not in seen:
-                        seen[entry.name] = not marks.is_whiteout(entry.stat(follow_symlinks=False))
+                        seen[entry.name] = not whiteouts.is_whiteout(entry.stat(follow_symlinks=False))
         return {name for name, visible in seen.items() if visible}
 
     def real(self, path: str) -> str:
@@ -91,7 +91,7 @@ class LowerView:
             if not stat.S_ISDIR(status.st_mode):
                 break
             found.append(place)
-            if marks.is_opaque(place):
+            if whiteouts.is_opaque(place):
                 break
         self._stacks[path] = found
         return found

@@ -19,7 +19,7 @@ from pathlib import Path
 from topcoat.archives import tarstream
 from topcoat.archives.plain import CutOffError, Plain
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.layers import marks
+from topcoat.layers import whiteouts
 
 _MALFORMED = frozenset(
     {
@@ -102,10 +102,10 @@ class _Layer:
         head, _, name = path.rpartition("/")
         if self._kinds.get(head) != stat.S_IFDIR:
             self._parents(head)
-        if name.startswith(marks.WHITEOUT_PREFIX):
-            if name == marks.OPAQUE_NAME:
-                os.setxattr(self._at(head), marks.OPAQUE_XATTR, b"y")
-            elif not name.startswith(marks.RESERVED_PREFIX):
+        if name.startswith(whiteouts.WHITEOUT_PREFIX):
+            if name == whiteouts.OPAQUE_NAME:
+                os.setxattr(self._at(head), whiteouts.OPAQUE_XATTR, b"y")
+            elif not name.startswith(whiteouts.RESERVED_PREFIX):
                 self._whiteout(f"{head}/{name[4:]}" if head else name[4:])
             return
         self._make(path, entry)
@@ -126,17 +126,17 @@ class _Layer:
             os.unlink(self._at(path))
         os.mkdir(self._at(path), 0o755)
         if opaque:
-            os.setxattr(self._at(path), marks.OPAQUE_XATTR, b"y")
+            os.setxattr(self._at(path), whiteouts.OPAQUE_XATTR, b"y")
         self._kinds[path] = stat.S_IFDIR
         self._times[path] = 0
 
     def _is_whiteout(self, path: str) -> bool:
-        return marks.is_whiteout(os.lstat(self._at(path)))
+        return whiteouts.is_whiteout(os.lstat(self._at(path)))
 
     def _whiteout(self, path: str) -> None:
         kind = self._kinds.get(path)
         if kind == stat.S_IFDIR:  # "gone below" and "here again": what is below must not shine through
-            os.setxattr(self._at(path), marks.OPAQUE_XATTR, b"y")
+            os.setxattr(self._at(path), whiteouts.OPAQUE_XATTR, b"y")
         elif kind is None:
             os.mknod(self._at(path), stat.S_IFCHR | 0o000, os.makedev(0, 0))
             self._kinds[path] = stat.S_IFCHR
@@ -155,7 +155,7 @@ class _Layer:
             if self._kinds.get(path) != stat.S_IFDIR:
                 os.mkdir(target, 0o700)
             if opaque:
-                os.setxattr(target, marks.OPAQUE_XATTR, b"y")
+                os.setxattr(target, whiteouts.OPAQUE_XATTR, b"y")
             self._kinds[path] = stat.S_IFDIR
             self._times[path] = entry.mtime_ns
         elif kind == tarstream.SYMLINK:
@@ -243,7 +243,7 @@ def _set_attributes(target: str | int, entry: tarstream.Entry) -> None:
     """Those that this file system has no place for are left out, as container tools do."""
     options = {} if isinstance(target, int) else {"follow_symlinks": False}
     for name, value in entry.attributes.items():
-        if marks.steers_overlay(name):
+        if whiteouts.steers_overlay(name):
             continue
         try:
             os.setxattr(target, name, value, **options)

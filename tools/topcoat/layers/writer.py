@@ -18,7 +18,7 @@ from pathlib import Path
 
 from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.errors import InfrastructureError
-from topcoat.layers import database, junk, marks
+from topcoat.layers import database, leftovers, whiteouts
 from topcoat.layers.archive import Archive
 from topcoat.layers.lower import Entry, LowerView
 from topcoat.model import Digest
@@ -89,7 +89,7 @@ def write_layer(
     epoch: int,
     dates: Collection[int] = frozenset(),
     since: float | None = None,
-    drop: Callable[[str, int, int], bool] = junk.is_junk,
+    drop: Callable[[str, int, int], bool] = leftovers.is_junk,
     level: int = GZIP_LEVEL,
 ) -> Layer:
     """Write what an upper directory changes over its lower ones as an OCI layer (tar, PAX, gzip), its package database settled first.
@@ -126,14 +126,14 @@ def write_layer(
 
 
 def litter(upper: Path) -> frozenset[str]:
-    """What ``junk.is_junk`` names in an upper directory, also inside folders that it names."""
+    """What ``leftovers.is_junk`` names in an upper directory, also inside folders that it names."""
     found = set()
     for folder, names, files in os.walk(upper):
         relative = os.path.relpath(folder, upper)
         for name in (*names, *files):
             status = os.lstat(f"{folder}/{name}")
             path = name if relative == "." else f"{relative}/{name}"
-            if not marks.is_whiteout(status) and junk.is_junk(path, status.st_mode, status.st_size):
+            if not whiteouts.is_whiteout(status) and leftovers.is_junk(path, status.st_mode, status.st_size):
                 found.add(path)
     return frozenset(found)
 
@@ -161,12 +161,12 @@ def _walk(root: str, path: str, view: LowerView | None, times: _Times, drop: Cal
     place = f"{root}/{path}" if path else root
     if not path:
         yield _item(root, "", os.lstat(root), view, times)
-    inner = None if marks.is_opaque(place) else view
+    inner = None if whiteouts.is_opaque(place) else view
     for name in sorted(os.listdir(place)):
         child = f"{path}/{name}" if path else name
         status = os.lstat(f"{root}/{child}")
         item = _item(root, child, status, inner, times)
-        if not marks.is_whiteout(status) and drop(child, status.st_mode, status.st_size):
+        if not whiteouts.is_whiteout(status) and drop(child, status.st_mode, status.st_size):
             if not stat.S_ISDIR(status.st_mode):
                 continue
             item = replace(item, news=False)
@@ -182,7 +182,7 @@ def _item(root: str, path: str, status: os.stat_result, view: LowerView | None, 
 
 def _is_news(place: str, here: os.stat_result, below: Entry | None, times: _Times) -> bool:
     """Whether an entry differs from what the lower directories show."""
-    if marks.is_whiteout(here):
+    if whiteouts.is_whiteout(here):
         return below is not None
     if below is None:
         return True
@@ -192,7 +192,7 @@ def _is_news(place: str, here: os.stat_result, below: Entry | None, times: _Time
     if _attributes(place) != _attributes(below.path):
         return True
     if stat.S_ISDIR(here.st_mode):
-        return marks.is_opaque(place)
+        return whiteouts.is_opaque(place)
     # A time of this run says nothing; any other one came out of a package, whose database entry names it.
     if here.st_mtime_ns != there.st_mtime_ns and not times.of_this_run(here.st_mtime_ns):
         return True
@@ -213,9 +213,9 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times
                 written += 1
             continue
         status = item.status
-        if marks.is_whiteout(status):
+        if whiteouts.is_whiteout(status):
             head, _, name = item.path.rpartition("/")
-            archive.add(_plain(f"{head}/{marks.WHITEOUT_PREFIX}{name}" if head else f"{marks.WHITEOUT_PREFIX}{name}"), {})
+            archive.add(_plain(f"{head}/{whiteouts.WHITEOUT_PREFIX}{name}" if head else f"{whiteouts.WHITEOUT_PREFIX}{name}"), {})
             written += 1
             continue
         place = f"{upper}/{item.path}"
@@ -231,10 +231,10 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times
         else:
             archive.add(info, records)
         written += 1
-        if marks.is_opaque(place) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
-            archive.add(_plain(f"{item.path}/{marks.OPAQUE_NAME}"), {})
+        if whiteouts.is_opaque(place) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
+            archive.add(_plain(f"{item.path}/{whiteouts.OPAQUE_NAME}"), {})
             written += 1
-        if item.path in junk.RPM_DATABASES:
+        if item.path in leftovers.RPM_DATABASES:
             written += _hide_side_files(item.path, view, upper, archive)
     return written
 
@@ -244,17 +244,17 @@ def _hide_side_files(directory: str, view: LowerView, upper: Path, archive: Arch
     if not os.path.lexists(f"{upper}/{directory}/rpmdb.sqlite"):
         return 0
     hidden = 0
-    for name in sorted(junk.DATABASE_SIDE_FILES):
+    for name in sorted(leftovers.DATABASE_SIDE_FILES):
         if view.entry(f"{directory}/{name}") is None or _is_whiteout_at(f"{upper}/{directory}/{name}"):
             continue
-        archive.add(_plain(f"{directory}/{marks.WHITEOUT_PREFIX}{name}"), {})
+        archive.add(_plain(f"{directory}/{whiteouts.WHITEOUT_PREFIX}{name}"), {})
         hidden += 1
     return hidden
 
 
 def _is_whiteout_at(place: str) -> bool:
     try:
-        return marks.is_whiteout(os.lstat(place))
+        return whiteouts.is_whiteout(os.lstat(place))
     except FileNotFoundError:
         return False
 
@@ -308,7 +308,7 @@ def _attributes(place: str) -> tuple[tuple[str, bytes], ...]:
         return ()
     found = []
     for name in sorted(names):
-        if marks.steers_overlay(name) or name == "security.selinux":
+        if whiteouts.steers_overlay(name) or name == "security.selinux":
             continue
         with contextlib.suppress(OSError):
             found.append((name, os.getxattr(place, name, follow_symlinks=False)))

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from topcoat.model import ImageResult, PackageChange, Receipt, Status
-from topcoat.report import facts
+from topcoat.report import figures
 
 STYLES = {
     "built": "blue",
@@ -68,7 +68,7 @@ def _failures(receipt: Receipt) -> list[RenderableType]:
     errors: list[tuple[str, dict[str, object], list[str]]] = []
     for image in failed:
         skipped = {other.name for other in receipt.images if other.status is Status.SKIPPED}
-        below = [other for other in facts.stands_on(receipt, image.name) if other in skipped]
+        below = [other for other in figures.stands_on(receipt, image.name) if other in skipped]
         error = image.error or {"what": image.sentence}
         errors.append((image.name, error if error.get("where") else {**error, "where": image.where}, below))
     if receipt.error and not any(image.error == receipt.error for image in failed):
@@ -79,17 +79,17 @@ def _failures(receipt: Receipt) -> list[RenderableType]:
         block.add_column(ratio=1)
         head = Text.assemble(("failed ", "bold red"), (clean(name), "bold"))
         block.add_row(Text("x", "bold red"), head)
-        block.add_row("what", Text(clean(facts.brief(error.get("what", "")))))
+        block.add_row("what", Text(clean(figures.brief(error.get("what", "")))))
         if error.get("where"):
-            block.add_row("where", Text(clean(facts.place(error["where"]))))
-        step = facts.next_step(error)
+            block.add_row("where", Text(clean(figures.place(error["where"]))))
+        step = figures.next_step(error)
         if step:
             block.add_row("do", Text(clean(step), "bold"))
         block.add_row(
             "recheck", Text("can help: the change is not at fault", "green") if error.get("recheck_helps") else Text("will not help", "red")
         )
         if below:
-            block.add_row("skipped", Text(f"{facts.plural(len(below), 'image')} that stand on it: {some(clean(item) for item in below)}", "yellow"))
+            block.add_row("skipped", Text(f"{figures.plural(len(below), 'image')} that stand on it: {some(clean(item) for item in below)}", "yellow"))
         if error.get("log"):
             block.add_row("log", Text(clean(error["log"]), "dim"))
         blocks.append(Padding(block, (0, 0, 1, 0)))
@@ -162,7 +162,7 @@ def _holes_table(receipt: Receipt) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("not inside the images", style="red", overflow="fold")
     table.add_column("because", overflow="fold")
-    for entry in facts.uncovered(receipt):
+    for entry in figures.uncovered(receipt):
         wrong = entry.get("wrong") or []
         because = ", ".join(f"{item['image']} holds {item['evr']}" for item in wrong[:3]) if wrong else "no image has it"  # type: ignore[index]
         table.add_row(Text(clean(entry["package"])), Text(clean(because)))
@@ -176,24 +176,24 @@ def _proof(receipt: Receipt) -> str:
     if total == 1:
         return f"the gated package {'need not be in any image' if waived else 'is inside the images'}"
     inside = "all of them are" if not waived else f"{total - waived} of them are"
-    return f"{facts.plural(total, 'gated package')}: {inside} inside the images" + (f", {waived} need not be in any" if waived else "")
+    return f"{figures.plural(total, 'gated package')}: {inside} inside the images" + (f", {waived} need not be in any" if waived else "")
 
 
 def _figures(receipt: Receipt) -> Table:
     """Proof, bytes, times, retries, warnings."""
     lines = _Lines()
-    if receipt.coverage and not facts.uncovered(receipt):
+    if receipt.coverage and not figures.uncovered(receipt):
         lines.add("proven", _proof(receipt), "bold green")
-    moved = Text(facts.bytes_text(sum(image.bytes_pushed for image in receipt.images)), "bold")
+    moved = Text(figures.bytes_text(sum(image.bytes_pushed for image in receipt.images)), "bold")
     moved.append(" pushed", "not bold")
-    held = facts.storage(receipt)
+    held = figures.storage(receipt)
     if held.total:
-        sizes = f"; the set weighs {facts.bytes_text(held.total)}, stored as {facts.bytes_text(held.unique)} because images share layers"
+        sizes = f"; the set weighs {figures.bytes_text(held.total)}, stored as {figures.bytes_text(held.unique)} because images share layers"
         moved.append(sizes, "not bold")
     lines.add("moved", moved)
-    slow = sorted((image for image in receipt.images if image.action != "reuse" and image.stages), key=facts.seconds, reverse=True)[:3]
+    slow = sorted((image for image in receipt.images if image.action != "reuse" and image.stages), key=figures.seconds, reverse=True)[:3]
     if slow:
-        lines.add("longest", clean(", ".join(f"{image.name} {facts.time_text(facts.seconds(image))}" for image in slow)))
+        lines.add("longest", clean(", ".join(f"{image.name} {figures.time_text(figures.seconds(image))}" for image in slow)))
     again = [image.name for image in receipt.images if image.attempts > 1 and image.status is Status.DONE]
     if again:
         lines.add("retried", f"{clean(some(again))} (worked at last)")
@@ -207,30 +207,30 @@ def summary(receipt: Receipt, *, width: int = 100, most_packages: int = 12) -> R
 
     :param width: cells of the bar and the rules; the console wraps the rest.
     """
-    groups = facts.by_outcome(receipt.images)
+    groups = figures.by_outcome(receipt.images)
     parts: list[RenderableType] = list(_failures(receipt))
     good = receipt.status is Status.DONE
     bad = receipt.status in (Status.FAILED, Status.RUNNING)
     mark = Text("✔ ", "bold green") if good else Text("✘ ", "bold red") if bad else Text("! ", "bold yellow")
-    parts.append(Text.assemble(mark, (clean(facts.headline(receipt)), "bold")))
+    parts.append(Text.assemble(mark, (clean(figures.headline(receipt)), "bold")))
     if groups:
         parts.append(_bar(groups, width))
     about = _Lines()
-    tested = facts.items(receipt)
+    tested = figures.items(receipt)
     if tested:
-        about.add("under test", clean(" <- ".join(facts.item_label(item) for item in reversed(tested))))
-    about.add("why", clean(facts.why(receipt)))
+        about.add("under test", clean(" <- ".join(figures.item_label(item) for item in reversed(tested))))
+    about.add("why", clean(figures.why(receipt)))
     parts += [about.table, Text("")]
     if groups:
         parts += [_images_table(groups), Text("")]
-    changes = facts.changes(receipt)
+    changes = figures.changes(receipt)
     if changes:
-        parts += [_changes_table(changes, facts.gated(receipt), most_packages), Text("")]
-    if facts.uncovered(receipt):
+        parts += [_changes_table(changes, figures.gated(receipt), most_packages), Text("")]
+    if figures.uncovered(receipt):
         parts += [_holes_table(receipt), Text("")]
     parts.append(_figures(receipt))
     if receipt.status is Status.FAILED:
-        helps = facts.recheck_helps(receipt)
+        helps = figures.recheck_helps(receipt)
         last = "A recheck can help: only infrastructure failed." if helps else "A recheck alone will not help: see what to do above."
         parts += [Text(""), Text(last, "bold")]
     return Group(*parts)

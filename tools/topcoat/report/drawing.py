@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from topcoat.model import ImageResult, Receipt, Status
-from topcoat.report import facts
+from topcoat.report import figures
 from topcoat.report.console import clean
 
 _WIDTH = 1000
@@ -32,9 +32,9 @@ def ticks(longest: float, most: int = 8) -> list[float]:
 
 def timeline_rows(receipt: Receipt) -> tuple[list[ImageResult], int]:
     """Images worth a row (those that did more than move a tag), by start, and how many were left out because there are too many."""
-    path = set(facts.critical_path(receipt))
+    path = set(figures.critical_path(receipt))
     busy = [image for image in receipt.images if image.stages and (image.action != "reuse" or image.status is not Status.DONE or image.name in path)]
-    kept = sorted(busy, key=lambda image: (image.name not in path, -facts.seconds(image)))[:_MOST_ROWS]
+    kept = sorted(busy, key=lambda image: (image.name not in path, -figures.seconds(image)))[:_MOST_ROWS]
     return sorted(kept, key=lambda image: (image.stages[0][1], image.name)), len(busy) - len(kept)
 
 
@@ -43,7 +43,7 @@ def timeline(receipt: Receipt) -> Markup:
     rows, _ = timeline_rows(receipt)
     if not rows:
         return Markup("")
-    path = set(facts.critical_path(receipt))
+    path = set(figures.critical_path(receipt))
     start = min(receipt.started, *(image.stages[0][1] for image in rows))
     end = max(receipt.finished, *(image.stages[-1][2] for image in rows))
     span = max(end - start, 0.001)
@@ -59,13 +59,13 @@ def timeline(receipt: Receipt) -> Markup:
     for moment in ticks(span):
         x = _LABEL + moment * scale
         parts.append(Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(x, _ROW, height))
-        parts.append(Markup('<text class="tick" x="{:.1f}" y="11">{}</text>').format(x, f"{moment:g} s" if span < 120 else facts.time_text(moment)))
+        parts.append(Markup('<text class="tick" x="{:.1f}" y="11">{}</text>').format(x, f"{moment:g} s" if span < 120 else figures.time_text(moment)))
     for index, image in enumerate(rows):
         y = (index + 1) * _ROW + 2
-        outcome = facts.outcome(image)
+        outcome = figures.outcome(image)
         critical = " critical" if image.name in path else ""
         parts.append(Markup('<a href="#image-{}"><g class="bar {}{}">').format(image.name, outcome, critical))
-        took = facts.time_text(facts.seconds(image))
+        took = figures.time_text(figures.seconds(image))
         tried = f", {image.attempts} attempts" if image.attempts > 1 else ""
         parts.append(Markup("<title>{}: {} in {}{}</title>").format(clean(image.name), outcome, took, tried))
         parts.append(Markup('<text class="name" x="{}" y="{}">{}</text>').format(_LABEL - 8, y + 11, _short(clean(image.name))))
@@ -82,23 +82,23 @@ def timeline(receipt: Receipt) -> Markup:
 
 def sizes(receipt: Receipt) -> Markup:
     """One bar an image, the largest first: what it shares with others, what it alone has, and a tick where the reference image ended."""
-    images = sorted((image for image in receipt.images if image.layers), key=lambda image: (-facts.size(image), image.name))[:_MOST_ROWS]
+    images = sorted((image for image in receipt.images if image.layers), key=lambda image: (-figures.size(image), image.name))[:_MOST_ROWS]
     if not images:
         return Markup("")
-    alone = facts.alone(receipt)
-    longest = max(max(facts.size(image), image.reference_size or 0) for image in images) or 1
+    alone = figures.alone(receipt)
+    longest = max(max(figures.size(image), image.reference_size or 0) for image in images) or 1
     scale = (_WIDTH - _LABEL - 150) / longest
     parts = [
         Markup('<svg class="sizes" viewBox="0 0 {} {}" role="img"><title>Compressed sizes of {}</title>').format(
-            _WIDTH, len(images) * _ROW + 4, facts.plural(len(images), "image")
+            _WIDTH, len(images) * _ROW + 4, figures.plural(len(images), "image")
         )
     ]
     for number, image in enumerate(images):
         y = number * _ROW + 2
-        total, own = facts.size(image), alone[image.name]
-        delta = facts.size_delta(image)
-        change = f" ({'+' if delta > 0 else ''}{facts.bytes_text(delta)})" if delta else ""
-        words = f"{image.name}: {facts.bytes_text(total)}, of it {facts.bytes_text(own)} in no other image{change}"
+        total, own = figures.size(image), alone[image.name]
+        delta = figures.size_delta(image)
+        change = f" ({'+' if delta > 0 else ''}{figures.bytes_text(delta)})" if delta else ""
+        words = f"{image.name}: {figures.bytes_text(total)}, of it {figures.bytes_text(own)} in no other image{change}"
         parts.append(
             Markup('<g><title>{}</title><text class="name" x="{}" y="{}">{}</text>').format(
                 clean(words), _LABEL - 8, y + 11, _short(clean(image.name))
@@ -114,7 +114,7 @@ def sizes(receipt: Receipt) -> Markup:
                 )
             )
         end = _LABEL + max(total, image.reference_size or 0) * scale
-        parts.append(Markup('<text class="took" x="{:.1f}" y="{}">{}{}</text></g>').format(end + 6, y + 11, facts.bytes_text(total), change))
+        parts.append(Markup('<text class="took" x="{:.1f}" y="{}">{}{}</text></g>').format(end + 6, y + 11, figures.bytes_text(total), change))
     return Markup("").join([*parts, Markup("</svg>")])
 
 
@@ -137,7 +137,7 @@ def bars(rows: Sequence[tuple[str, int, str, str]]) -> Markup:
                 y + 12,
                 clean(label),
                 y + 12,
-                facts.bytes_text(count),
+                figures.bytes_text(count),
                 f" · {note}" if note else "",
                 y + 17,
                 style,

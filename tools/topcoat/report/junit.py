@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from topcoat.model import Receipt, Status
 from topcoat.process.files import write_whole
-from topcoat.report import facts
+from topcoat.report import figures
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -34,7 +34,7 @@ def to_xml(receipt: Receipt) -> str:
         case = ElementTree.SubElement(
             suite,
             "testcase",
-            {"classname": f"images.{_text(image.action)}", "name": _text(image.name), "time": f"{facts.seconds(image):.3f}"},
+            {"classname": f"images.{_text(image.action)}", "name": _text(image.name), "time": f"{figures.seconds(image):.3f}"},
         )
         if image.status is Status.FAILED:
             error = image.error or {"class": "content", "what": image.sentence}
@@ -42,7 +42,7 @@ def to_xml(receipt: Receipt) -> str:
             counts[tag] += 1
             details = (
                 "\n".join(
-                    f"{name}: {facts.place(error[name]) if name == 'where' else error[name]}"
+                    f"{name}: {figures.place(error[name]) if name == 'where' else error[name]}"
                     for name in ("where", "what", "next_step", "log")
                     if error.get(name)
                 )
@@ -57,7 +57,7 @@ def to_xml(receipt: Receipt) -> str:
             "\n".join([f"{image.reason}: {image.sentence}", *(str(change) for change in image.changes), *([image.digest] if image.digest else [])])
         )
     cover = ElementTree.SubElement(root, "testsuite", {"name": "coverage"})
-    holes = {str(entry["package"]) for entry in facts.uncovered(receipt)}
+    holes = {str(entry["package"]) for entry in figures.uncovered(receipt)}
     for entry in receipt.coverage:
         package = str(entry["package"])
         case = ElementTree.SubElement(cover, "testcase", {"classname": "coverage", "name": _text(package), "time": "0"})

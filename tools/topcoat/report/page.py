@@ -19,7 +19,7 @@ from markupsafe import Markup
 from topcoat import __version__
 from topcoat.model import ImageResult, Receipt, Status, ancestry
 from topcoat.process.files import write_whole
-from topcoat.report import drawing, facts
+from topcoat.report import drawing, figures
 from topcoat.report.console import MARKS, clean
 
 TAIL_LINES = 40
@@ -84,7 +84,7 @@ def _tree(receipt: Receipt) -> list[dict[str, object]]:
 
 
 def _storage_bars(receipt: Receipt) -> Markup:
-    held = facts.storage(receipt)
+    held = figures.storage(receipt)
     if not held.total:
         return Markup("")
     shared = f"{100 * (1 - held.unique / held.total):.0f} % shared"
@@ -103,10 +103,10 @@ def _moment(seconds_since_epoch: float) -> str:
 
 
 def _delta(image: ImageResult) -> str:
-    delta = facts.size_delta(image)
+    delta = figures.size_delta(image)
     if delta is None:
         return "new" if image.layers and image.reference_size is None else ""
-    return "" if delta == 0 else ("+" if delta > 0 else "") + facts.bytes_text(delta)
+    return "" if delta == 0 else ("+" if delta > 0 else "") + figures.bytes_text(delta)
 
 
 def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original: str | None = "receipt.json", base: str = "") -> str:
@@ -119,40 +119,40 @@ def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         clean=clean,
-        bytes=facts.bytes_text,
-        seconds=facts.time_text,
+        bytes=figures.bytes_text,
+        seconds=figures.time_text,
         link=safe_url,
         log_link=functools.partial(_log_link, base=base),
         moment=_moment,
         delta=_delta,
     )
     package = resources.files(__package__)
-    groups = facts.by_outcome(receipt.images)
+    groups = figures.by_outcome(receipt.images)
     rows, left_out = drawing.timeline_rows(receipt)
     return environment.from_string(package.joinpath("page.html").read_text("utf-8")).render(
         receipt=receipt,
         css=Markup(package.joinpath("page.css").read_text("utf-8")),
-        facts=facts,
+        figures=figures,
         groups=groups,
         marks=MARKS,
         tails=tails or {},
         failed=groups.get("failed", []),
         skipped=[image.name for image in groups.get("skipped", [])],
         images=[image for group in groups.values() for image in group],
-        changes=facts.changes(receipt),
-        gated=facts.gated(receipt),
+        changes=figures.changes(receipt),
+        gated=figures.gated(receipt),
         unsigned={package for image in receipt.images for package in image.unsigned},
-        uncovered=[str(entry["package"]) for entry in facts.uncovered(receipt)],
+        uncovered=[str(entry["package"]) for entry in figures.uncovered(receipt)],
         tree=_tree(receipt),
         timeline=drawing.timeline(receipt),
         timeline_rows=len(rows),
         timeline_left_out=left_out,
-        critical=facts.critical_path(receipt),
+        critical=figures.critical_path(receipt),
         storage=_storage_bars(receipt),
         sizes=drawing.sizes(receipt),
-        held=facts.storage(receipt),
+        held=figures.storage(receipt),
         pushed=sum(image.bytes_pushed for image in receipt.images),
-        largest=sorted((image for image in receipt.images if image.layers), key=lambda image: (-facts.size(image), image.name))[:8],
+        largest=sorted((image for image in receipt.images if image.layers), key=lambda image: (-figures.size(image), image.name))[:8],
         original=original,
         version=__version__,
     )

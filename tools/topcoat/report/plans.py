@@ -6,7 +6,7 @@ This module must never leave an image out.
 from __future__ import annotations
 
 from topcoat.model import Action, Plan
-from topcoat.report.facts import plural
+from topcoat.report.figures import plural
 
 
 def table(plan: Plan) -> str:

@@ -13,7 +13,7 @@ from typing import TextIO
 from topcoat.engine.events import Event, JsonLines
 from topcoat.model import Status
 from topcoat.report.console import clean, some
-from topcoat.report.facts import plural, time_text
+from topcoat.report.figures import plural, time_text
 from topcoat.report.state import State, TaskView, failure_line
 
 MODES = ("auto", "plain", "tty", "rawjson", "quiet")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from topcoat.engine.events import Event
 from topcoat.model import Status
 from topcoat.report.console import clean
-from topcoat.report.facts import brief, next_step
+from topcoat.report.figures import brief, next_step
 
 _DONE = {"build": "built", "update": "updated", "reuse": "reused"}
 

@@ -17,7 +17,7 @@ from rich.tree import Tree
 from topcoat.engine.events import Event
 from topcoat.model import Status
 from topcoat.report.console import STYLES, clean
-from topcoat.report.facts import time_text
+from topcoat.report.figures import time_text
 from topcoat.report.state import State, TaskView, failure_line
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from topcoat.errors import ContentError, InfrastructureError, UsageError
+from topcoat.reproduce.request import ChangeUrl, fetch
 from topcoat.reproduce.resolve import Change, require_open
-from topcoat.reproduce.what import ChangeUrl, fetch
 
 _MAGIC = ")]}'"
 

@@ -26,7 +26,7 @@ from topcoat.reproduce.jobs import Job, Playbook
 from topcoat.reproduce.node import Node
 from topcoat.reproduce.play import Places, Player
 from topcoat.reproduce.recorded import Identity
-from topcoat.reproduce.what import ChangeUrl, Recording, open_recording, recognise
+from topcoat.reproduce.request import ChangeUrl, Recording, open_recording, recognise
 from topcoat.reproduce.workspace import Checkout, Merge, Source, prepare
 from topcoat.zuul import load_variables
 

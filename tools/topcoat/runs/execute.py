@@ -20,11 +20,11 @@ from topcoat.process.each import each
 from topcoat.promotion import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.runs import coverage, verdict
-from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
+from topcoat.runs.published import Outcome
 from topcoat.runs.receipts import Facts, error_shape, gated, image_result
 from topcoat.runs.shards import names_of
-from topcoat.runs.works import Works
+from topcoat.runs.steps import Works
 
 STAGE_TIMEOUT = 3600.0
 REGISTRY_SLOTS = 8

@@ -12,9 +12,9 @@ from topcoat.engine import TaskResult
 from topcoat.errors import TopcoatError
 from topcoat.gating import GatedPackage
 from topcoat.model import ImageResult, PlannedImage, Status
-from topcoat.runs.outcome import Outcome
 from topcoat.runs.planning import Decision
-from topcoat.runs.works import Works
+from topcoat.runs.published import Outcome
+from topcoat.runs.steps import Works
 
 
 def gated(packages: Iterable[GatedPackage]) -> tuple[dict[str, object], ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from posixpath import basename
 
 from topcoat.layers import LowerView
-from topcoat.layers.junk import RPM_DATABASES, may_be_owned
+from topcoat.layers.leftovers import RPM_DATABASES, may_be_owned
 from topcoat.rpm import rpmdb
 from topcoat.updater.transaction import Facts, Transactions
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from topcoat.layers import BuiltImage, Layer, LayerStore, litter, write_layer
-from topcoat.layers.junk import may_be_owned
+from topcoat.layers.leftovers import may_be_owned
 from topcoat.layers.store import BlobSource
 from topcoat.model import Digest, PackageChange, PlannedImage
 from topcoat.model.labels import UPDATE_BASE

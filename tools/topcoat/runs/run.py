@@ -23,11 +23,11 @@ from topcoat.registry import Registries
 from topcoat.report import document, progress
 from topcoat.runs import verdict
 from topcoat.runs.execute import execute
-from topcoat.runs.maker import HostMaker
+from topcoat.runs.host_maker import HostMaker
 from topcoat.runs.planning import Decision, decide
 from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
-from topcoat.runs.works import Works
+from topcoat.runs.steps import Works
 
 
 def run(request: RunRequest, options: RunOptions, *, registries: Registries, progress_mode: str = "auto", stream: TextIO) -> Receipt:

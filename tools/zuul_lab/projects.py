@@ -12,7 +12,7 @@ from pathlib import Path
 from topcoat.process import run
 from topcoat_demo.distribution import shared
 from zuul_lab import images
-from zuul_lab.places import Places
+from zuul_lab.layout import Places
 
 CONFIG_PROJECT = "lab-config"
 OWN_PROJECT = "topcoat"

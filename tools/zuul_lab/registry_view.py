@@ -17,7 +17,7 @@ import httpx
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
 from zuul_lab.images import REGISTRY
-from zuul_lab.places import Places
+from zuul_lab.layout import Places
 from zuul_lab.services import Service, port_answers, start, wait_until
 
 _TYPES = ", ".join(["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"])

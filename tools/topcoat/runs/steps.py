@@ -19,9 +19,9 @@ from topcoat.publisher import Publisher, Source
 from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory, provided
-from topcoat.runs import bills, claims, inputs
-from topcoat.runs.outcome import Outcome
+from topcoat.runs import bills, claims, input_tags
 from topcoat.runs.planning import Decision
+from topcoat.runs.published import Outcome
 from topcoat.runs.references import ImageReader, StoredImage, reference_names
 
 
@@ -241,8 +241,8 @@ class Works:
 
     def _input_tag(self, planned: PlannedImage, base: StoredImage) -> str:
         if planned.action is Action.UPDATE:
-            return inputs.update_tag(planned, base.digest, self._decision.snapshot)
-        return inputs.build_tag(planned, base.digest, self._decision.snapshot)
+            return input_tags.update_tag(planned, base.digest, self._decision.snapshot)
+        return input_tags.build_tag(planned, base.digest, self._decision.snapshot)
 
     def _is_result(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
         """Whether what an input tag names is the result that it promises, by its layers and by the database in them.
