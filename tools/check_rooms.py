@@ -1,5 +1,7 @@
 """Checks the plan of the house: a room imports only from floors below its own, the pure rooms do no input or output, and a word stands in one room.
 
+It also writes the table of rooms of the architecture page (``--write``), from the floors below and the first line of each room.
+
 This script must never import the package: it reads the source as text.
 """
 
@@ -7,9 +9,12 @@ from __future__ import annotations
 
 import ast
 import sys
+import textwrap
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "topcoat"
+PAGE = Path(__file__).parents[1] / "doc/source/contributor/architecture.rst"
+BEGIN, END = ".. the rooms, written by tools/check_rooms.py --write\n", ".. end of the rooms\n"
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "generation", "model"}),
@@ -117,7 +122,31 @@ def compared(room: str, tree: ast.AST) -> list[tuple[int, str]]:
     return found
 
 
+def table(package: Path = PACKAGE) -> str:
+    """The rooms as a list-table, from the ground floor up: floor, name, and the first line of what each says of itself."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 8 18 74", "", "   * - floor", "     - room", "     - what it is for"]
+    for number, rooms in enumerate(FLOORS):
+        for room in sorted(rooms):
+            file = package / room / "__init__.py" if (package / room).is_dir() else package / f"{room}.py"
+            first = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
+            lines += [f"   * - {number}", f"     - {room}"]
+            lines += textwrap.wrap(first, 150, initial_indent="     - ", subsequent_indent="       ")
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str) -> str:
+    """The architecture page with the table as it must be."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
 if __name__ == "__main__":
     found = problems()
+    written = PAGE.read_text(encoding="utf-8")
+    if not found and page(written) != written:
+        if "--write" in sys.argv:
+            PAGE.write_text(page(written), encoding="utf-8")
+        else:
+            found = [f"{PAGE}:1: its table of rooms is not that of the code: run tools/check_rooms.py --write"]
     print("\n".join(found))  # noqa: T201
     sys.exit(1 if found else 0)

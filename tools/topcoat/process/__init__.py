@@ -1,4 +1,4 @@
-"""The one way to run an external program: argument list, time limit that kills the process group, streamed log, last lines in the error.
+"""The one way to run an external program, with a limit that kills all it started; beside it work done a few at a time, and files written whole.
 
 This room must never use a shell and never put a secret on a command line.
 """
