@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
-from topcoat.cli import root
+from topcoat.cli import GROUPS, root
 from topcoat.cli._reference import reference
 
 PAGE = Path(__file__).parents[3] / "doc" / "source" / "user" / "cli.rst"
@@ -30,6 +30,15 @@ class Reference(unittest.TestCase):
                     self.assertTrue(
                         parameter.help and parameter.help.endswith((".", "]", "repeated.", ")")), f"{name} {parameter.opts}: {parameter.help}"
                     )
+
+    def test_help_lists_every_command_under_one_task(self):
+        named = [name for names in GROUPS.values() for name in names]
+        self.assertEqual(sorted(self.commands()), sorted(named), "give it a line in GROUPS of topcoat/cli/__init__.py")
+        text = CliRunner().invoke(root, ["--help"]).output
+        for title, names in GROUPS.items():
+            self.assertIn(f"{title}:", text)
+            for name in names:
+                self.assertRegex(text, rf"(?m)^  {name} +\S")
 
     def test_completion_scripts(self):
         for shell in ("bash", "zsh", "fish"):

@@ -4,6 +4,7 @@ import unittest
 
 from topcoat.model import ImageResult, Receipt, Status
 from topcoat.model.status import OF_TASKS
+from topcoat.report import document
 
 
 class Words(unittest.TestCase):
@@ -40,3 +41,9 @@ class Words(unittest.TestCase):
         self.assertIs(Status.SKIPPED, ImageResult("a", "skipped", "build", "new-image", "").status)
         for make in (lambda: Receipt("p", "t", "finished", 0.0, 0.0, ()), lambda: ImageResult("a", "ok", "build", "new-image", "")):
             self.assertRaises(ValueError, make)
+
+    def test_the_schema_of_receipts_names_the_same_words(self) -> None:
+        schema = document.schema()
+        self.assertEqual(set(OF_TASKS), set(schema["$defs"]["image"]["properties"]["status"]["enum"]))
+        of_runs = set(Status) - {Status.WAITING, Status.SKIPPED}
+        self.assertEqual(of_runs, set(schema["properties"]["status"]["enum"]))

@@ -17,6 +17,14 @@ import click
 from topcoat import __version__
 from topcoat.errors import TopcoatError, machine_error
 
+GROUPS = {
+    "Everyday": ("plan", "build", "report", "explain", "list", "graph", "lint", "render", "why", "reproduce", "completion"),
+    "Sets of images and their tags": ("promote", "discover", "copy", "base", "gc", "hotfix", "distgit", "trunk"),
+    "What a registry holds": ("verify", "diff", "inventory", "sbom", "sizes"),
+    "Steps of CI jobs": ("gating", "freeze", "coverage", "consume", "join-receipts", "zuul-items", "zuul-artifacts", "zuul-return"),
+}
+"""The commands by what somebody wants to do; a test looks that none is forgotten."""
+
 
 class Commands(click.Group):
     """Finds its commands by module name and imports one only when it is asked for, so that a quick command stays quick."""
@@ -24,6 +32,18 @@ class Commands(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         """Every public module of this room, as a command name."""
         return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in ``--help``, by task."""
+        known = self.list_commands(context)
+        width = max(map(len, known))
+        named = {name for names in GROUPS.values() for name in names}
+        for title, names in {**GROUPS, "Others": tuple(name for name in known if name not in named)}.items():
+            found = [(name, command) for name in names if (command := self.get_command(context, name)) is not None]
+            if found:
+                with formatter.section(title):
+                    limit = formatter.width - 6 - width
+                    formatter.write_dl([(name.ljust(width), command.get_short_help_str(limit)) for name, command in found])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """The command of one module, or None so that click reports an unknown command."""
