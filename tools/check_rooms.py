@@ -41,6 +41,27 @@ WORDS = {"io.topcoat.": ("model", "names of labels and annotations are constants
 """Texts that stand in one room only: text, (room, what the others use instead)."""
 STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "failed"}
 """Words of ``topcoat.model.Status``: whoever compares one as text would go on silently when it is spelt otherwise."""
+FOR_COMMANDS = {"errors", "model", "process", "report"}
+"""Rooms that any command may use beside the one that does its work."""
+STILL_WIRED = {
+    "build": "opens what a run needs; names that images had before come from the lists",
+    "consume": "what Zuul hands over names the images",
+    "copy": "what Zuul hands over names the images",
+    "coverage": "the gating repository is read for its packages",
+    "diff": "inventories are read by runs and compared by rpm",
+    "discover": "a list is resolved before the registry is asked",
+    "explain": "the changes under test are those of the gating repository",
+    "gc": "sets and lists say what is kept",
+    "hotfix": "makes the gating repository that it then runs with",
+    "lint": "checks every kind of file of a tree",
+    "plan": "the document of the plan is the planner's",
+    "promote": "signatures are read by runs",
+    "reproduce": "the plan is the planner's",
+    "sbom": "bills are made by runs and attached by the publisher",
+    "verify": "images are found by runs and looked at by inspection",
+    "zuul_items": "which items become packages is a rule of gating",
+}
+"""Commands that bring several rooms together, and why. The list may get shorter, not longer: a rule belongs into a room."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "httpx", "shutil", "tempfile", "urllib.request", "threading"}
 
 
@@ -74,7 +95,7 @@ def problems(package: Path = PACKAGE) -> list[str]:
             continue
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
-        found = [*directions(room, tree), *words(room, text), *compared(room, tree)]
+        found = [*directions(room, tree), *words(room, text), *compared(room, tree), *(wiring(path.stem, tree) if room == "cli" else ())]
         lines += [f"{path}:{line}: {what}" for line, what in sorted(found)]
     return lines
 
@@ -105,6 +126,23 @@ def words(room: str, text: str) -> list[tuple[int, str]]:
         for word, (owner, instead) in WORDS.items()
         if room != owner and word in line
     ]
+
+
+def wiring(command: str, tree: ast.AST) -> list[tuple[int, str]]:
+    """A command that uses more than one room."""
+    if command.startswith("_"):
+        return []
+    rooms: dict[str, int] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for line, module in imports(tree):
+        room = module.split(".")[1] if module.startswith("topcoat.") else "cli"
+        if room not in FOR_COMMANDS | {"cli", "__version__"}:
+            rooms.setdefault(room, line)
+    if len(rooms) < 2 or command in STILL_WIRED:
+        return []
+    return [(max(rooms.values()), f"the command uses {', '.join(sorted(rooms))}: one room does the work, beside {', '.join(sorted(FOR_COMMANDS))}")]
 
 
 def compared(room: str, tree: ast.AST) -> list[tuple[int, str]]:

@@ -41,6 +41,12 @@ class Breaches(unittest.TestCase):
                 ["2: compares a status with 'done', 'partial': compare with the members of topcoat.model.Status"],
             ),
             ("report/a.py", "def f(image):\n    return image.status is Status.DONE\n", []),
+            (
+                "cli/a.py",
+                "def command():\n    from topcoat.lists import x\n    from topcoat.report import y\n    from topcoat.zuul import z\n",
+                ["4: the command uses lists, zuul: one room does the work, beside errors, model, process, report"],
+            ),
+            ("cli/a.py", "if TYPE_CHECKING:\n    from topcoat.lists import x\nfrom topcoat.zuul import z\n", []),
             ("model/labels.py", 'OWN = "io.topcoat."\n', []),
         )
         for path, text, expected in cases:

@@ -5,7 +5,6 @@ This module must never push.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,48 +50,28 @@ def command(
     output_format: str,
 ) -> None:
     """Export static Containerfiles into git: Containerfile, context, container.yaml, build order. Commits only when content changed."""
-    from topcoat.distgit import Commit, Git, Options, order_of, source_commit, write_image
+    from topcoat.distgit import Options, export_tree
 
-    if layout == "branches" and "{image}" not in branch:
-        raise UsageError("--branch must hold {image}", next_step="write e.g. rdo-{image}")
     names = selection.of(settings.recipes)
     pairs = tuple(_pair(label) for label in labels)
     options = Options(tag or settings.profile.reference_tag, component, not without_required_labels, pairs)
-    source = source_commit(settings.recipes_dir)
-    commit = Commit("Export of the recipes")
-    if source:
-        commit = Commit(f"Export of {source[0][:12]}: {source[2]}\n\nSource: {source[0]}", date=source[1])
-    changed: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="topcoat-distgit-") as scratch:
-        content = Path(scratch)
-        for name in names:
-            write_image(settings.recipes[name], settings.profile, options, content / name)
-        order = order_of(settings.recipes, names, settings.profile, options)
-        (content / "build-order.json").write_text(order, encoding="utf-8")
-        if dry_run:
-            emit({"images": list(names), "layout": layout}, output_format, f"would export {len(names)} images to {output}")
-            return
-        target = Path(output).absolute()
-        if layout == "folders":
-            if Git(target).commit_folders(content, commit):
-                changed.append("main")
-        elif layout == "repositories":
-            for name in names:
-                if Git(target / name).commit_folders(content / name, commit):
-                    changed.append(name)
-            (target / "build-order.json").write_text(order, encoding="utf-8")
-        else:
-            git = Git(target)
-            for name in names:
-                if git.commit_branch(branch.replace("{image}", name), content / name, commit):
-                    changed.append(name)
-            only_order = content / ".order"
-            only_order.mkdir()
-            (content / "build-order.json").rename(only_order / "build-order.json")
-            if git.commit_branch("build-order", only_order, commit):
-                changed.append("build-order")
-    sentence = f"{len(names)} images exported to {output}, {len(changed)} commit(s)" if changed else f"{output} is up to date, no commit"
-    emit({"images": len(names), "commits": changed, "source": source[0] if source else None}, output_format, sentence)
+    done = export_tree(
+        settings.recipes,
+        names,
+        settings.profile,
+        options,
+        recipes_root=settings.recipes_dir,
+        target=Path(output).absolute(),
+        layout=layout,
+        branch=branch,
+        dry_run=dry_run,
+    )
+    if dry_run:
+        emit({"images": list(names), "layout": layout}, output_format, f"would export {len(names)} images to {output}")
+        return
+    count = len(done.commits)
+    sentence = f"{len(names)} images exported to {output}, {count} commit(s)" if count else f"{output} is up to date, no commit"
+    emit({"images": len(names), "commits": list(done.commits), "source": done.source}, output_format, sentence)
 
 
 def _pair(label: str) -> tuple[str, str]:
