@@ -18,7 +18,7 @@ BEGIN, END = ".. the rooms, written by tools/check_rooms.py --write\n", ".. end 
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "generation", "model"}),
-    frozenset({"archives", "process", "recipes", "graph", "rpm", "registry", "zuul", "trunk"}),
+    frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
     frozenset({"containerfile", "planner", "engine", "layers"}),
     frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection"}),
     frozenset({"runs", "report", "reproduce"}),
@@ -36,7 +36,7 @@ NEIGHBOURS = {
     ("reproduce", "report"): "receipts are compared",
     ("runs", "report"): "a run is shown while it goes on, and leaves a receipt",
 }
-PURE = {"errors", "model", "graph", "planner", "zuul"}
+PURE = {"errors", "model", "planner", "zuul"}
 WORDS = {"io.topcoat.": ("model", "names of labels and annotations are constants of topcoat.model.labels")}
 """Texts that stand in one room only: text, (room, what the others use instead)."""
 STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "failed"}

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from topcoat import recipes
 from topcoat.builder import DirectBuilder
-from topcoat.graph import ImageGraph
 from topcoat.layers import LayerStore
 from topcoat.model import ImageRepository, Profile, Recipe, Repository
 from topcoat.publisher import Publisher
 from topcoat.registry import Registries, RegistryClient
 from topcoat.registry.oci import Image
+from topcoat.report.graph import ImageGraph
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import freeze
 from topcoat.updater import Options, Transactions
@@ -82,7 +82,7 @@ def published_tree(work: Path, *, limit: int = 0) -> Iterator[Tree]:
     try:
         profile = recipes.load_profile("demo", root=ROOT, variables=environment.variables)
         tree = Tree(environment, profile, dict(recipes.apply_profile(recipes.load_tree(ROOT), profile)))
-        names = [name for name in ImageGraph(tree.recipes).order() if not _external(tree.recipes[name])]
+        names = [name for name in ImageGraph(tree.recipes).order if not _external(tree.recipes[name])]
         _build(tree, names[:limit] if limit else names, registries, work, say)
         yield tree
     finally:

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from topcoat import containerfile
 from topcoat.containerfile import accounts
-from topcoat.graph import ImageGraph
-from topcoat.model import Profile, Recipe
+from topcoat.model import Profile, Recipe, ancestry
 from topcoat.process import run as execute
 from topcoat.recipes import apply_profile, load_profile, load_tree
+from topcoat.report.graph import ImageGraph
 from topcoat_demo import distribution
 
 TREE = Path(__file__).parents[2] / "container-images"
@@ -109,8 +109,8 @@ def run(images: tuple[str, ...] = IMAGES) -> dict[str, object]:
     """Build every style and measure it."""
     with tempfile.TemporaryDirectory(prefix="topcoat-bench-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder))
-        graph = ImageGraph(bench.recipes)
-        needed = [name for name in graph.order() if any(name == image or name in graph.ancestors(image) for image in images)]
+        order = ImageGraph(bench.recipes).order
+        needed = [name for name in order if any(name == image or name in ancestry.above(image, bench.recipes) for image in images)]
         for style in STYLES:
             for name in needed:
                 bench.build(name, style)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from topcoat.graph import ImageGraph
+from topcoat.model import ancestry
 from topcoat.recipes import load_tree
+from topcoat.report.graph import ImageGraph
 
 OWN = Path(__file__).parents[3] / "container-images"
 INSTALL = "dnf -y install {{ tcib_packages['common'] | join(' ') }} && dnf clean all && rm -rf /var/cache/dnf"
@@ -19,10 +20,9 @@ INSTALL = "dnf -y install {{ tcib_packages['common'] | join(' ') }} && dnf clean
 def write_tree(target: Path) -> int:
     """A tcib tree of all our images below ``target``, as directories in directories; the number of images."""
     recipes = load_tree(OWN)
-    graph = ImageGraph(recipes)
-    for name in graph.order():
+    for name in ImageGraph(recipes).order:
         recipe = recipes[name]
-        lineage = ["os" if one == "openstack-base" else one for one in (*graph.ancestors(name), name)]
+        lineage = ["os" if one == "openstack-base" else one for one in ancestry.chain(name, recipes)[::-1]]
         folder = target.joinpath(*lineage)
         folder.mkdir(parents=True)
         packages: dict[str, list[str]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from topcoat.graph import ImageGraph
 from topcoat.lists import lint, load_template, resolve
 from topcoat.recipes import apply_profile, load_profile, load_tree
+from topcoat.report.graph import ImageGraph
 
 ROOT = Path(__file__).parents[3] / "container-images"
 
@@ -67,4 +67,4 @@ class OwnTree(unittest.TestCase):
         demo = apply_profile(recipes, load_profile("demo", root=ROOT, variables={}))
         real = apply_profile(recipes, load_profile("centos9-rdo", root=ROOT, variables={"namespace": "x"}))
         self.assertEqual(set(demo) - set(real), {"neutron-mlnx-agent"})
-        self.assertEqual(len(ImageGraph(real).order()), 103)
+        self.assertEqual(len(ImageGraph(real).order), 103)

@@ -14,9 +14,9 @@ from tests.unit.recipes.tcibtrees import write_tree
 from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.containerfile import fingerprints, render, render_tree, write_context
 from topcoat.errors import UsageError
-from topcoat.graph import ImageGraph
 from topcoat.model import Base, Package, Step
 from topcoat.recipes import apply_profile, detect_format, load_recipes, load_tcib
+from topcoat.report.graph import ImageGraph
 
 EVERY_KEY = """\
 tcib_user: me
@@ -135,7 +135,7 @@ class Tcib(TreeTest):
             {"os": "openstack", "nova-base": "openstack", "nova-api": "openstack", "redis": "infra", "other": "infra"},
         )
         self.assertEqual(recipes["nova-api"].family, "group")
-        self.assertEqual(ImageGraph(recipes).order()[0], "base")
+        self.assertEqual(ImageGraph(recipes).order[0], "base")
 
     def test_files_of_a_directory_are_merged_in_sorted_order_and_nothing_is_inherited(self) -> None:
         recipes = self.tree(
@@ -420,7 +420,7 @@ class Tcib(TreeTest):
         recipes = load_tcib(self.root, variables={})
         self.assertEqual(len(recipes), 104)
         site = profile(base=Base("quay.io/centos/centos:stream9"))
-        rendered = render_tree(recipes, ImageGraph(recipes).order(), profile=site, tag="t")
+        rendered = render_tree(recipes, ImageGraph(recipes).order, profile=site, tag="t")
         self.assertTrue(rendered["base"].containerfile.startswith("FROM quay.io/centos/centos:stream9\nLABEL maintainer"))
         self.assertTrue(rendered["nova-api"].containerfile.startswith("FROM localhost:5000/test/nova-base:t\n"))
         for one in rendered.values():

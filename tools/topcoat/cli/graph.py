@@ -34,7 +34,7 @@ def command(
     status: Path | None,
 ) -> None:
     """Print the tree of images, parents first."""
-    from topcoat.graph import ImageGraph
+    from topcoat.report.graph import ImageGraph
 
     if not selection.with_parents:
         raise UsageError("a graph needs its parents", next_step="leave --skip-parents out")

@@ -13,8 +13,7 @@ from topcoat.containerfile.context import context_files
 from topcoat.containerfile.rendered import ContextFile, Rendered
 from topcoat.model.labels import CLASS, DESCRIPTION, IMAGE, TITLE
 from topcoat.model.profile import Profile
-from topcoat.model.recipe import CopyFile, Recipe
-from topcoat.recipes.schema import PARENT_LINE, PARENT_TEXT
+from topcoat.model.recipe import PARENT_LINE, PARENT_TEXT, CopyFile, Recipe
 
 SOURCE_DATE_EPOCH = 315532800
 """Install time that rpm writes into its database (1980-01-01): the day of the build must not reach a layer."""

@@ -11,6 +11,12 @@ from pathlib import Path
 Command = tuple[str, ...]
 """A command in JSON exec form."""
 
+PARENT_LINE = "FROM topcoat-parent"
+"""In the Containerfile that a front end brings: the line that stands for the parent image until it is known."""
+PARENT_NAME = "topcoat-parent.invalid"
+PARENT_TEXT = f"{PARENT_NAME}/reference"
+"""The same inside any other line of it (``.invalid`` is no host that exists: RFC 2606, section 2)."""
+
 
 @dataclass(frozen=True)
 class Condition:

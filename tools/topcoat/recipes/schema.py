@@ -28,11 +28,6 @@ from topcoat.recipes.yamltree import Node
 ROOT_PARENT = "profile"
 """The word of ``from`` that stands for the profile's base image."""
 
-PARENT_LINE = "FROM topcoat-parent"
-"""In the Containerfile that a front end brings: the line that stands for the parent image until it is known."""
-PARENT_NAME = "topcoat-parent.invalid"
-PARENT_TEXT = f"{PARENT_NAME}/reference"
-"""The same inside any other line of it (``.invalid`` is no host that exists: RFC 2606, section 2)."""
 
 _MODULE = re.compile(r"[A-Za-z0-9._+-]+:[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)?")
 _PORT = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:/(?:tcp|udp|sctp))?")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from topcoat.errors import UsageError
+from topcoat.model.recipe import PARENT_LINE, PARENT_NAME, PARENT_TEXT
 from topcoat.recipes.reading import nearest
-from topcoat.recipes.schema import PARENT_LINE, PARENT_NAME, PARENT_TEXT
 from topcoat.recipes.templating import TemplateError, Templates
 from topcoat.recipes.yamltree import Node
 
