@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError
-from topcoat.process import run
+from topcoat.process.git import Git, identity
 from topcoat_demo.catalog import Catalog, Commit
 from topcoat_demo.packages import VERSIONS, Trunk
 from topcoat_demo.rpms import EPOCH, File, RpmSpec
@@ -23,19 +23,14 @@ _RELEASE = "@release@"
 _CHANGE_TIME = EPOCH + 30 * _DAY
 
 
-class Git:
-    """All calls of git: an author and times that are the same every time, no configuration of the user."""
+class SourceGit(Git):
+    """Git with an author and times that are the same every time, and no configuration of the user."""
 
     def __init__(self, directory: Path, time: int) -> None:
-        self.directory = directory
-        who = {"NAME": "A Developer", "EMAIL": "developer@example.org", "DATE": f"{time} +0000"}
-        people = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
-        self.environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1", **people}
-
-    def __call__(self, *words: str) -> str:
-        """Run git in the directory; its standard output, stripped."""
-        argv = ["git", "-c", "gc.auto=0", "-c", f"safe.directory={self.directory}", *words]
-        return run(argv, timeout=60, cwd=self.directory, env=self.environment, failure=InfrastructureError).output.strip()
+        people = identity("A Developer", "developer@example.org", f"{time} +0000")
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1", **people}
+        settings = ("gc.auto=0", f"safe.directory={directory}")
+        super().__init__(directory, settings=settings, environment=environment, seconds=60, failure=InfrastructureError)
 
     def commit(self, message: str) -> str:
         """Commit everything in the tree; the commit id."""
@@ -136,7 +131,7 @@ def make_source(catalog: Catalog, project: str, folder: Path) -> str:
     (target / "packaging" / f"{name}.spec").write_text(spec_text(name, commit, specs))
     (target / "CHANGE").write_text("")
     (target / "README.rst").write_text(f"{project}\n{'=' * len(project)}\n\nA project of the demo distribution.\n")
-    git = Git(target, EPOCH + 20 * _DAY)
+    git = SourceGit(target, EPOCH + 20 * _DAY)
     git("init", "--quiet", "--initial-branch=master", "--template=")
     return git.commit(f"{commit.subject}\n\nThe state that the repository named current was built from.")
 
@@ -202,9 +197,9 @@ def make_change(
     if base is None:
         shutil.rmtree(target, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        Git(folder, EPOCH)("clone", "--quiet", "--template=", str(sources / project), str(target))
+        SourceGit(folder, EPOCH)("clone", "--quiet", "--template=", str(sources / project), str(target))
     # Later change numbers are later in time: a build of a stacked change is newer than the one below.
-    git = Git(target, _CHANGE_TIME + number)
+    git = SourceGit(target, _CHANGE_TIME + number)
     (target / "CHANGE").write_text(note + "\n")
     module = next(iter(sorted((target / "root").rglob("__init__.py"))), None)
     if module:

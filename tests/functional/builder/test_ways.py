@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.functional.updater.world import WorldCase, mounts_below, need, rpm
 from topcoat.builder import Buildah, Builder, DirectBuilder, refusal
 from topcoat.builder.finish import finish
-from topcoat.distgit import Commit, Git, write_image
+from topcoat.distgit import Commit, ExportRepository, write_image
 from topcoat.distgit import Options as ExportOptions
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, LayerStore
@@ -172,7 +172,7 @@ class Ways(WorldCase):
         exported, clone = self.world.path("exported"), self.world.path("clone")
         content = self.world.path("content")
         write_image(self.recipe, self.profile, ExportOptions("unused", required_labels=False, labels=(("l", "m"),)), content / "svc")
-        Git(exported).commit_folders(content, Commit("export"))
+        ExportRepository(exported).commit_folders(content, Commit("export"))
         subprocess.run(["sh", "-c", 'umask 022; exec git clone -q "$1" "$2"', "sh", str(exported), str(clone)], check=True)
         # git keeps no times; a build system that wants equal layers sets them, as doc/source/user/life-of-a-tag.rst says
         subprocess.run(["find", str(clone / "svc"), "-depth", "-exec", "touch", "-h", "-d", "@315532800", "{}", "+"], check=True)

@@ -84,12 +84,12 @@ def _profile_path(settings: Settings) -> Path:
 
 
 def _commit(path: Path, image: str, old: str | None, new: str) -> None:
-    from topcoat.process import run
+    from topcoat.process.git import Git, identity
 
     checked = f"{image} shows a newer image; shell, RPM database, package manager and size were checked."
     message = f"Pin the base image to {new[7:19]}\n\n{checked}\n\nold: {old or '(none)'}\nnew: {new}"
-    git = ["git", "-C", str(path.resolve().parent)]
-    known = run([*git, "config", "user.email"], timeout=60, check=False).output.strip()
-    identity = [] if known else ["-c", "user.name=Topcoat", "-c", "user.email=topcoat@localhost"]  # a node has none
-    run([*git, "add", "--", path.name], timeout=60)
-    run([*git, *identity, "commit", "-q", "-m", message, "--", path.name], timeout=60)
+    git = Git(path.resolve().parent, seconds=60)
+    known = git.run("config", "user.email", check=False).output.strip()
+    git("add", "--", path.name)
+    # a node has no identity
+    git.run("commit", "-q", "-m", message, "--", path.name, environment={} if known else identity("Topcoat", "topcoat@localhost"))

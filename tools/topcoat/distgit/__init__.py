@@ -4,7 +4,18 @@ This room must never commit when nothing changed, and never write what depends o
 """
 
 from topcoat.distgit.export import Options, container_yaml, image_labels, order_of, write_image
-from topcoat.distgit.git import Commit, Git, source_commit
+from topcoat.distgit.git import Commit, ExportRepository, source_commit
 from topcoat.distgit.layouts import Exported, export_tree
 
-__all__ = ["Commit", "Exported", "Git", "Options", "container_yaml", "export_tree", "image_labels", "order_of", "source_commit", "write_image"]
+__all__ = [
+    "Commit",
+    "ExportRepository",
+    "Exported",
+    "Options",
+    "container_yaml",
+    "export_tree",
+    "image_labels",
+    "order_of",
+    "source_commit",
+    "write_image",
+]

@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.errors import UsageError
-from topcoat.process import run
+from topcoat.process.git import Git, identity
 
-_SECONDS = 120.0
 _MARK = ".topcoat-exported"
 # Settings of a user or a machine that would reach the content, the modes or the hash of a commit; those that say who may push stay.
 _SETTINGS = (
@@ -41,19 +39,17 @@ class Commit:
     email: str = "topcoat@localhost"
 
 
-class Git:
-    """One git repository, made when it does not exist."""
+class ExportRepository:
+    """One git repository that content is exported into, made when it does not exist."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._git = _git(directory)
         if not (directory / ".git").exists():
             directory.mkdir(parents=True, exist_ok=True)
             if any(directory.iterdir()):
                 raise UsageError(f"{directory} is not empty and no git repository", next_step="give an empty folder or a git repository")
-            self._run("init", "-q", "-b", "main")
-
-    def _run(self, *words: str, env: Mapping[str, str] | None = None, check: bool = True):  # type: ignore[no-untyped-def]
-        return run(_git(self.directory, *words), timeout=_SECONDS, env={**_environment(), **(env or {})}, check=check)
+            self._git.run("init", "-q", "-b", "main")
 
     def commit_folders(self, content: Path, commit: Commit) -> bool:
         """Make the exported part of the working tree equal to ``content`` and commit it; False when it was equal.
@@ -79,35 +75,33 @@ class Git:
                 shutil.copy2(source, self.directory / name)
         mark.write_text("".join(f"{name}\n" for name in now), encoding="utf-8")
         touched = sorted({*before, *now, _MARK} - {""})
-        known = set(self._run("ls-files", "-z", "--", *touched).output.split("\0")) - {""}
-        self._run("add", "-A", "-f", "--", *(name for name in touched if (self.directory / name).exists() or _is_known(name, known)))
-        if self._run("diff", "--cached", "--quiet", check=False).code == 0:
+        known = set(self._git.run("ls-files", "-z", "--", *touched).output.split("\0")) - {""}
+        self._git.run("add", "-A", "-f", "--", *(name for name in touched if (self.directory / name).exists() or _is_known(name, known)))
+        if self._git.run("diff", "--cached", "--quiet", check=False).code == 0:
             return False
-        self._run("commit", "-q", "-m", commit.message, env=_identity(commit))
+        self._git.run("commit", "-q", "-m", commit.message, environment=_identity(commit))
         return True
 
     def commit_branch(self, branch: str, content: Path, commit: Commit) -> bool:
         """Commit ``content`` as the whole tree of a branch, without touching the working tree; False when it was the same."""
         with tempfile.TemporaryDirectory(prefix="topcoat-index-") as scratch:
             index = {"GIT_INDEX_FILE": f"{scratch}/index"}
-            self._run("--work-tree", str(content), "add", "-A", "-f", ".", env=index)
-            tree = self._run("write-tree", env=index).output.strip()
-        head = self._run("rev-parse", "-q", "--verify", f"refs/heads/{branch}", check=False)
+            self._git.run("--work-tree", str(content), "add", "-A", "-f", ".", environment=index)
+            tree = self._git.run("write-tree", environment=index).output.strip()
+        head = self._git.run("rev-parse", "-q", "--verify", f"refs/heads/{branch}", check=False)
         parent = head.output.strip() if head.code == 0 else ""
-        if parent and self._run("rev-parse", f"{parent}^{{tree}}").output.strip() == tree:
+        if parent and self._git.run("rev-parse", f"{parent}^{{tree}}").output.strip() == tree:
             return False
-        new = self._run("commit-tree", tree, *(("-p", parent) if parent else ()), "-m", commit.message, env=_identity(commit)).output.strip()
-        self._run("update-ref", f"refs/heads/{branch}", new, *((parent,) if parent else ()))
+        new = self._git.run(
+            "commit-tree", tree, *(("-p", parent) if parent else ()), "-m", commit.message, environment=_identity(commit)
+        ).output.strip()
+        self._git.run("update-ref", f"refs/heads/{branch}", new, *((parent,) if parent else ()))
         return True
 
 
-def _git(directory: Path, *words: str) -> list[str]:
-    return ["git", "-C", str(directory), *(part for setting in _SETTINGS for part in ("-c", setting)), *words]
-
-
-def _environment() -> dict[str, str]:
-    """The environment without what would send git to another repository, index or identity."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+def _git(directory: Path) -> Git:
+    """Without what would send git to another repository, index or identity."""
+    return Git(directory, settings=_SETTINGS, environment={key: value for key, value in os.environ.items() if not key.startswith("GIT_")})
 
 
 def _is_known(name: str, known: set[str]) -> bool:
@@ -115,18 +109,11 @@ def _is_known(name: str, known: set[str]) -> bool:
 
 
 def _identity(commit: Commit) -> dict[str, str]:
-    return {
-        "GIT_AUTHOR_NAME": commit.name,
-        "GIT_AUTHOR_EMAIL": commit.email,
-        "GIT_COMMITTER_NAME": commit.name,
-        "GIT_COMMITTER_EMAIL": commit.email,
-        "GIT_AUTHOR_DATE": commit.date,
-        "GIT_COMMITTER_DATE": commit.date,
-    }
+    return identity(commit.name, commit.email, commit.date)
 
 
 def source_commit(directory: Path) -> tuple[str, str, str] | None:
     """(hash, ISO date, subject) of the commit that a checkout is at, None where it is no git checkout."""
-    found = run(_git(directory, "log", "-1", "--no-show-signature", "--format=%H%n%cI%n%s"), timeout=_SECONDS, env=_environment(), check=False)
+    found = _git(directory).run("log", "-1", "--no-show-signature", "--format=%H%n%cI%n%s", check=False)
     lines = found.output.splitlines()
     return (lines[0], lines[1], lines[2] if len(lines) > 2 else "") if found.code == 0 and len(lines) > 1 else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.distgit.export import ORDER_FILE, Options, order_of, write_image
-from topcoat.distgit.git import Commit, Git, source_commit
+from topcoat.distgit.git import Commit, ExportRepository, source_commit
 from topcoat.errors import UsageError
 from topcoat.model import Profile, Recipe
 
@@ -66,14 +66,14 @@ def export_tree(
 
 def _commit(content: Path, names: Sequence[str], commit: Commit, target: Path, layout: str, branch: str) -> Sequence[str]:
     if layout == "folders":
-        return ["main"] if Git(target).commit_folders(content, commit) else []
+        return ["main"] if ExportRepository(target).commit_folders(content, commit) else []
     if layout == "repositories":
-        changed = [name for name in names if Git(target / name).commit_folders(content / name, commit)]
+        changed = [name for name in names if ExportRepository(target / name).commit_folders(content / name, commit)]
         (target / ORDER_FILE).write_bytes((content / ORDER_FILE).read_bytes())
         return changed
-    git = Git(target)
-    changed = [name for name in names if git.commit_branch(branch.replace("{image}", name), content / name, commit)]
+    repository = ExportRepository(target)
+    changed = [name for name in names if repository.commit_branch(branch.replace("{image}", name), content / name, commit)]
     only_order = content / ".order"
     only_order.mkdir()
     (content / ORDER_FILE).rename(only_order / ORDER_FILE)
-    return [*changed, "build-order"] if git.commit_branch("build-order", only_order, commit) else changed
+    return [*changed, "build-order"] if repository.commit_branch("build-order", only_order, commit) else changed

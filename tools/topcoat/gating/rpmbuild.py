@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from topcoat.errors import ContentError
-from topcoat.gating.source import Git, SourceTree
+from topcoat.gating.source import SourceTree, git_of
 from topcoat.model import Nevra
 from topcoat.process import Result, confined, run
 
@@ -81,7 +81,7 @@ class RpmBuild:
         match = _SOURCE.search(expanded)
         name = Path(match[1]).name if match else f"{tree.project}.tar.gz"
         prefix = re.sub(r"\.(tar(\.\w+)?|tgz|zip)$", "", name)
-        Git(tree.directory)("archive", "--format=tar.gz", f"--prefix={prefix}/", "-o", str(self.top / "SOURCES" / name), tree.commit)
+        git_of(tree.directory)("archive", "--format=tar.gz", f"--prefix={prefix}/", "-o", str(self.top / "SOURCES" / name), tree.commit)
 
     def environment(self) -> str:
         """What this machine adds to a build: rpm's configuration with every macro, the system's name and version, and how we call rpmbuild."""

@@ -11,25 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from topcoat.errors import UsageError
-from topcoat.process import run
+from topcoat.process.git import Git
 
 _SPEC_FOLDERS = (".", "rpm", "packaging", "contrib")
 
 
-class Git:
-    """The git calls this room needs."""
+def git_of(directory: Path) -> Git:
+    """Git in a checkout; it raises UsageError when it refuses, most often because this is none.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def __call__(self, *words: str) -> str:
-        """Run git in the checkout and return what it printed, stripped.
-
-        :raises UsageError: git refuses, most often because this is no checkout.
-        """
-        # safe.directory: on a CI node the checkout belongs to the job's user and we may be root.
-        argv = ["git", "-c", f"safe.directory={self.directory}", "-C", str(self.directory), *words]
-        return run(argv, timeout=120, failure=UsageError).output.strip()
+    On a CI node the checkout belongs to the job's user and we may be root, which git has to be told.
+    """
+    return Git(directory, settings=(f"safe.directory={directory}",), failure=UsageError)
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class SourceTree:
         directory = path.resolve()
         if not directory.is_dir():
             raise UsageError(f"source tree {path} does not exist", next_step="name a git checkout")
-        git = Git(directory)
+        git = git_of(directory)
         commit, committed, tree = git("log", "-1", "--format=%H %ct %T").split()
         # A history that is cut off at a merge (a shallow clone) holds nothing else to ask.
         written = git("log", "-1", "--no-merges", "--format=%at") or git("log", "-1", "--format=%at")

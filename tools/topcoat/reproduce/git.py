@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from topcoat.errors import InfrastructureError, TopcoatError, UsageError
-from topcoat.process import Result, run
+from topcoat.errors import InfrastructureError, UsageError
+from topcoat.process.git import Git
 
 _SCHEMES = ("https", "http", "ssh", "git", "file")
 
@@ -22,13 +22,11 @@ def check_url(url: str) -> str:
     return url
 
 
-class Git:
+class WorkGit(Git):
     """One repository below the work folder."""
 
     def __init__(self, directory: Path, log: Path) -> None:
-        self.directory = directory
-        self._log = log
-        self._environment = {
+        environment = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "HOME": str(log.parent),
             "LC_ALL": "C.UTF-8",
@@ -37,32 +35,8 @@ class Git:
             "GIT_TERMINAL_PROMPT": "0",
             **{name: os.environ[name] for name in ("SSH_AUTH_SOCK", "https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE") if name in os.environ},
         }
-
-    def run(
-        self,
-        *words: str,
-        check: bool = True,
-        failure: type[TopcoatError] = UsageError,
-        stdin: str | None = None,
-        identity: tuple[str, str] | None = None,
-        seconds: int | None = None,
-    ) -> Result:
-        """One git command in the repository.
-
-        :param identity: name and mail address of author and committer; ``seconds`` the time of both, since the epoch, UTC.
-        """
-        environment = dict(self._environment)
-        if identity:
-            for role in ("AUTHOR", "COMMITTER"):
-                environment[f"GIT_{role}_NAME"], environment[f"GIT_{role}_EMAIL"] = identity
-                if seconds is not None:
-                    environment[f"GIT_{role}_DATE"] = f"{seconds} +0000"
-        argv = ["git", "-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-C", str(self.directory), *words]
-        return run(argv, timeout=900, log=self._log, env=environment, stdin=stdin, check=check, failure=failure)
-
-    def __call__(self, *words: str) -> str:
-        """Output of a command, stripped."""
-        return self.run(*words).output.strip()
+        settings = ("advice.detachedHead=false", "gc.auto=0")
+        super().__init__(directory, settings=settings, environment=environment, seconds=900, log=log, failure=UsageError)
 
     def fetch(self, url: str, *references: str) -> None:
         """Fetch refs (or commits) into the object store.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from topcoat.reproduce.git import Git
+    from topcoat.reproduce.git import WorkGit
 
 _BASES = 12
 """How far back the tip of the branch may lie: it may have moved since the recorded job."""
@@ -67,7 +67,7 @@ def search(wanted: str, tree: str, parents: Sequence[str], identity: Identity, t
     return None
 
 
-def find(git: Git, wanted: str, *, branch_tip: str, merge: str, ref: str, times: Sequence[int], identities: Sequence[Identity]) -> str | None:
+def find(git: WorkGit, wanted: str, *, branch_tip: str, merge: str, ref: str, times: Sequence[int], identities: Sequence[Identity]) -> str | None:
     """Make the recorded merge commit again and return it; None when it cannot be found.
 
     :param merge: commit of the change. :param times: recorded times of the merge; none: every second of the days after the change is tried.

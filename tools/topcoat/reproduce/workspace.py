@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from topcoat.errors import ContentError, InfrastructureError, UsageError
-from topcoat.reproduce.git import Git
+from topcoat.process.git import identity
+from topcoat.reproduce.git import WorkGit
 from topcoat.reproduce.recorded import Identity, find
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -73,7 +74,7 @@ def prepare(root: Path, source: Source, *, log: Path, identities: Sequence[Ident
     """
     directory = safe_folder(root, source.src_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    git = Git(directory, log)
+    git = WorkGit(directory, log)
     if not (directory / ".git").is_dir():
         git("init", "--quiet", "--initial-branch", "topcoat-empty")
     wanted = source.commit if source.commit and _COMMIT.fullmatch(source.commit) else None
@@ -110,15 +111,15 @@ def _kept(merge: Merge) -> str:
     return f"refs/topcoat/{merge.ref.removeprefix('refs/')}"
 
 
-def _merge_anew(git: Git, source: Source, tip: str) -> str:
+def _merge_anew(git: WorkGit, source: Source, tip: str) -> str:
     """Merge every change, one after the other, each with the time of its own commit: the same input gives the same commit."""
     git("checkout", "--quiet", "--force", "--detach", tip)
     git("clean", "-xfdq")
     for merge in source.merges:
         commit = git("rev-parse", _kept(merge))
         seconds = int(git("log", "-1", "--format=%ct", commit))
-        identity = (DEFAULT_IDENTITY.name, DEFAULT_IDENTITY.mail)
-        result = git.run("merge", "-s", "resolve", "-m", f"Merge '{merge.ref}'", commit, check=False, identity=identity, seconds=seconds)
+        who = identity(DEFAULT_IDENTITY.name, DEFAULT_IDENTITY.mail, f"{seconds} +0000")
+        result = git.run("merge", "-s", "resolve", "-m", f"Merge '{merge.ref}'", commit, check=False, environment=who)
         if result.code:
             git.run("merge", "--abort", check=False)
             raise ContentError(
@@ -128,7 +129,7 @@ def _merge_anew(git: Git, source: Source, tip: str) -> str:
     return git("rev-parse", "HEAD")
 
 
-def _finish(git: Git, source: Source, commit: str, note: str) -> Checkout:
+def _finish(git: WorkGit, source: Source, commit: str, note: str) -> Checkout:
     """Leave the branch of that name checked out at the commit, as on a node of Zuul."""
     git("checkout", "--quiet", "--force", "-B", source.branch, commit)
     git("clean", "-xfdq")
