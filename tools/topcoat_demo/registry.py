@@ -32,6 +32,7 @@ import yaml
 from topcoat.errors import InfrastructureError
 from topcoat.model import Digest
 from topcoat.process import run
+from topcoat.process.network import free_port
 
 USERNAME = "demo"
 _START_SECONDS = 20.0
@@ -41,11 +42,21 @@ _PORT_TRIES = 5
 _ENVIRONMENT = {"GOGC": "400"}
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def configuration_of(storage: Path, address: str, *, tls: tuple[Path, Path] | None = None, readonly: bool = False) -> dict[str, object]:
+    """What docker-registry is told, wherever one is started.
+
+    :param address: ``host:port`` to listen on. :param tls: certificate and key. :param readonly: it takes nothing and deletes nothing.
+    """
+    kind: dict[str, object] = {"maintenance": {"readonly": {"enabled": True}}} if readonly else {"delete": {"enabled": True}}
+    http: dict[str, object] = {"addr": address, "secret": secrets.token_hex(16), "headers": {"X-Content-Type-Options": ["nosniff"]}}
+    if tls:
+        http["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
+    return {
+        "version": 0.1,
+        "log": {"level": "warn", "accesslog": {"disabled": False}},
+        "storage": {"filesystem": {"rootdirectory": str(storage)}, **kind},
+        "http": http,
+    }
 
 
 def _is_free(port: int) -> bool:
@@ -235,19 +246,14 @@ class RegistryServer:
         _write_private(self.authfile, json.dumps({"auths": accounts}))
 
     def _write_configuration(self) -> None:
-        configuration: dict[str, dict[str, object]] = {
-            "log": {"level": "warn", "accesslog": {"disabled": False}},
-            "storage": {"filesystem": {"rootdirectory": str(self.storage.absolute())}, "delete": {"enabled": True}},
-            "http": {"addr": self.host, "secret": secrets.token_hex(16), "headers": {"X-Content-Type-Options": ["nosniff"]}},
-        }
-        if self.tls:
-            folder = self.directory.absolute()
-            configuration["http"]["tls"] = {"certificate": str(folder / "server.crt"), "key": str(folder / "server.key")}
+        folder = self.directory.absolute()
+        tls = (folder / "server.crt", folder / "server.key") if self.tls else None
+        configuration = configuration_of(self.storage.absolute(), self.host, tls=tls)
         if self.with_password:
-            configuration["auth"] = {"htpasswd": {"realm": "demo", "path": str(self.directory.absolute() / "htpasswd")}}
+            configuration["auth"] = {"htpasswd": {"realm": "demo", "path": str(folder / "htpasswd")}}
         for section, values in self.options.items():
-            configuration.setdefault(section, {}).update(values)
-        _write_private(self._configuration, yaml.safe_dump({"version": 0.1, **configuration}))
+            configuration.setdefault(section, {}).update(values)  # type: ignore[attr-defined]
+        _write_private(self._configuration, yaml.safe_dump(configuration))
 
     def _launch(self) -> bool:
         with self.log.open("ab") as log:

@@ -16,6 +16,7 @@ from pathlib import Path
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
 from topcoat_demo.distribution import Distribution, shared
+from topcoat_demo.registry import configuration_of
 from zuul_lab import layout as at
 from zuul_lab.layout import Places
 from zuul_lab.services import port_answers, start, wait_until
@@ -94,16 +95,8 @@ def advance(places: Places) -> None:
 def start_registry(places: Places) -> None:
     """The site's registry: TLS of the lab's CA, no password, on the nodes' side of the bridge."""
     tls = places.etc / "tls"
-    configuration = {
-        "version": "0.1",
-        "log": {"level": "info", "accesslog": {"disabled": False}},
-        "storage": {"filesystem": {"rootdirectory": str(places.state / "images")}, "delete": {"enabled": True}},
-        "http": {
-            "addr": f"{at.GATEWAY}:{at.IMAGES_HTTPS}",
-            "secret": "lab",
-            "tls": {"certificate": str(tls / "server.pem"), "key": str(tls / "server.key")},
-        },
-    }
+    address = f"{at.GATEWAY}:{at.IMAGES_HTTPS}"
+    configuration = configuration_of(places.state / "images", address, tls=(tls / "server.pem", tls / "server.key"))
     path = places.etc / "registry.yaml"
     path.write_text(json.dumps(configuration, indent=1))
     service = start(places, "site-registry", ["docker-registry", "serve", path])

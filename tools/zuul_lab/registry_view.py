@@ -16,6 +16,7 @@ import httpx
 
 from topcoat.errors import InfrastructureError
 from topcoat.process import run
+from topcoat_demo.registry import configuration_of
 from zuul_lab.images import REGISTRY
 from zuul_lab.layout import Places
 from zuul_lab.services import Service, port_answers, start, wait_until
@@ -98,12 +99,7 @@ def buildset_registry(places: Places, address: str) -> Iterator[Stored]:
     """
     number = int(address.rpartition(".")[2]) - 10
     storage = places.node_home(number) / "topcoat/registry/storage"
-    configuration = {
-        "version": "0.1",
-        "log": {"level": "warn"},
-        "storage": {"filesystem": {"rootdirectory": str(storage)}, "maintenance": {"readonly": {"enabled": True}}},
-        "http": {"addr": f"127.0.0.1:{_PORT}"},
-    }
+    configuration = configuration_of(storage, f"127.0.0.1:{_PORT}", readonly=True)
     path = places.etc / "stored.yaml"
     path.write_text(json.dumps(configuration))
     service = start(places, "stored-registry", ["docker-registry", "serve", path])

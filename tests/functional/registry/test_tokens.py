@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.functional.registry.base import QUICK, make_image, random_bytes
 from tests.needs import need
+from topcoat.process.network import free_port
 from topcoat.publisher import Publisher
 from topcoat.registry import AccessError, Credentials, Login, RegistryClient
-from topcoat_demo.registry import RegistryServer, free_port
+from topcoat_demo.registry import RegistryServer
 
 _LEEWAY = 60  # seconds that the registry grants after a token's end
 

@@ -19,9 +19,9 @@ from tests.functional.reproduce.world import HOST
 from tests.needs import needs
 from tests.unit.report import fixtures
 from topcoat.errors import ContentError
+from topcoat.process.network import free_port
 from topcoat.report import receipt_to_dict
 from topcoat.reproduce.node import Node
-from topcoat.reproduce.run import free_port
 
 ANSIBLE = (Path(sys.executable).parent / "ansible-playbook").is_file() or shutil.which("ansible-playbook")
 JOBS = "openstack/jobs"

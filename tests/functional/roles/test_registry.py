@@ -20,13 +20,7 @@ from pathlib import Path
 
 from tests.functional.roles.harness import ROOT, RoleCase
 from tests.needs import need
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from topcoat.process.network import free_port
 
 
 class RegistryCase(RoleCase):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import unittest
 import urllib.request
 from pathlib import Path
+
+from topcoat.process.network import free_port
 
 VERSION = "0.26.1"
 
@@ -60,9 +61,7 @@ class DlrnServer:
         self.user, self.password = "ci", secrets.token_hex(8)
         self._commits = commits
         self._venv = environment()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._child: subprocess.Popen[bytes] | None = None
 

@@ -1,4 +1,4 @@
-"""A network of its own, in which nothing can be reached but what this process listens on inside it.
+"""A network of its own, in which nothing can be reached but what this process listens on inside it; and a port that is free.
 
 This module must never connect it to anything.
 """
@@ -17,6 +17,13 @@ from topcoat.errors import InfrastructureError
 
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class PrivateNetwork:

@@ -6,7 +6,6 @@ This module must never be the place of a rule; it calls the modules beside it in
 from __future__ import annotations
 
 import json
-import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import yaml
 from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import Receipt
 from topcoat.process import Processes
+from topcoat.process.network import free_port
 from topcoat.report.document import receipt_from_dict
 from topcoat.reproduce import jobs, resolve
 from topcoat.reproduce.compare import Comparison, compare
@@ -185,13 +185,6 @@ def _registry_playbooks(job: Job) -> tuple[Playbook, ...]:
         if playbook.phase == "run" and (folder / "pre.yaml").is_file() and (folder / "post.yaml").is_file():
             return Playbook("pre", folder / "pre.yaml", playbook.roles), Playbook("post", folder / "post.yaml", playbook.roles)
     return ()
-
-
-def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def find_job(inputs: Inputs, checkouts: Sequence[Checkout], options: Options, places: Places) -> Job:
