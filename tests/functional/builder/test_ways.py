@@ -13,8 +13,7 @@ from pathlib import Path
 from tests.functional.updater.world import WorldCase, mounts_below, need, rpm
 from topcoat.builder import Buildah, Builder, DirectBuilder, refusal
 from topcoat.builder.finish import finish
-from topcoat.distgit import Commit, ExportRepository, write_image
-from topcoat.distgit import Options as ExportOptions
+from topcoat.distgit import Commit, ExportOptions, ExportRepository, write_image
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import Base, CopyFile, ImageReference, Package, Profile, Recipe, Step

@@ -9,7 +9,7 @@ from tests.functional.registry.base import make_image
 from tests.functional.registry.faults import Fault
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model.receipt import ImageResult, Receipt
-from topcoat.promotion import Control, Outcome, Promoter, Request, SetRecord, Target
+from topcoat.promotion import Control, Promoted, Promoter, Request, SetRecord, Target
 from topcoat.publisher import Publisher
 from topcoat.registry import oci
 
@@ -165,7 +165,7 @@ class Part(SetCase):
         self.promoter(self.space).promote(Request("old", "floating"))
         self.mixed = {**self.old, "base": self.new["base"]}
 
-    def part(self, **options: object) -> Outcome:
+    def part(self, **options: object) -> Promoted:
         return self.promoter(self.space, ("base",)).promote(Request("new", "floating", partial=True), **options)  # type: ignore[arg-type]
 
     def record(self) -> SetRecord:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from topcoat.distgit import Options, container_yaml, image_labels, order_of, write_image
+from topcoat.distgit import ExportOptions, container_yaml, image_labels, order_of, write_image
 from topcoat.errors import ContentError
 from topcoat.model import Base, CopyFile, Profile, Recipe
 
@@ -26,17 +26,17 @@ RECIPES = {
 
 class Export(unittest.TestCase):
     def test_order(self) -> None:
-        order = json.loads(order_of(RECIPES, tuple(RECIPES), PROFILE, Options("t")))
+        order = json.loads(order_of(RECIPES, tuple(RECIPES), PROFILE, ExportOptions("t")))
         self.assertEqual([["base"], ["a", "c"], ["b"]], order["levels"])
         self.assertEqual("a", order["images"]["b"]["parent"])
-        self.assertEqual([["a"], ["b"]], json.loads(order_of(RECIPES, ("a", "b"), PROFILE, Options("t")))["levels"])
+        self.assertEqual([["a"], ["b"]], json.loads(order_of(RECIPES, ("a", "b"), PROFILE, ExportOptions("t")))["levels"])
 
     def test_labels(self) -> None:
         self.assertEqual(
             {"com.redhat.component": "rdo-a", "name": "ns/a", "version": "9", "x": "y"},
-            image_labels(RECIPES["a"], PROFILE, Options("t", "rdo-{image}", labels=(("x", "y"),))),
+            image_labels(RECIPES["a"], PROFILE, ExportOptions("t", "rdo-{image}", labels=(("x", "y"),))),
         )
-        self.assertEqual({}, image_labels(RECIPES["a"], PROFILE, Options("t", required_labels=False)))
+        self.assertEqual({}, image_labels(RECIPES["a"], PROFILE, ExportOptions("t", required_labels=False)))
 
     def test_a_mode_that_git_would_lose_is_refused(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -45,12 +45,12 @@ class Export(unittest.TestCase):
         for mode, target in ((None, "one"), (0o755, "two"), (0o640, "three")):
             recipe = replace(RECIPES["a"], copies=(CopyFile(folder / "conf.d", "/etc/conf.d", mode),))
             with self.subTest(mode=mode), self.assertRaises(ContentError) if mode == 0o640 else contextlib.nullcontext():
-                write_image(recipe, PROFILE, Options("t"), folder / target)
+                write_image(recipe, PROFILE, ExportOptions("t"), folder / target)
 
     def test_files(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        write_image(RECIPES["a"], PROFILE, Options("t"), folder / "a")
-        write_image(RECIPES["base"], PROFILE, Options("t"), folder / "base")
+        write_image(RECIPES["a"], PROFILE, ExportOptions("t"), folder / "a")
+        write_image(RECIPES["base"], PROFILE, ExportOptions("t"), folder / "base")
         self.assertEqual("FROM r.io/ns/base:t", (folder / "a/Containerfile").read_text().splitlines()[0])
         self.assertEqual(f"FROM q.io/a/b@sha256:{'0' * 64}", (folder / "base/Containerfile").read_text().splitlines()[0])
         self.assertEqual(["x86_64"], yaml.safe_load(container_yaml(PROFILE))["platforms"]["only"])

@@ -50,11 +50,11 @@ def command(
     output_format: str,
 ) -> None:
     """Export static Containerfiles into git: Containerfile, context, container.yaml, build order. Commits only when content changed."""
-    from topcoat.distgit import Options, export_tree
+    from topcoat.distgit import ExportOptions, export_tree
 
     names = selection.of(settings.recipes)
     pairs = tuple(_pair(label) for label in labels)
-    options = Options(tag or settings.profile.reference_tag, component, not without_required_labels, pairs)
+    options = ExportOptions(tag or settings.profile.reference_tag, component, not without_required_labels, pairs)
     done = export_tree(
         settings.recipes,
         names,

@@ -15,7 +15,7 @@ from topcoat.cli._selection import selection_options
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
-    from topcoat.promotion import Outcome
+    from topcoat.promotion import Promoted
     from topcoat.promotion.promotion import Examine
     from topcoat.recipes import Selection
 
@@ -89,7 +89,7 @@ def command(
         if rollback:
             if source or criteria_file:
                 raise UsageError("--rollback takes neither --from nor --criteria", next_step="it goes back to the recorded set")
-            outcome: Outcome | None = promotion.rollback(name, dry_run=dry_run, wait_seconds=wait)
+            outcome: Promoted | None = promotion.rollback(name, dry_run=dry_run, wait_seconds=wait)
         else:
             wish = Wish(
                 name,
@@ -128,7 +128,7 @@ def _write(path: str | None, data: object) -> None:
         Path(path).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
-def _sentence(outcome: Outcome) -> str:
+def _sentence(outcome: Promoted) -> str:
     where = ", ".join(outcome.places)
     lines = list(outcome.recovered)
     if outcome.state == "would-promote":

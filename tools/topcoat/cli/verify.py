@@ -14,7 +14,7 @@ from topcoat.cli._context import Settings, emit, format_option
 
 if TYPE_CHECKING:
     from topcoat.inspection.remote import RemoteImages
-    from topcoat.inspection.targets import Target
+    from topcoat.inspection.targets import ImageToInspect
 
 
 @click.command()
@@ -48,7 +48,7 @@ def command(
     lines: list[str] = []
     wanted = targets(images, recipes=settings.recipes, profile=settings.profile, tag=tag or settings.profile.reference_tag)
 
-    def verified(target: Target) -> dict[str, object]:
+    def verified(target: ImageToInspect) -> dict[str, object]:
         image = remote.image(target.reference)
         tree = remote.tree(target.reference, image)
         above = ancestors(target.recipe, settings.recipes) if target.recipe else []
@@ -86,7 +86,7 @@ def command(
         click.get_current_context().exit(1)
 
 
-def _add_signatures(settings: Settings, remote: RemoteImages, wanted: list[Target], rows: list[dict[str, object]]) -> None:
+def _add_signatures(settings: Settings, remote: RemoteImages, wanted: list[ImageToInspect], rows: list[dict[str, object]]) -> None:
     """What is wrong is a problem; unsigned packages and unknown keys are one where no repository of the profile would accept them, else a note."""
     from topcoat.runs import signatures
 

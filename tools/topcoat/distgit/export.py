@@ -20,7 +20,7 @@ ORDER_FILE = "build-order.json"
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What the exported files say."""
 
     tag: str
@@ -32,7 +32,7 @@ class Options:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-def image_labels(recipe: Recipe, profile: Profile, options: Options) -> dict[str, str]:
+def image_labels(recipe: Recipe, profile: Profile, options: ExportOptions) -> dict[str, str]:
     """Labels of an exported image beside its own; ``release`` is left to the build system, which counts it."""
     labels = dict(options.labels)
     if options.required_labels:
@@ -50,7 +50,9 @@ def container_yaml(profile: Profile) -> str:
     return "---\n" + yaml.safe_dump({"image_build_method": "imagebuilder", "platforms": {"only": [profile.arch]}}, sort_keys=True)
 
 
-def build_order(recipes: Mapping[str, Recipe], names: Sequence[str], prints: Mapping[str, Fingerprint], profile: Profile, options: Options) -> str:
+def build_order(
+    recipes: Mapping[str, Recipe], names: Sequence[str], prints: Mapping[str, Fingerprint], profile: Profile, options: ExportOptions
+) -> str:
     """The build order as JSON: ``levels`` (what may be built side by side), and each image's parent and fingerprint."""
     level = ancestry.depths({name: recipes[name] for name in names})
     levels: list[list[str]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
@@ -70,7 +72,7 @@ def build_order(recipes: Mapping[str, Recipe], names: Sequence[str], prints: Map
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
-def write_image(recipe: Recipe, profile: Profile, options: Options, folder: Path) -> None:
+def write_image(recipe: Recipe, profile: Profile, options: ExportOptions, folder: Path) -> None:
     """Write one image's folder; it must not exist, so that nothing old stays in it.
 
     :raises ContentError: a copied directory has a mode that git does not keep.
@@ -90,6 +92,6 @@ def write_image(recipe: Recipe, profile: Profile, options: Options, folder: Path
     (folder / "container.yaml").write_text(container_yaml(profile), encoding="utf-8")
 
 
-def order_of(recipes: Mapping[str, Recipe], names: Sequence[str], profile: Profile, options: Options) -> str:
+def order_of(recipes: Mapping[str, Recipe], names: Sequence[str], profile: Profile, options: ExportOptions) -> str:
     """The build order of a selection."""
     return build_order(recipes, names, fingerprints(recipes, profile), profile, options)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from topcoat.distgit.export import ORDER_FILE, Options, order_of, write_image
+from topcoat.distgit.export import ORDER_FILE, ExportOptions, order_of, write_image
 from topcoat.distgit.git import Commit, ExportRepository, source_commit
 from topcoat.errors import UsageError
 from topcoat.model import Profile, Recipe
@@ -33,7 +33,7 @@ def export_tree(
     recipes: Mapping[str, Recipe],
     names: Sequence[str],
     profile: Profile,
-    options: Options,
+    options: ExportOptions,
     *,
     recipes_root: Path,
     target: Path,

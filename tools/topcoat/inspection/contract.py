@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from topcoat.inspection.files import Entry, FileTree, parents_of
+from topcoat.inspection.files import FileEntry, FileTree, parents_of
 from topcoat.model.labels import CLASS, FINGERPRINT, IMAGE, PARENT, TITLE
 from topcoat.model.recipe import Recipe, User
 
@@ -219,7 +219,7 @@ def _identity(tree: FileTree, user: str) -> tuple[int, frozenset[int]] | None:
     return uid, frozenset(gids)
 
 
-def _may(entry: Entry, account: tuple[int, frozenset[int]], bit: int) -> bool:
+def _may(entry: FileEntry, account: tuple[int, frozenset[int]], bit: int) -> bool:
     uid, gids = account
     if uid == 0:
         return entry.is_directory or bool(entry.mode & 0o111)

@@ -23,7 +23,7 @@ _MAX_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """One file of a layer. ``mode`` holds type and permissions as ``st_mode`` does; ``link`` the target of a symbolic link."""
 
     mode: int
@@ -54,7 +54,7 @@ class Entry:
 class LayerListing:
     """What one layer says, paths without a leading slash: entries, whiteouts, opaque directories, and the kept contents."""
 
-    entries: dict[str, Entry]
+    entries: dict[str, FileEntry]
     whiteouts: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -74,7 +74,7 @@ def read_layer(stream: BinaryIO) -> LayerListing:
 
     :raises ContentError: it is not a tar archive of a kind we read.
     """
-    entries: dict[str, Entry] = {}
+    entries: dict[str, FileEntry] = {}
     whiteouts: list[str] = []
     opaque: list[str] = []
     contents: dict[str, bytes] = {}
@@ -103,7 +103,7 @@ def read_layer(stream: BinaryIO) -> LayerListing:
     return LayerListing(entries, tuple(whiteouts), tuple(opaque), contents)
 
 
-def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, contents: dict[str, bytes]) -> Entry:
+def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, contents: dict[str, bytes]) -> FileEntry:
     head = b""
     if member.isreg() and (member.mode & 0o111 or path in KEPT):
         source = archive.extractfile(member)
@@ -116,13 +116,13 @@ def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, content
                 head = head[:4]
     capabilities = any(key.endswith("security.capability") for key in member.pax_headers)
     kind = _TYPES.get(member.type, stat.S_IFREG)
-    return Entry(kind | (member.mode & 0o7777), member.uid, member.gid, member.size, member.linkname, head, capabilities)
+    return FileEntry(kind | (member.mode & 0o7777), member.uid, member.gid, member.size, member.linkname, head, capabilities)
 
 
 class FileTree:
     """The files that a container sees."""
 
-    def __init__(self, entries: dict[str, Entry], contents: dict[str, bytes], hidden_bytes: int) -> None:
+    def __init__(self, entries: dict[str, FileEntry], contents: dict[str, bytes], hidden_bytes: int) -> None:
         self.entries = entries
         self.contents = contents
         self.hidden_bytes = hidden_bytes
@@ -161,7 +161,7 @@ class FileTree:
                 waiting += [piece for piece in reversed(entry.link.split("/")) if piece and piece != "."]
         return "/".join(real)
 
-    def get(self, path: str) -> Entry | None:
+    def get(self, path: str) -> FileEntry | None:
         """The entry of an absolute path, links followed."""
         real = self.resolve(path)
         return self.entries.get(real) if real is not None else None
@@ -173,7 +173,7 @@ class FileTree:
 
 def merge(layers: Sequence[LayerListing]) -> FileTree:
     """Put layers on top of each other, lowest first."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, FileEntry] = {}
     contents: dict[str, bytes] = {}
     hidden = 0
 

@@ -16,7 +16,7 @@ from topcoat.recipes import Selection
 
 
 @dataclass(frozen=True)
-class Target:
+class ImageToInspect:
     """One image: its name (the recipe's where it is known), where it is, and where its reference image is."""
 
     name: str
@@ -25,7 +25,7 @@ class Target:
     before: ImageReference | None
 
 
-def targets(words: Sequence[str], *, recipes: Mapping[str, Recipe], profile: Profile, tag: str, before: str | None = None) -> list[Target]:
+def targets(words: Sequence[str], *, recipes: Mapping[str, Recipe], profile: Profile, tag: str, before: str | None = None) -> list[ImageToInspect]:
     """Turn arguments into images.
 
     :param words: references (they hold a slash) or regular expressions for recipe names; none means every recipe.
@@ -33,20 +33,20 @@ def targets(words: Sequence[str], *, recipes: Mapping[str, Recipe], profile: Pro
     :param before: tag of the reference images; None: the profile's.
     :raises UsageError: a reference outside the grammar, or nothing matches.
     """
-    found: list[Target] = []
+    found: list[ImageToInspect] = []
     for word in words:
         if "/" in word:
             reference = ImageReference.parse(word)
             last = reference.repository.rpartition("/")[2]
             name = last.removeprefix(profile.prefix).removesuffix(profile.suffix)
             earlier = reference.with_tag(before) if before else None
-            found.append(Target(name if name in recipes else last, reference, recipes.get(name), earlier))
+            found.append(ImageToInspect(name if name in recipes else last, reference, recipes.get(name), earlier))
     patterns = [word for word in words if "/" not in word]
     for name in Selection(tuple(patterns), with_parents=False).of(recipes) if patterns or not words else ():
         reference = ImageReference(profile.registry, profile.repository_of(name), tag)
         host = profile.reference_registry or profile.registry
         earlier = ImageReference(host, profile.reference_repository_of(name), before or profile.reference_tag)
-        found.append(Target(name, reference, recipes[name], earlier))
+        found.append(ImageToInspect(name, reference, recipes[name], earlier))
     return found
 
 

@@ -6,6 +6,6 @@ This room must never contact a registry and never name an image that has no reci
 from topcoat.lists.aliases import old_names
 from topcoat.lists.lint import lint
 from topcoat.lists.resolve import ListedImage, ResolvedList, resolve
-from topcoat.lists.template import Alias, Entry, ListTemplate, Variable, load_template
+from topcoat.lists.template import Alias, ListEntry, ListTemplate, Variable, load_template
 
-__all__ = ["Alias", "Entry", "ListTemplate", "ListedImage", "ResolvedList", "Variable", "lint", "load_template", "old_names", "resolve"]
+__all__ = ["Alias", "ListEntry", "ListTemplate", "ListedImage", "ResolvedList", "Variable", "lint", "load_template", "old_names", "resolve"]

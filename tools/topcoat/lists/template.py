@@ -38,7 +38,7 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListEntry:
     """One image of the list: ``image`` names a recipe, or ``reference`` is the template of an external image."""
 
     where: str
@@ -67,7 +67,7 @@ class ListTemplate:
     name: str
     description: str
     variables: tuple[Variable, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[ListEntry, ...]
     aliases: tuple[Alias, ...]
     where: str
 
@@ -153,7 +153,7 @@ def _variables(reader: Reader, node: Node | None) -> tuple[Variable, ...]:
     return tuple(found)
 
 
-def _entry(reader: Reader, item: Node, known: Mapping[str, Variable], kind: str) -> Entry | None:
+def _entry(reader: Reader, item: Node, known: Mapping[str, Variable], kind: str) -> ListEntry | None:
     keys = ("image", "parameters", "services", "when") if kind == "image" else ("reference", "source", "parameters", "services", "when")
     parts = reader.mapping(item, "an entry", keys)
     if kind not in parts:
@@ -177,7 +177,7 @@ def _entry(reader: Reader, item: Node, known: Mapping[str, Variable], kind: str)
     values = reader.items(parts["parameters"], "parameters") if "parameters" in parts else ()
     parameters = (reader.matching(value, "a parameter", _PARAMETER, "a parameter name") for value in values)
     services = [_service(reader, value, known) for value in (reader.items(parts["services"], "services") if "services" in parts else ())]
-    return Entry(
+    return ListEntry(
         where=item.where,
         image=name,
         reference=reference,
@@ -239,10 +239,10 @@ def _alias(reader: Reader, item: Node) -> Alias | None:
         return None
 
 
-def _check_unique(entries: tuple[Entry, ...], problems: Problems) -> None:
+def _check_unique(entries: tuple[ListEntry, ...], problems: Problems) -> None:
     """One entry an image, one image a parameter (entries whose conditions exclude each other may share one)."""
-    images: dict[tuple[str, Conditions], Entry] = {}
-    parameters: dict[str, list[Entry]] = {}
+    images: dict[tuple[str, Conditions], ListEntry] = {}
+    parameters: dict[str, list[ListEntry]] = {}
     for entry in entries:
         name = entry.image or entry.reference or ""
         if (name, entry.when) in images:

@@ -5,7 +5,7 @@ This room must never pull or push a layer of a promoted image.
 
 from topcoat.promotion.control import Control, control_repository
 from topcoat.promotion.criteria import Criteria, TooOld, Verdict, judge, load_criteria
-from topcoat.promotion.promoter import HalfMovedError, Outcome, Promoter, Request
+from topcoat.promotion.promoter import HalfMovedError, Promoted, Promoter, Request
 from topcoat.promotion.sets import ImageSet, SetRecord, check_receipt
 from topcoat.promotion.target import Place, Target
 
@@ -14,8 +14,8 @@ __all__ = [
     "Criteria",
     "HalfMovedError",
     "ImageSet",
-    "Outcome",
     "Place",
+    "Promoted",
     "Promoter",
     "Request",
     "SetRecord",

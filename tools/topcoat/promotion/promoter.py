@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclass
-class Outcome:
+class Promoted:
     """What became of it. ``state`` is ``promoted``, ``unchanged``, ``would-promote``, ``rolled-back`` or ``unknown``."""
 
     state: str
@@ -85,7 +85,7 @@ class Promoter:
         prepare: Callable[[Mapping[str, Manifest]], None] = lambda manifests: None,
         announce: Callable[[], None] = lambda: None,
         dry_run: bool = False,
-    ) -> Outcome:
+    ) -> Promoted:
         """Promote.
 
         :param allowed: raises when the criteria are not met; called under the lock, before anything is moved.
@@ -95,7 +95,7 @@ class Promoter:
         :raises TopcoatError: nothing was moved, or everything was brought back; the text says which. ``HalfMovedError`` when it could not be.
         """
         begin = time.monotonic()
-        outcome = Outcome("unknown", request.source, request.name, places=[str(target.place) for target in self._targets])
+        outcome = Promoted("unknown", request.source, request.name, places=[str(target.place) for target in self._targets])
         with contextlib.ExitStack() as stack:
             if not dry_run:
                 for target in sorted(self._targets, key=lambda target: str(target.place)):
@@ -293,13 +293,13 @@ class Promoter:
 
     # ---- roll back by hand --------------------------------------------------------------------------------------------------------------------
 
-    def rollback(self, name: str, *, dry_run: bool = False, wait_seconds: float = 0.0) -> Outcome:
+    def rollback(self, name: str, *, dry_run: bool = False, wait_seconds: float = 0.0) -> Promoted:
         """Bring the set back that was there before the last promotion.
 
         :raises ContentError: there is no earlier set.
         """
         begin = time.monotonic()
-        outcome = Outcome("unknown", "", name, places=[str(target.place) for target in self._targets])
+        outcome = Promoted("unknown", "", name, places=[str(target.place) for target in self._targets])
         with contextlib.ExitStack() as stack:
             if not dry_run:
                 for target in sorted(self._targets, key=lambda target: str(target.place)):

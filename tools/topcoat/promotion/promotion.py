@@ -16,7 +16,7 @@ from topcoat.lists import old_names
 from topcoat.model import ImageReference, Profile, Receipt
 from topcoat.promotion import candidates
 from topcoat.promotion.criteria import Criteria, load_criteria
-from topcoat.promotion.promoter import Outcome, Promoter, Request
+from topcoat.promotion.promoter import Promoted, Promoter, Request
 from topcoat.promotion.target import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, Image, Manifest, Registries
@@ -76,11 +76,11 @@ class Promotion:
             raise UsageError(f"one place is named twice: {', '.join(names)}", next_step="--also takes further registries or namespaces")
         self._promoter = Promoter([Target(place, registries.client(place.host)) for place in self._places], say=say)
 
-    def rollback(self, name: str, *, wait_seconds: float = 0.0, dry_run: bool = False) -> Outcome:
+    def rollback(self, name: str, *, wait_seconds: float = 0.0, dry_run: bool = False) -> Promoted:
         """Bring the set back that was there before the last promotion; see ``Promoter.rollback``."""
         return self._promoter.rollback(name, dry_run=dry_run, wait_seconds=wait_seconds)
 
-    def run(self, wish: Wish, *, examine: Examine | None = None, dry_run: bool = False) -> Outcome | None:
+    def run(self, wish: Wish, *, examine: Examine | None = None, dry_run: bool = False) -> Promoted | None:
         """Promote; None when there is nothing newer.
 
         :raises UsageError: it cannot be told what is wanted. Else see ``Promoter.promote``.

@@ -21,7 +21,7 @@ from topcoat.promotion import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.runs import coverage, verdict
 from topcoat.runs.planning import Decision
-from topcoat.runs.published import Outcome
+from topcoat.runs.published import ImageOutcome
 from topcoat.runs.receipts import Facts, error_shape, gated, image_result
 from topcoat.runs.shards import names_of
 from topcoat.runs.steps import Works
@@ -73,7 +73,7 @@ def execute(
             describe=_describe,
         )
         results = engine.run(_tasks(planned, works))
-        done = {name: result.value for name, result in results.items() if result.status is Status.DONE and isinstance(result.value, Outcome)}
+        done = {name: result.value for name, result in results.items() if result.status is Status.DONE and isinstance(result.value, ImageOutcome)}
         if decision.plan.gated:
             table = coverage.cover(decision.plan.gated, _installed(works, done, decision), decision.request.profile.not_containerised)
         error = verdict.error_of(results, decision.request.profile.allowed_to_fail)
@@ -143,12 +143,12 @@ def _of(work: Callable[[Context, PlannedImage], object], image: PlannedImage) ->
 
 def _describe(result: TaskResult) -> dict[str, object]:
     outcome = result.value
-    if not isinstance(outcome, Outcome):
+    if not isinstance(outcome, ImageOutcome):
         return {}
     return {"digest": outcome.stored.digest, "method": outcome.method, "bytes_pushed": outcome.bytes_pushed}
 
 
-def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) -> dict[str, frozenset[Nevra]]:
+def _installed(works: Works, done: Mapping[str, ImageOutcome], decision: Decision) -> dict[str, frozenset[Nevra]]:
     """Image -> packages, for the proof that the change is inside.
 
     Of every image that was made, and of every other one that counts as holder of a gated package, the database in the published layers is read.
@@ -169,7 +169,7 @@ def _installed(works: Works, done: Mapping[str, Outcome], decision: Decision) ->
 
 
 def _answer_to_old_names(
-    publisher: Publisher, done: dict[str, Outcome], options: RunOptions, decision: Decision
+    publisher: Publisher, done: dict[str, ImageOutcome], options: RunOptions, decision: Decision
 ) -> dict[str, tuple[ImageRepository, ...]]:
     """Renamed images under their old names, with the run's own tag; blobs are mounted, what is attached goes along.
 
@@ -184,7 +184,7 @@ def _answer_to_old_names(
     return found
 
 
-def _move(works: Works, done: Mapping[str, Outcome], aliases: Mapping[str, tuple[ImageRepository, ...]], tags: Sequence[str]) -> tuple[str, ...]:
+def _move(works: Works, done: Mapping[str, ImageOutcome], aliases: Mapping[str, tuple[ImageRepository, ...]], tags: Sequence[str]) -> tuple[str, ...]:
     """Floating tags last, for the whole set with its old names, all or nothing: after a failure every tag shows again what it showed.
 
     :raises TopcoatError: nothing moved; or, in so many words, what could not be brought back.

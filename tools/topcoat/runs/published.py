@@ -13,7 +13,7 @@ from topcoat.runs.references import StoredImage
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImageOutcome:
     """A published image: where it is, what it holds, how it came about."""
 
     stored: StoredImage

@@ -13,7 +13,7 @@ from topcoat.errors import TopcoatError
 from topcoat.gating import GatedPackage
 from topcoat.model import ImageResult, PlannedImage, Status
 from topcoat.runs.planning import Decision
-from topcoat.runs.published import Outcome
+from topcoat.runs.published import ImageOutcome
 from topcoat.runs.steps import Works
 
 
@@ -52,7 +52,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
     profile = facts.decision.request.profile
     recipe = facts.decision.request.recipes[planned.name]
     reference = facts.decision.references.get(planned.name)
-    outcome = result.value if result and isinstance(result.value, Outcome) else None
+    outcome = result.value if result and isinstance(result.value, ImageOutcome) else None
     root = facts.decision.request.recipes_root
     error = error_shape(result.error, root) if result and result.error else None
     if result and result.skipped_because and error is None:
@@ -115,7 +115,7 @@ def place(where: str, root: Path | None) -> str:
     return f"{path.name}{colon}{line}" if path.is_absolute() else where
 
 
-def _stages(result: TaskResult | None, outcome: Outcome | None) -> tuple[tuple[str, float, float], ...]:
+def _stages(result: TaskResult | None, outcome: ImageOutcome | None) -> tuple[tuple[str, float, float], ...]:
     """The engine's stages, with ``make`` replaced by its parts where the maker told them, so that no second counts twice."""
     if result is None:
         return ()

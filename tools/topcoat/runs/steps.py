@@ -21,7 +21,7 @@ from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory, provided
 from topcoat.runs import bills, claims, input_tags
 from topcoat.runs.planning import Decision
-from topcoat.runs.published import Outcome
+from topcoat.runs.published import ImageOutcome
 from topcoat.runs.references import ImageReader, StoredImage, reference_names
 
 
@@ -68,7 +68,7 @@ class Works:
 
     # ---- stages -----------------------------------------------------------------------------------------------------------------------------
 
-    def tag(self, planned: PlannedImage) -> Outcome:
+    def tag(self, planned: PlannedImage) -> ImageOutcome:
         """reuse: the reference's manifest under our tag; blobs travel only where the reference lies in another registry."""
         reference = self._decision.references[planned.name]
         if reference is None:
@@ -85,7 +85,7 @@ class Works:
         here = replace(stored, host=place.host, repository=place.path)
         self._read_back(here.reference.with_tag(self._options.tag), stored.digest)
         inventory = self._reader.inventory(stored)
-        return Outcome(
+        return ImageOutcome(
             here,
             inventory.nevras,
             stored.digest,
@@ -98,7 +98,7 @@ class Works:
             unsigned=inventory.unsigned,
         )
 
-    def look(self, context: Context, planned: PlannedImage) -> Outcome | None:
+    def look(self, context: Context, planned: PlannedImage) -> ImageOutcome | None:
         """build and update: has an earlier run, perhaps one that was killed, finished exactly this? Then only our tag is missing."""
         base = self._start(context, planned)
         found = self._reader.find(self._place_of(planned.name).tag(self._input_tag(planned, base)))
@@ -110,7 +110,7 @@ class Works:
         self._publisher.move_tag(found.place, found.digest, self._options.tag)
         self._read_back(found.reference.with_tag(self._options.tag), found.digest)
         signed = {"signers": inventory.signers, "unsigned": inventory.unsigned}
-        return Outcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
+        return ImageOutcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
 
     def make(self, context: Context, planned: PlannedImage) -> BuiltImage | None:
         """The layer, unless ``look`` found it."""
@@ -124,10 +124,10 @@ class Works:
         recipe = self._decision.request.recipes[planned.name]
         return self._maker.build(planned, recipe, base, self._reader.inventory(base), log)
 
-    def publish(self, context: Context, planned: PlannedImage) -> Outcome:
+    def publish(self, context: Context, planned: PlannedImage) -> ImageOutcome:
         """Push, attach bill of materials and inventory, read back, and only then our unique tag."""
         found = context.stage_result("look")
-        if isinstance(found, Outcome):
+        if isinstance(found, ImageOutcome):
             return found
         built = context.stage_result("make")
         assert isinstance(built, BuiltImage)
@@ -150,7 +150,7 @@ class Works:
         self._reader.remember(stored, inventory)
         if built.layer is not None:
             built.layer.path.unlink(missing_ok=True)
-        return Outcome(
+        return ImageOutcome(
             stored,
             inventory.nevras,
             base.digest,
@@ -165,7 +165,7 @@ class Works:
             inventory.unsigned,
         )
 
-    def read_back_packages(self, outcome: Outcome) -> frozenset[Nevra]:
+    def read_back_packages(self, outcome: ImageOutcome) -> frozenset[Nevra]:
         """What the database in the published layers of an image names, and nothing else will do as a proof.
 
         :raises ContentError: it names other packages than the run says that it published.
@@ -193,7 +193,7 @@ class Works:
         if planned.parent not in self._decision.request.names:
             return self._parent_reference(planned)
         outcome = context.result_of(planned.parent)
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, ImageOutcome)
         return outcome.stored
 
     def _parent_reference(self, planned: PlannedImage) -> StoredImage:
