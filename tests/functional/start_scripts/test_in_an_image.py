@@ -34,7 +34,7 @@ class InAnImage(unittest.TestCase):
         files = self.folder / "config_files"
         files.mkdir()
         (files / "service.conf").write_text("setting = 1\n")
-        command = "sh -c 'stat -c %a:%U /etc/service/service.conf; cat /etc/service/service.conf; echo pid $$; echo arguments $0 $1' first"
+        command = "sh -c $* -- eval stat -c %a:%U /etc/service/service.conf; cat /etc/service/service.conf; echo pid $$; echo arguments first"
         config = {
             "command": command,
             "config_files": [{"source": "/var/lib/kolla/config_files/*.conf", "dest": "/etc/service/", "owner": "daemon", "perm": "0640"}],
