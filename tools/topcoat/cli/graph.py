@@ -1,6 +1,6 @@
 """``topcoat graph``: which image starts from which, as text, JSON, YAML or DOT.
 
-This module must never decide anything; it prints what ``topcoat.graph`` says.
+This module must never decide anything; it prints what ``topcoat.report.graph`` says.
 """
 
 from __future__ import annotations

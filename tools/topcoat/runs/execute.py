@@ -1,4 +1,4 @@
-"""Carry a plan out: the graph of works, coverage, floating tags, and a receipt whatever happens.
+"""Carry a plan out: the graph of steps, coverage, floating tags, and a receipt whatever happens.
 
 This module must never report success for an image that it has not read back from the registry.
 """
@@ -24,7 +24,7 @@ from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
 from topcoat.runs.receipts import Facts, error_shape, gated, image_result
 from topcoat.runs.shards import names_of
-from topcoat.runs.steps import Works
+from topcoat.runs.steps import Steps
 
 STAGE_TIMEOUT = 3600.0
 REGISTRY_SLOTS = 8
@@ -37,7 +37,7 @@ _WEIGHTS = {Action.BUILD: 10.0, Action.UPDATE: 2.0, Action.REUSE: 0.1}
 def execute(
     decision: Decision,
     options: RunOptions,
-    works: Works,
+    steps: Steps,
     publisher: Publisher,
     *,
     save: Callable[[Receipt], None],
@@ -55,7 +55,7 @@ def execute(
     started = time.time()
     mine = names_of(decision.plan, options.shard) if options.shard else None
     planned = [image for image in decision.plan.images if image.action in options.only and (mine is None or image.name in mine)]
-    facts = Facts(decision, options.tag, works, started)
+    facts = Facts(decision, options.tag, steps, started)
     results: dict[str, TaskResult] = {}
     table: tuple[coverage.Covered, ...] = ()
     moved: tuple[str, ...] = ()
@@ -69,19 +69,19 @@ def execute(
             listeners=listeners,
             keep_going=options.keep_going,
             processes=processes,
-            log_of=works.log_of,
+            log_of=steps.log_of,
             describe=_describe,
         )
-        results = engine.run(_tasks(planned, works))
+        results = engine.run(_tasks(planned, steps))
         done = {name: result.value for name, result in results.items() if result.status is Status.DONE and isinstance(result.value, ImageOutcome)}
         if decision.plan.gated:
-            table = coverage.cover(decision.plan.gated, _installed(works, done, decision), decision.request.profile.not_containerised)
+            table = coverage.cover(decision.plan.gated, _installed(steps, done, decision), decision.request.profile.not_containerised)
         error = verdict.error_of(results, decision.request.profile.allowed_to_fail)
         if error is None or isinstance(error, PartialError):
             if options.check_coverage:
                 coverage.require(table)
             aliases = _answer_to_old_names(publisher, done, options, decision)
-            moved = _move(works, done, aliases, options.floating_tags)
+            moved = _move(steps, done, aliases, options.floating_tags)
     except TopcoatError as caught:
         error = caught
     except KeyboardInterrupt:
@@ -108,14 +108,14 @@ def execute(
             zuul=options.zuul,
             gated=gated(gating),
         )
-        mark_failures(receipt, works)
+        mark_failures(receipt, steps)
         save(receipt)
     if error:
         raise error
     return receipt
 
 
-def _tasks(planned: Sequence[PlannedImage], works: Works) -> list[Task]:
+def _tasks(planned: Sequence[PlannedImage], steps: Steps) -> list[Task]:
     """One task an image; only a build waits, and only for its parent."""
     names = {image.name for image in planned}
     tasks = []
@@ -124,14 +124,14 @@ def _tasks(planned: Sequence[PlannedImage], works: Works) -> list[Task]:
         labels = {"action": image.action.value, "reason": image.reason.code}
         weight = _WEIGHTS[image.action]
         if image.action is Action.REUSE:
-            stages = (Stage("tag", "registry", _of(lambda _, one: works.tag(one), image), STAGE_TIMEOUT),)
+            stages = (Stage("tag", "registry", _of(lambda _, one: steps.tag(one), image), STAGE_TIMEOUT),)
             tasks.append(Task(image.name, frozenset(), stages, weight, labels))
             continue
         parents = frozenset({image.parent} & names) if image.action is Action.BUILD else frozenset()
         stages = (
-            Stage("look", "registry", _of(works.look, image), STAGE_TIMEOUT),
-            Stage("make", "work", _of(works.make, image), STAGE_TIMEOUT),
-            Stage("publish", "push", _of(works.publish, image), STAGE_TIMEOUT),
+            Stage("look", "registry", _of(steps.look, image), STAGE_TIMEOUT),
+            Stage("make", "work", _of(steps.make, image), STAGE_TIMEOUT),
+            Stage("publish", "push", _of(steps.publish, image), STAGE_TIMEOUT),
         )
         tasks.append(Task(image.name, parents, stages, weight, labels))  # type: ignore[arg-type]
     return tasks
@@ -148,7 +148,7 @@ def _describe(result: TaskResult) -> dict[str, object]:
     return {"digest": outcome.stored.digest, "method": outcome.method, "bytes_pushed": outcome.bytes_pushed}
 
 
-def _installed(works: Works, done: Mapping[str, ImageOutcome], decision: Decision) -> dict[str, frozenset[Nevra]]:
+def _installed(steps: Steps, done: Mapping[str, ImageOutcome], decision: Decision) -> dict[str, frozenset[Nevra]]:
     """Image -> packages, for the proof that the change is inside.
 
     Of every image that was made, and of every other one that counts as holder of a gated package, the database in the published layers is read.
@@ -160,7 +160,7 @@ def _installed(works: Works, done: Mapping[str, ImageOutcome], decision: Decisio
         if outcome.method == "tag" and not any(nevra.name in names for nevra in outcome.packages):
             return outcome.packages
         try:
-            return works.read_back_packages(outcome)
+            return steps.read_back_packages(outcome)
         except ContentError as error:
             error.image = error.image or name
             raise
@@ -184,7 +184,7 @@ def _answer_to_old_names(
     return found
 
 
-def _move(works: Works, done: Mapping[str, ImageOutcome], aliases: Mapping[str, tuple[ImageRepository, ...]], tags: Sequence[str]) -> tuple[str, ...]:
+def _move(steps: Steps, done: Mapping[str, ImageOutcome], aliases: Mapping[str, tuple[ImageRepository, ...]], tags: Sequence[str]) -> tuple[str, ...]:
     """Floating tags last, for the whole set with its old names, all or nothing: after a failure every tag shows again what it showed.
 
     :raises TopcoatError: nothing moved; or, in so many words, what could not be brought back.
@@ -194,7 +194,7 @@ def _move(works: Works, done: Mapping[str, ImageOutcome], aliases: Mapping[str, 
     host = next(iter(done.values())).stored.host
     wanted = {outcome.stored.repository: outcome.stored.digest for outcome in done.values()}
     wanted |= {place.path: done[name].stored.digest for name, places in aliases.items() for place in places}
-    target = Target(Place(host, "", tuple((repository, repository) for repository in wanted)), works.client(host), REGISTRY_SLOTS)
+    target = Target(Place(host, "", tuple((repository, repository) for repository in wanted)), steps.client(host), REGISTRY_SLOTS)
     before = {tag: target.digests(tag) for tag in tags}
     try:
         for tag in tags:
@@ -217,10 +217,10 @@ def _move(works: Works, done: Mapping[str, ImageOutcome], aliases: Mapping[str, 
     return tuple(tags)
 
 
-def mark_failures(receipt: Receipt, works: Works) -> None:
+def mark_failures(receipt: Receipt, steps: Steps) -> None:
     """Give the log of each failed image a second name that sorts first in a log tree."""
     for image in receipt.images:
-        log = works.log_of(image.name)
+        log = steps.log_of(image.name)
         marked = log.with_name(f"000_FAILED_{log.name}")
         marked.unlink(missing_ok=True)
         if image.status is Status.FAILED:

@@ -14,7 +14,7 @@ from topcoat.gating import GatedPackage
 from topcoat.model import ImageResult, PlannedImage, Status
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
-from topcoat.runs.steps import Works
+from topcoat.runs.steps import Steps
 
 
 def gated(packages: Iterable[GatedPackage]) -> tuple[dict[str, object], ...]:
@@ -34,15 +34,15 @@ def gated(packages: Iterable[GatedPackage]) -> tuple[dict[str, object], ...]:
 class Facts:
     """What every line of a receipt shares."""
 
-    def __init__(self, decision: Decision, tag: str, works: Works, started: float) -> None:
+    def __init__(self, decision: Decision, tag: str, steps: Steps, started: float) -> None:
         self.decision = decision
         self.tag = tag
-        self.works = works
+        self.steps = steps
         self.started = started
 
     def log_of(self, name: str) -> str | None:
         """Path of an image's log from the receipt; None where this run wrote none (an earlier one in the same folder may have)."""
-        log = self.works.log_of(name)
+        log = self.steps.log_of(name)
         # File systems keep coarser times than clocks do.
         return f"logs/{log.name}" if log.exists() and log.stat().st_mtime >= self.started - 1 else None
 

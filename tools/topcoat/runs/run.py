@@ -27,7 +27,7 @@ from topcoat.runs.host_maker import HostMaker
 from topcoat.runs.planning import Decision, decide
 from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
-from topcoat.runs.steps import Works
+from topcoat.runs.steps import Steps
 
 
 def run(request: RunRequest, options: RunOptions, *, registries: Registries, progress_mode: str = "auto", stream: TextIO) -> Receipt:
@@ -91,7 +91,7 @@ def carry_out(
     with ExitStack() as stack:
         stack.callback(decision.snapshot.close)
         maker = stack.enter_context(HostMaker(decision, options, registries=registries, processes=processes))
-        works = Works(
+        steps = Steps(
             decision,
             options,
             maker=maker,
@@ -106,7 +106,7 @@ def carry_out(
         return execute(
             decision,
             options,
-            works,
+            steps,
             publisher,
             save=lambda receipt: document.save(receipt, options.receipt),
             listeners=listeners,

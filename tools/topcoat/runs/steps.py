@@ -35,7 +35,7 @@ class Maker(Protocol):
         """An update layer on a published image."""
 
 
-class Works:
+class Steps:
     """Stage functions for every image of a plan; one object a run, shared by its threads."""
 
     def __init__(
