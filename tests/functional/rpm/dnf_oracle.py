@@ -3,6 +3,7 @@
 This program must never run a transaction: it only resolves.
 """
 
+import glob
 import json
 import os
 import sys
@@ -29,23 +30,37 @@ def nevra(package):
     return f"{package.name}-{epoch}{package.version}-{package.release}.{package.arch}"
 
 
+def read_image(conf, root):
+    """The image's configuration, as dnf inside of it would see it: of a root elsewhere, dnf does not look at the protected packages."""
+    path = os.path.join(root, "etc/dnf/dnf.conf")
+    if os.path.exists(path):
+        conf.read(path)
+        conf.installroot = root
+    with open(path if os.path.exists(path) else os.devnull) as text:
+        if "protected_packages" not in text.read():
+            files = glob.glob(os.path.join(root, "etc/dnf/protected.d/*.conf"))
+            conf.protected_packages = ["dnf"]
+            for file in files:
+                with open(file) as names:
+                    conf.protected_packages += names.read().split()
+
+
 def answer(request):
     """Resolve one request."""
     base = dnf.Base()
     conf = base.conf
     conf.installroot = request["root"]
+    read_image(conf, request["root"])
     conf.cachedir = request["cache"]
-    conf.persistdir = os.path.join(request["cache"], "persist")
+    conf.persistdir = os.path.join(request["root"], "var/lib/dnf")
     conf.logdir = os.path.join(request["cache"], "log")
     for folder in (conf.persistdir, conf.logdir):
         os.makedirs(folder, exist_ok=True)
     conf.reposdir = []
     conf.plugins = False
     conf.best = True
-    conf.obsoletes = True
     conf.install_weak_deps = False
     conf.gpgcheck = False
-    conf.module_platform_id = "platform:el9"
     conf.substitutions["arch"] = conf.substitutions["basearch"] = request["arch"]
     conf.substitutions["releasever"] = "9"
     conf.history_record = False

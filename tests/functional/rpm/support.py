@@ -103,7 +103,14 @@ class Bench:
         if paths:
             options = ["--justdb", "--noscripts", "--notriggers", "--ignorearch", "--nosignature", "--force"]
             subprocess.run([*command, "-i", *options, *map(str, paths)], check=True, capture_output=True)
+        self.write(root, "etc/os-release", 'PLATFORM_ID="platform:el9"\n')
         return root
+
+    @staticmethod
+    def write(root: Path, path: str, text: str) -> None:
+        """A file of a root."""
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
 
     def freeze(self, *repos: Repository, **options) -> repositories.Snapshot:
         return repositories.freeze(repos, self.folder / "frozen", **options)

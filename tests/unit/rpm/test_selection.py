@@ -8,10 +8,11 @@ from topcoat.errors import UsageError
 from topcoat.model import Nevra
 from topcoat.rpm import modules
 from topcoat.rpm.evr import Order
-from topcoat.rpm.modules import Stream, Streams
+from topcoat.rpm.modules import Build, Default, Streams
 from topcoat.rpm.offer import meets
 from topcoat.rpm.relevance import names_in
 from topcoat.rpm.selection import spec_filter
+from topcoat.rpm.settings import ModuleState, Settings
 from topcoat.rpm.solver import check_arch
 from topcoat.rpm.transport import join, local_path
 
@@ -91,44 +92,55 @@ class Names(unittest.TestCase):
                 self.assertEqual(names_in(dependency), expected)
 
 
-def stream(name: str, number: str, version: int = 1, **requires: tuple[str, ...]) -> Stream:
-    return Stream(name, number, version, frozenset(), tuple(requires.items()))
+def build(
+    name: str, stream: str, version: int = 1, *artifacts: str, arch: str = "x86_64", repository: str = "r", **requires: tuple[str, ...]
+) -> Build:
+    found = frozenset(artifacts or (f"{name}-0:{stream}.{version}-1.noarch",))
+    return Build(name, stream, version, "c", arch, found, frozenset(), tuple(requires.items()), False, repository)
 
 
 class Modules(unittest.TestCase):
-    def active(self, *builds: Stream, defaults: dict[str, str] | None = None, enabled: tuple[str, ...] = ()) -> list[str]:
-        found = modules.active(Streams(builds, tuple((defaults or {}).items())), enabled)
-        return [f"{build.name}:{build.stream}:{build.version}" for build in found]
+    def active(self, *builds: Build, defaults: dict[str, str] | None = None, platform: str | None = "platform:el9", **states: str) -> list[str]:
+        """States by module: a stream that is enabled, or ``disabled``."""
+        own = tuple(
+            ModuleState(name, "" if word == "disabled" else word, "disabled" if word == "disabled" else "enabled") for name, word in states.items()
+        )
+        streams = Streams(builds, tuple(Default(module, stream, 1) for module, stream in (defaults or {}).items()))
+        return sorted(modules.activity(streams, Settings(modules=own), arch="x86_64", platform=platform).included)
 
-    def test_active(self) -> None:
-        both = (stream("nodejs", "16"), stream("nodejs", "18"))
+    def test_state_and_default(self) -> None:
+        both = (build("nodejs", "16"), build("nodejs", "18"))
         self.assertEqual(self.active(*both), [])
-        self.assertEqual(self.active(*both, defaults={"nodejs": "16"}), ["nodejs:16:1"])
-        self.assertEqual(self.active(*both, defaults={"nodejs": "16"}, enabled=("nodejs:18",)), ["nodejs:18:1"])
+        self.assertEqual(self.active(*both, defaults={"nodejs": "16"}), ["nodejs-0:16.1-1.noarch"])
+        self.assertEqual(self.active(*both, defaults={"nodejs": "16"}, nodejs="18"), ["nodejs-0:18.1-1.noarch"])
+        self.assertEqual(self.active(*both, defaults={"nodejs": "16"}, nodejs="disabled"), [])
+        self.assertEqual(self.active(*both, nodejs="99"), [], "an enabled stream that nobody has is no other stream")
 
-    def test_newest_version_of_the_stream(self) -> None:
-        self.assertEqual(self.active(stream("a", "1", 9), stream("a", "1", 10), defaults={"a": "1"}), ["a:1:10"])
+    def test_every_version_of_the_stream(self) -> None:
+        self.assertEqual(self.active(build("a", "1", 9), build("a", "1", 10), a="1"), ["a-0:1.10-1.noarch", "a-0:1.9-1.noarch"])
 
     def test_needs(self) -> None:
-        builds = (stream("a", "1", b=("2",)), stream("b", "1"), stream("b", "2", c=()), stream("c", "1"))
-        self.assertEqual(self.active(*builds, defaults={"a": "1", "b": "2", "c": "1"}), ["a:1:1", "b:2:1", "c:1:1"])
-        self.assertEqual(self.active(*builds, defaults={"a": "1", "b": "1", "c": "1"}), ["b:1:1", "c:1:1"])
-        self.assertEqual(self.active(*builds, defaults={"a": "1", "b": "2"}), [], "what is needed by what is needed")
+        builds = (build("a", "1", b=("2",)), build("b", "1"), build("b", "2", c=()), build("c", "1"))
+        every = ["a-0:1.1-1.noarch", "b-0:2.1-1.noarch", "c-0:1.1-1.noarch"]
+        self.assertEqual(self.active(*builds, defaults={"a": "1", "b": "2", "c": "1"}), every)
+        self.assertEqual(self.active(*builds, defaults={"a": "1", "b": "1", "c": "1"}, b="1"), ["b-0:1.1-1.noarch", "c-0:1.1-1.noarch"])
+        self.assertEqual(self.active(build("a", "1", b=("-2",)), build("b", "1"), build("b", "2"), a="1"), ["a-0:1.1-1.noarch", "b-0:1.1-1.noarch"])
 
-    def test_unknown_stream(self) -> None:
-        for text in ("nodejs:99", "nodejs", ":16", ""):
-            with self.subTest(text), self.assertRaises(UsageError):
-                self.active(stream("nodejs", "16"), enabled=(text,))
+    def test_platform(self) -> None:
+        one = build("a", "1", platform=("el9",))
+        self.assertEqual(self.active(one, a="1"), ["a-0:1.1-1.noarch"])
+        self.assertEqual(self.active(one, a="1", platform="platform:el8"), [])
+        self.assertEqual(self.active(one, a="1", platform=None), [])
 
     def test_documents(self) -> None:
         text = b"""---
 document: modulemd
 version: 2
-data: {name: nodejs, stream: 16, version: 8, dependencies: [{requires: {platform: [el9], perl: [5.26]}}], artifacts: {rpms: [a-0:1-1.noarch]}}
+data: {name: nodejs, stream: 16, version: 8, dependencies: [{requires: {perl: [5.26]}}], artifacts: {rpms: [a-1-1.noarch, odd]}}
 ---
 document: modulemd-defaults
 version: 1
-data: {module: nodejs, stream: 16}
+data: {module: nodejs, stream: 16, modified: 7}
 ---
 document: modulemd-packager
 version: 3
@@ -136,9 +148,10 @@ data: {name: other}
 ---
 """
         found = modules.parse(text)
-        self.assertEqual(found["defaults"], {"nodejs": "16"})
+        self.assertEqual(found["defaults"], [["nodejs", "16", 7]])
+        more = {"context": "", "arch": "noarch", "demodularized": [], "static": False}
         expected = {"name": "nodejs", "stream": "16", "version": 8, "artifacts": ["a-0:1-1.noarch"], "requires": [["perl", ["5.26"]]]}
-        self.assertEqual(found["builds"], [expected])
+        self.assertEqual(found["builds"], [expected | more])
 
 
 class Urls(unittest.TestCase):

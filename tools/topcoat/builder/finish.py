@@ -53,7 +53,7 @@ def finish(
         epoch = max(epoch, facts.built)
     layer = written if written.entries else None
     start = _stage(stages, "layer", start)
-    after = inventory.from_root(upper) if changed else parent_inventory or _inherited(upper, lower)
+    after = _packages(upper, lower, parent_inventory, changed=changed)
     _stage(stages, "inventory", start)
     image = compose(parent, runtime, layer, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=image_format)
     known = parent_inventory is not None and after is not None
@@ -74,6 +74,14 @@ def _compiled(upper: Path) -> frozenset[str]:
         found.add(folder.relative_to(upper).as_posix())
         found.update(path.relative_to(upper).as_posix() for path in folder.glob("*.pyc"))
     return frozenset(found)
+
+
+def _packages(upper: Path, lower: tuple[Path, ...], parent: Inventory | None, *, changed: bool) -> Inventory | None:
+    """The inventory of the result: also a build that installs nothing may change what the image tells dnf."""
+    if changed:
+        return inventory.from_root(upper, below=lower)
+    found = parent or _inherited(upper, lower)
+    return inventory.with_settings_of(found, (upper, *lower)) if found is not None else None
 
 
 def _inherited(upper: Path, lower: tuple[Path, ...]) -> Inventory | None:

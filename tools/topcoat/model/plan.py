@@ -70,6 +70,8 @@ class PlannedImage:
     """What the update layer will change, no more and no less (update only)."""
     update_base: Digest | None = None
     """Manifest that the update layer goes on: the reference itself, or, where the reference already carries an update layer, the image below it."""
+    held_back: tuple[str, ...] = ()
+    """What the image's own configuration keeps from being updated, as sentences: the package, and in parentheses why."""
 
     @property
     def action(self) -> Action:

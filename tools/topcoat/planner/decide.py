@@ -54,6 +54,7 @@ def plan(
     gated: Iterable[Nevra],
     view: Iterable[tuple[str, str]],
     full_rebuild: bool = False,
+    held_back: Callable[[Reference], tuple[str, ...]] = lambda _: (),
 ) -> Plan:
     """Make the plan.
 
@@ -62,6 +63,7 @@ def plan(
     :param gated: every binary package of the gating repository.
     :param view: (repository id, sha256 of repomd.xml) of the frozen repositories.
     :param full_rebuild: build every image, whatever its reference.
+    :param held_back: what an image's own configuration keeps from being updated, as sentences.
     :returns: one line an image, parents before children, then by name.
     :raises UsageError: no recipes, a recipe without fingerprint, or parents that form a circle.
     :raises ContentError: an image's packages cannot be satisfied; the error carries the image's name.
@@ -74,7 +76,7 @@ def plan(
     failures: list[ContentError] = []
     for name in _order(recipes):
         try:
-            planned[name] = _decide(recipes[name], fingerprints, references.get(name), planned, changes_of, wanted, full_rebuild)
+            planned[name] = _decide(recipes[name], fingerprints, references.get(name), planned, changes_of, wanted, full_rebuild, held_back)
         except ContentError as error:
             error.image = error.image or name
             failures.append(error)
@@ -91,6 +93,7 @@ def _decide(
     changes_of: Callable[[Reference], tuple[PackageChange, ...]],
     gated: frozenset[Nevra],
     full_rebuild: bool,
+    held_back: Callable[[Reference], tuple[str, ...]],
 ) -> PlannedImage:
     if recipe.name not in fingerprints:
         raise UsageError(
@@ -98,11 +101,14 @@ def _decide(
         )
     fingerprint = fingerprints[recipe.name]
     parent = planned.get(recipe.parent) if recipe.parent else None
+    held: tuple[str, ...] = ()
 
     def line(reason: Reason, sentence: str, **more: object) -> PlannedImage:
         digest = reference.digest if reference else None
         if recipe.wants_network and reason.action is Action.BUILD:
             sentence += "; its build asks for the machine's network"
+        if more.get("held_back"):
+            sentence += f"; {sentences.held_back(held)}"
         return PlannedImage(recipe.name, reason, sentence, recipe.parent, fingerprint.total, **{"reference": digest, **more})  # type: ignore[arg-type]
 
     if full_rebuild:
@@ -114,16 +120,17 @@ def _decide(
     if parent is not None and parent.action is Action.BUILD:
         return line(Reason.PARENT_RECIPE_CHANGED, sentences.parent_is_built(parent))
     changes = changes_of(reference)
+    held = held_back(reference)
     below = reference.update_base
     if not changes:
         if below is not None:
             # What the update layer brought is no longer in the repositories' offer: the image below it is the right one as it is.
-            return line(Reason.UNCHANGED, "nothing to change in the image below the reference's update layer", reference=below)
-        return line(Reason.UNCHANGED, "recipe and packages are those of the reference image")
+            return line(Reason.UNCHANGED, "nothing to change in the image below the reference's update layer", reference=below, held_back=held)
+        return line(Reason.UNCHANGED, "recipe and packages are those of the reference image", held_back=held)
     if below is not None and not _is_rebuilt(changes) and _gives(reference, changes):
-        return line(Reason.UNCHANGED, "the reference image carries exactly this update already")
+        return line(Reason.UNCHANGED, "the reference image carries exactly this update already", held_back=held)
     reason = Reason.RPM_GATED if any(change.new in gated for change in changes) else Reason.RPM_UPGRADE
-    return line(reason, sentences.changed_packages(changes, gated), changes=changes, update_base=below or reference.digest)
+    return line(reason, sentences.changed_packages(changes, gated), changes=changes, update_base=below or reference.digest, held_back=held)
 
 
 def _gives(reference: Reference, changes: tuple[PackageChange, ...]) -> bool:

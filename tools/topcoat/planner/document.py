@@ -32,6 +32,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
                 "reference": image.reference,
                 "update_base": image.update_base,
                 "changes": [{"old": _text(change.old), "new": _text(change.new), "repository": change.repository} for change in image.changes],
+                **({"held_back": list(image.held_back)} if image.held_back else {}),
             }
             for image in plan.images
         ],
@@ -70,6 +71,7 @@ def _image(data: Mapping[str, Any]) -> PlannedImage:
         data["reference"],
         changes,
         data["update_base"],
+        tuple(str(entry) for entry in data.get("held_back", ())),
     )
     if image.action.value != data["action"]:
         raise ValueError(f"{image.name}: action {data['action']!r} does not go with the reason {image.reason.code!r}")

@@ -34,3 +34,9 @@ def changed_packages(changes: tuple[PackageChange, ...], gated: frozenset[Nevra]
     if first.repository:
         text += f" from {first.repository}"
     return f"{text}, and {len(changes) - 1} more" if len(changes) > 1 else text
+
+
+def held_back(held: tuple[str, ...]) -> str:
+    """What the image keeps as it is although the repositories have something newer."""
+    more = f", and {len(held) - 1} more" if len(held) > 1 else ""
+    return f"held back: {held[0]}{more}"

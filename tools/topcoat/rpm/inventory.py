@@ -1,4 +1,4 @@
-"""The inventory of an image: its packages, and their libsolv form for the solver.
+"""The inventory of an image: its packages, their libsolv form for the solver, and what the image tells dnf.
 
 This module must never change the root or the layers it reads: a database is opened on a private copy only.
 """
@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -21,10 +21,12 @@ from isal import isal_zlib
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Nevra, PackageChange
 from topcoat.process import run
-from topcoat.rpm import header, layerdb, rpmdb, solvfile
+from topcoat.rpm import header, layerdb, rpmdb, settingsfiles, solvfile
+from topcoat.rpm import settings as dnf_settings
 from topcoat.rpm.difference import pair
+from topcoat.rpm.settings import Settings
 
-SCHEMA = "https://topcoat.dev/schemas/inventory/1"
+SCHEMA = "https://topcoat.dev/schemas/inventory/2"
 FILE_PACKAGES = "packages.json"
 FILE_SOLV = "installed.solv.gz"
 _SOLV_TIMEOUT_SECONDS = 120.0
@@ -49,15 +51,16 @@ class InstalledPackage:
 class Inventory:
     """What one image has installed.
 
-    ``key`` is a sha256 over the packages and their build times: two images of one key get the same answer from the solver. ``rpmdb_path`` is
-    the absolute path of the database file inside the image; the database itself is in the image's own layers, and nowhere else. The large part is
-    kept compressed and opened on first use.
+    ``key`` is a sha256 over the packages, their build times and the settings: two images of one key get the same answer from the solver.
+    ``rpmdb_path`` is the absolute path of the database file inside the image; the database itself is in the image's own layers, and nowhere else. The
+    large part is kept compressed and opened on first use.
     """
 
     packages: tuple[InstalledPackage, ...]
     rpmdb_path: str
     key: str
     solv_gz: bytes = field(repr=False)
+    settings: Settings = dnf_settings.DEFAULT
 
     @functools.cached_property
     def nevras(self) -> frozenset[Nevra]:
@@ -89,6 +92,7 @@ class Inventory:
             "schema": SCHEMA,
             "rpmdb_path": self.rpmdb_path,
             "key": self.key,
+            "settings": self.settings.to_data(),
             "packages": [[str(package.nevra), package.source_rpm, package.size, package.build_time] for package in self.packages],
             # beside the packages, because programs of before read exactly four values of each
             "signers": [package.signers for package in self.packages],
@@ -109,12 +113,12 @@ class Inventory:
             if document["schema"] != SCHEMA:
                 raise ContentError(
                     f"the inventory has the schema {document['schema']!r}, this program reads {SCHEMA}",
-                    next_step="use the topcoat version that made it",
+                    next_step="remove it; it is made again from the image's layers",
                 )
             entries = document["packages"]
             signers = document.get("signers") or [None] * len(entries)
             packages = tuple([_package(*entry, signed) for entry, signed in zip(entries, signers, strict=True)])
-            return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV])
+            return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], Settings.from_data(document["settings"]))
         except (KeyError, ValueError, TypeError, UsageError) as error:
             raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
 
@@ -151,37 +155,45 @@ def from_files(files: Mapping[str, bytes]) -> Inventory:
     return Inventory.from_files(files)
 
 
-def from_root(root: Path) -> Inventory:
+def from_root(root: Path, *, below: Sequence[Path] = ()) -> Inventory:
     """The inventory of an unpacked or mounted root filesystem, which stays untouched.
 
+    :param below: where ``root`` is only the top of an overlay: the directories below it, topmost first, for the settings. The database must lie in
+        ``root`` itself.
     :raises ContentError: it has no rpm database, or one that is not SQLite.
     """
-    return _from_database(rpmdb.read_root(root))
+    return _from_database(rpmdb.read_root(root), settingsfiles.read_stack((root, *below)))
+
+
+def with_settings_of(found: Inventory, stack: Sequence[Path]) -> Inventory:
+    """The same packages in an image whose files are those of an overlay's directories, topmost first."""
+    own = dnf_settings.read(settingsfiles.read_stack(stack), _platforms_of(found))
+    return replace(found, settings=own, key=_key(found.packages, own))
 
 
 def from_layers(layers: Iterable[Callable[[], BinaryIO]]) -> Inventory:
     """The inventory of an image, out of its layers, newest first: tar streams, plain or compressed with gzip, zstd, xz or bzip2.
 
-    Layers are opened one after the other until the database is complete; nothing but the database is kept, whiteouts and opaque directories of the
-    OCI image specification hold.
+    Layers are opened one after the other; nothing is kept but the database and the files that steer dnf. Whiteouts and opaque directories of the OCI
+    image specification hold.
 
-    :raises ContentError: the layers hold no rpm database, or one that is not SQLite.
+    :raises ContentError: the layers hold no rpm database, or one that is not SQLite; or a dnf.conf that is none.
     """
-    return _from_database(layerdb.read_layers(layers))
+    return _from_database(*layerdb.read_layers_with_settings(layers))
 
 
-def _from_database(found: rpmdb.Database) -> Inventory:
+def _from_database(found: rpmdb.Database, files: Mapping[str, bytes]) -> Inventory:
     """Have rpmdb2solv read a private root that holds nothing but the database."""
     with tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder:
         private = Path(folder)
         database = rpmdb.place(found, private)
         target = private / "installed.solv"
         run(["rpmdb2solv", "-r", private, "-o", target], timeout=_SOLV_TIMEOUT_SECONDS)
-        packages, data = _read_solv(target)
+        packages, data, platforms = _read_solv(target)
         signers = _signers(database)
     # The same text for both: parsing one package name takes longer than reading its header.
     named = tuple(replace(package, signers=signers.get((_text(package.nevra), package.build_time))) for package in packages)
-    return assemble(named, data, found.path)
+    return assemble(named, data, found.path, dnf_settings.read(files, platforms))
 
 
 def _text(nevra: Nevra) -> str:
@@ -201,15 +213,17 @@ def _signers(database: Path) -> dict[tuple[str, int], str]:
     return found
 
 
-def assemble(packages: tuple[InstalledPackage, ...], data: bytes, rpmdb_path: str) -> Inventory:
-    """An inventory out of its parts: sorted packages, the bytes of their .solv file, and where the image keeps the database both came from."""
-    return Inventory(packages, rpmdb_path, _key(packages), _compress(data))
+def assemble(packages: tuple[InstalledPackage, ...], data: bytes, rpmdb_path: str, settings: Settings = dnf_settings.DEFAULT) -> Inventory:
+    """An inventory out of its parts: sorted packages, the bytes of their .solv file, where the image keeps the database both came from, and what it
+    tells dnf.
+    """
+    return Inventory(packages, rpmdb_path, _key(packages, settings), _compress(data), settings)
 
 
-def _key(packages: Iterable[InstalledPackage]) -> str:
+def _key(packages: Iterable[InstalledPackage], settings: Settings) -> str:
     # Not over the .solv file: it holds the time of installation, which no answer depends on.
     text = "".join(f"{package.nevra} {package.build_time}\n" for package in packages)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return f"sha256:{hashlib.sha256((text + settings.digest).encode()).hexdigest()}"
 
 
 def _compress(data: bytes) -> bytes:
@@ -218,8 +232,8 @@ def _compress(data: bytes) -> bytes:
     return engine.compress(data) + engine.flush()
 
 
-def _read_solv(path: Path) -> tuple[tuple[InstalledPackage, ...], bytes]:
-    """The packages of a file that rpmdb2solv made, and its bytes without what differs from run to run."""
+def _read_solv(path: Path) -> tuple[tuple[InstalledPackage, ...], bytes, set[str]]:
+    """The packages of a file that rpmdb2solv made, its bytes without what differs from run to run, and the module platforms that packages name."""
     pool = solvfile.new_pool("noarch")
     repo = pool.add_repo("installed")
     if not solvfile.add_installed(repo, path.read_bytes()):
@@ -236,8 +250,15 @@ def _read_solv(path: Path) -> tuple[tuple[InstalledPackage, ...], bytes]:
         if solvable.name != "gpg-pubkey":
             size, built = solvable.lookup_num(solv.SOLVABLE_INSTALLSIZE), solvable.lookup_num(solv.SOLVABLE_BUILDTIME)
             packages.append(InstalledPackage(solvfile.nevra_of(solvable), solvable.lookup_sourcepkg() or "", size, built))
+    platforms = solvfile.platforms(repo.solvables_iter())
     repo.internalize()
-    return tuple(sorted(packages)), solvfile.to_bytes(repo)
+    return tuple(sorted(packages)), solvfile.to_bytes(repo), platforms
+
+
+def _platforms_of(found: Inventory) -> set[str]:
+    pool = solvfile.new_pool("noarch")
+    repo = pool.add_repo("installed")
+    return solvfile.platforms(repo.solvables_iter()) if solvfile.add_installed(repo, found.solv) else set()
 
 
 def provided(inventory: Inventory, names: Iterable[str]) -> frozenset[str]:

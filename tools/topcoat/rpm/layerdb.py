@@ -1,6 +1,6 @@
-"""Reads the rpm database out of the layers of an image, as a container would see it, without unpacking them.
+"""Reads the rpm database out of the layers of an image, as a container would see it, without unpacking them; and the files that steer dnf.
 
-This module must never write to disk, and keeps nothing of a layer but the database.
+This module must never write to disk, and keeps nothing of a layer but these files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import BinaryIO
 from topcoat.archives import tarstream
 from topcoat.archives.plain import CutOffError, Plain
 from topcoat.errors import ContentError
+from topcoat.rpm import settings
 from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL, Database, choose
 
 _WANTED = (SQLITE, WAL, *FOREIGN)
@@ -30,18 +31,30 @@ def read_layers(layers: Iterable[Callable[[], BinaryIO]]) -> Database:
     """
     view = _View()
     for open_layer in layers:
-        stream = open_layer()
-        try:
-            _read_layer(stream, view)
-        except tarstream.TarError as error:
-            raise ContentError(f"a layer is no readable tar archive: {error}", next_step="push the image again") from error
-        except CutOffError as error:
-            raise ContentError("a layer is no readable tar archive: it ends in the middle", next_step="push the image again") from error
-        finally:
-            stream.close()
+        _open_and_read(open_layer, view)
         if view.complete():
             break
     return choose(view.folders())
+
+
+def read_layers_with_settings(layers: Iterable[Callable[[], BinaryIO]]) -> tuple[Database, dict[str, bytes]]:
+    """The same, and the files that ``settings.wanted`` names. Such a file may lie in any layer, so all are read."""
+    view = _View()
+    for open_layer in layers:
+        _open_and_read(open_layer, view)
+    return choose(view.folders()), view.settings()
+
+
+def _open_and_read(open_layer: Callable[[], BinaryIO], view: _View) -> None:
+    stream = open_layer()
+    try:
+        _read_layer(stream, view)
+    except tarstream.TarError as error:
+        raise ContentError(f"a layer is no readable tar archive: {error}", next_step="push the image again") from error
+    except CutOffError as error:
+        raise ContentError("a layer is no readable tar archive: it ends in the middle", next_step="push the image again") from error
+    finally:
+        stream.close()
 
 
 class _View:
@@ -50,9 +63,10 @@ class _View:
     def __init__(self) -> None:
         self._files: dict[str, bytes | None] = {}
         self._hidden: set[str] = set()
+        self._emptied: set[str] = set()
         self._links: dict[str, str] = {}
 
-    def apply(self, files: dict[str, bytes | None], links: dict[str, str], hidden: set[str]) -> None:
+    def apply(self, files: dict[str, bytes | None], links: dict[str, str], hidden: set[str], emptied: set[str]) -> None:
         """Add one layer below those seen; what newer layers hid or replaced stays hidden."""
         for path, content in files.items():
             if path not in self._files and not self._is_hidden(path):
@@ -61,11 +75,12 @@ class _View:
             if path not in self._links and not self._is_hidden(path):
                 self._links[path] = target
         self._hidden |= hidden
+        self._emptied |= emptied
 
     def _is_hidden(self, path: str) -> bool:
-        parts = PurePosixPath(path)
         # A newer link in the place of a folder hides the folder's old content as well.
-        return path in self._hidden or any(str(parent) in self._hidden or str(parent) in self._links for parent in parts.parents)
+        above = map(str, PurePosixPath(path).parents)
+        return path in self._hidden or any(folder in self._hidden or folder in self._emptied or folder in self._links for folder in above)
 
     def complete(self) -> bool:
         """Whether no older layer can matter. SQLite writes its log beside the file whenever it writes the file, so a log that counts lies in the
@@ -78,31 +93,45 @@ class _View:
         found: dict[str, dict[str, bytes | None]] = {}
         for path, content in self._files.items():
             folder, _, name = path.rpartition("/")
-            found.setdefault(folder, {})[name] = content
+            if folder in FOLDERS:
+                found.setdefault(folder, {})[name] = content
         return found
+
+    def settings(self) -> dict[str, bytes]:
+        """The files that steer dnf."""
+        return {path: content for path, content in self._files.items() if content is not None and settings.wanted(path)}
+
+
+_FOLDERS = (*FOLDERS, *settings.FOLDERS, *(path.rpartition("/")[0] for path in settings.FILES))
+_ABOVE = frozenset(str(parent) for folder in _FOLDERS for parent in (PurePosixPath(folder), *PurePosixPath(folder).parents))
 
 
 def _read_layer(stream: BinaryIO, view: _View) -> None:
     files: dict[str, bytes | None] = {}
     links: dict[str, str] = {}
     hidden: set[str] = set()
-    above = {str(parent) for folder in FOLDERS for parent in (PurePosixPath(folder), *PurePosixPath(folder).parents)}
+    emptied: set[str] = set()
     source = Plain(iter(lambda: stream.read(_CHUNK), b""))
     reader = tarstream.Reader(source.next)
     for entry in reader:
         path = "/".join(part for part in entry.name.split("/") if part not in ("", "."))
         folder, _, name = path.rpartition("/")
-        if name == _OPAQUE and (folder or ".") in above:
-            hidden |= {f"{known}/{wanted}" for known in FOLDERS if not folder or f"{known}/".startswith(f"{folder}/") for wanted in _WANTED}
-        elif name.startswith(_WHITEOUT) and (folder or ".") in above:
+        if name == _OPAQUE and (folder or ".") in _ABOVE:
+            emptied.add(folder or ".")
+        elif name.startswith(_WHITEOUT) and (folder or ".") in _ABOVE:
             hidden.add(str(PurePosixPath(folder) / name.removeprefix(_WHITEOUT)))
-        elif entry.kind == tarstream.SYMLINK and path in above:
+        elif entry.kind == tarstream.SYMLINK and path in _ABOVE:
             links[path] = entry.link
         elif folder in FOLDERS and name in _WANTED:
             files[path] = _content(reader, entry, name)
+        elif settings.wanted(path):
+            if entry.kind == tarstream.REGULAR:
+                files[path] = _bytes(reader, entry, settings.MOST_BYTES, "a file of dnf's settings")
+            else:
+                hidden.add(path)  # as a link it says nothing, and still hides what lies below
     while source.next():  # to the end, so that whoever gives the stream can prove its digest
         pass
-    view.apply(files, links, hidden)
+    view.apply(files, links, hidden, emptied)
 
 
 def _content(reader: tarstream.Reader, entry: tarstream.Entry, name: str) -> bytes | None:
@@ -110,6 +139,10 @@ def _content(reader: tarstream.Reader, entry: tarstream.Entry, name: str) -> byt
         return None
     if entry.kind != tarstream.REGULAR:
         raise tarstream.TarError(f"{entry.name} is no regular file")
-    if entry.size > _MAX_DATABASE:
-        raise tarstream.TarError(f"{entry.name} has {entry.size} bytes; a package database has at most {_MAX_DATABASE}")
+    return _bytes(reader, entry, _MAX_DATABASE, "a package database")
+
+
+def _bytes(reader: tarstream.Reader, entry: tarstream.Entry, most: int, what: str) -> bytes:
+    if entry.size > most:
+        raise tarstream.TarError(f"{entry.name} has {entry.size} bytes; {what} has at most {most}")
     return b"".join(bytes(piece) for piece in reader.content())  # a hole's length makes as many zeros

@@ -1,11 +1,15 @@
 """Module streams: which packages dnf hides because they belong to a stream that is not active, or compete with one that is.
 
-This module must never guess a stream: active are the streams named by the caller and, of modules he does not name, the default streams.
+This module must never guess a stream: what is active follows from the image's own state, the defaults of the repositories, and what modules require.
+
+The rules are those of libdnf (``ModulePackageContainer``): enabled streams and, of modules without state, default ones are wanted; a solver takes
+what can be had of them, and of what it takes every version of that stream and context is active.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,32 +22,75 @@ from topcoat.errors import ContentError, UsageError
 from topcoat.model import Nevra
 from topcoat.process.files import write_whole
 from topcoat.rpm import compression
-from topcoat.rpm.catalogue import Catalogue
 from topcoat.rpm.repositories import FrozenRepository, Snapshot
+from topcoat.rpm.settings import Settings
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CACHE_VERSION = 2
+FAIL_SAFE_ID = "@modulefailsafe"
 
 
 @dataclass(frozen=True)
-class Stream:
-    """One build of a module stream (modulemd version 2): its packages, and the streams of other modules that it needs (any of each)."""
+class Build:
+    """One build of a module stream (modulemd version 2).
+
+    ``artifacts`` are its packages, ``demodularized`` names that it gave up, ``requires`` per block of dependencies the streams of other modules (any
+    of each; ``-1.0`` is one that it must not meet). ``is_static``: its context is a name, and does not follow from what it requires.
+    """
 
     name: str
     stream: str
     version: int
+    context: str
+    arch: str
     artifacts: frozenset[str]
-    requires: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    demodularized: frozenset[str]
+    requires: tuple[tuple[str, tuple[str, ...]], ...]
+    is_static: bool
+    repository: str
+
+
+@dataclass(frozen=True)
+class Default:
+    """A default that a repository names; ``stream`` is empty where it names none. ``modified`` orders two of one module, the later one counts."""
+
+    module: str
+    stream: str
+    modified: int
 
 
 @dataclass(frozen=True)
 class Streams:
-    """All builds of all modules, and the default stream of each module that has one."""
+    """All builds of all modules that the repositories of a view describe, and their defaults."""
 
-    builds: tuple[Stream, ...]
-    defaults: tuple[tuple[str, str], ...]
+    builds: tuple[Build, ...]
+    defaults: tuple[Default, ...]
 
-    def __bool__(self) -> bool:
-        return bool(self.builds)
+
+@dataclass(frozen=True)
+class Activity:
+    """What is active in an image: ``included`` and ``excluded`` packages as name-epoch:version-release.arch, ``names`` that belong to active streams.
+
+    ``fail_safe`` names enabled streams whose metadata only the image itself still has, ``names_kept_safe`` the names of their packages, ``lost`` the
+    enabled streams that nobody describes any more.
+    """
+
+    included: frozenset[str]
+    excluded: frozenset[str]
+    names: frozenset[str]
+    fail_safe: tuple[str, ...] = ()
+    names_kept_safe: frozenset[str] = frozenset()
+    lost: tuple[str, ...] = ()
+
+    def hides(self, package: Nevra, provided: Iterable[str]) -> bool:
+        """Whether an available package that is not in a hotfix repository is hidden.
+
+        :param provided: the names that it provides.
+        """
+        full = f"{package.name}-{package.full_evr}.{package.arch}"
+        if full in self.included:
+            return False
+        return full in self.excluded or package.name in self.names or not self.names.isdisjoint(provided)
 
 
 def read(snapshot: Snapshot) -> Streams:
@@ -51,23 +98,43 @@ def read(snapshot: Snapshot) -> Streams:
 
     :raises ContentError: module metadata is corrupt.
     """
-    builds: list[Stream] = []
-    defaults: dict[str, str] = {}
+    builds: list[Build] = []
+    defaults: list[Default] = []
     for frozen in snapshot.repositories:
         found = _of_repository(frozen)
-        for entry in found["builds"]:
-            requires = tuple((other, tuple(wanted)) for other, wanted in entry["requires"])
-            builds.append(Stream(entry["name"], entry["stream"], entry["version"], frozenset(entry["artifacts"]), requires))
-        defaults.update(found["defaults"])
-    return Streams(tuple(builds), tuple(sorted(defaults.items())))
+        builds += _builds(found, frozen.id)
+        defaults += _defaults(found)
+    return Streams(tuple(builds), tuple(defaults))
+
+
+def _builds(found: Mapping[str, Any], repository: str) -> list[Build]:
+    return [
+        Build(
+            entry["name"],
+            entry["stream"],
+            entry["version"],
+            entry["context"],
+            entry["arch"],
+            frozenset(entry["artifacts"]),
+            frozenset(entry["demodularized"]),
+            tuple((name, tuple(streams)) for name, streams in entry["requires"]),
+            entry["static"],
+            repository,
+        )
+        for entry in found["builds"]
+    ]
+
+
+def _defaults(found: Mapping[str, Any]) -> list[Default]:
+    return [Default(*entry) for entry in found["defaults"]]
 
 
 def _of_repository(frozen: FrozenRepository) -> dict[str, Any]:
     """The same as data; parsing YAML takes long, so the result is kept beside the frozen repository."""
     path = frozen.metadata("modules")
     if path is None:
-        return {"builds": [], "defaults": {}}
-    cache = frozen.directory.with_name(f"{frozen.directory.name}.v1.modules.json")
+        return {"builds": [], "defaults": []}
+    cache = frozen.directory.with_name(f"{frozen.directory.name}.v{_CACHE_VERSION}.modules.json")
     if cache.exists():
         try:
             kept: dict[str, Any] = json.loads(cache.read_bytes())
@@ -84,34 +151,50 @@ def _of_repository(frozen: FrozenRepository) -> dict[str, Any]:
     return found
 
 
-def parse(text: bytes) -> dict[str, Any]:
-    """The modulemd (version 2) and modulemd-defaults documents of a modules.yaml."""
+def parse(text: bytes | str) -> dict[str, Any]:
+    """The modulemd (versions 1 and 2) and modulemd-defaults documents of a modules.yaml."""
     builds = []
-    defaults: dict[str, str] = {}
+    defaults = []
     for document in yaml.load_all(text, Loader=_Loader):
         data = document.get("data", {}) if isinstance(document, Mapping) else {}
-        if document and document.get("document") == "modulemd" and document.get("version") == 2:
+        kind = (document.get("document"), document.get("version")) if isinstance(document, Mapping) else None
+        if kind in (("modulemd", 1), ("modulemd", 2)):
             builds.append(
                 {
                     "name": str(data["name"]),
                     "stream": str(data["stream"]),
                     "version": int(data.get("version", 0)),
-                    "artifacts": [str(text) for text in (data.get("artifacts") or {}).get("rpms") or ()],
+                    "context": str(data.get("context") or ""),
+                    "arch": str(data.get("arch") or "noarch"),
+                    "artifacts": _packages((data.get("artifacts") or {}).get("rpms") or ()),
+                    "demodularized": [str(name) for name in (data.get("demodularized") or {}).get("rpms") or ()],
                     "requires": _requires(data.get("dependencies") or ()),
+                    "static": bool(data.get("static_context", False)),
                 }
             )
-        elif document and document.get("document") == "modulemd-defaults" and "stream" in data:
-            defaults[str(data["module"])] = str(data["stream"])
+        elif kind == ("modulemd-defaults", 1):
+            defaults.append([str(data["module"]), str(data.get("stream") or ""), int(data.get("modified") or 0)])
     return {"builds": builds, "defaults": defaults}
 
 
-def _requires(dependencies: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
-    # The platform is the distribution itself, which the repositories were chosen for.
+def _packages(artifacts: Iterable[object]) -> list[str]:
+    """With epoch, as they are compared; what names no package counts for nothing, as in dnf."""
+    found = []
+    for text in artifacts:
+        try:
+            nevra = Nevra.parse(str(text))
+        except UsageError:
+            continue
+        found.append(f"{nevra.name}-{nevra.full_evr}.{nevra.arch}")
+    return found
+
+
+def _requires(dependencies: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> list[list[Any]]:
+    blocks = [dependencies] if isinstance(dependencies, Mapping) else dependencies
     return [
-        [str(name), [str(stream) for stream in streams or ()]]
-        for entry in dependencies
+        [str(name), [str(stream) for stream in (streams if isinstance(streams, list) else [streams] if streams is not None else [])]]
+        for entry in blocks
         for name, streams in (entry.get("requires") or {}).items()
-        if name != "platform"
     ]
 
 
@@ -120,55 +203,229 @@ def _text(path: Path) -> bytes:
         return compression.opened(stream).read()
 
 
-def active(streams: Streams, enabled: Sequence[str] = ()) -> tuple[Stream, ...]:
-    """The builds that are active: of each module the enabled stream, else the default one, in its newest version, if its own needs are active.
+def activity(streams: Streams, settings: Settings, *, arch: str, platform: str | None) -> Activity:
+    """Which packages an image's module state lets in and which it hides.
 
-    :param enabled: ``name:stream``.
-    :raises UsageError: an enabled stream is malformed or does not exist.
+    :param arch: RPM architecture of the image.
+    :param platform: ``platform:el9``; None: nobody knows, so no module that requires one can be had.
     """
-    chosen = dict(streams.defaults)
-    existing = {(build.name, build.stream) for build in streams.builds}
-    for text in enabled:
-        name, colon, stream = text.partition(":")
-        if not colon or (name, stream) not in existing:
-            raise UsageError(f"no repository has the module stream {text!r}", next_step="write name:stream of a module that exists")
-        chosen[name] = stream
-    newest: dict[tuple[str, str], int] = {}
-    for build in streams.builds:
-        key = (build.name, build.stream)
+    builds, fail_safe, lost = _with_fail_safe(streams, settings)
+    running = set(_active(builds, _default_streams(streams, settings), settings, arch, platform))
+    included = {artifact for number in running for artifact in builds[number].artifacts}
+    excluded = {artifact for build in builds for artifact in build.artifacts} - included
+    given_up = _given_up(builds, running)
+    names, safe = set(), set()
+    for number in running:
+        build = builds[number]
+        for artifact in build.artifacts:
+            name = Nevra.parse(artifact).name
+            if not artifact.endswith((".src", ".nosrc")) and name not in given_up.get((build.name, build.stream, build.arch), ()):
+                names.add(name)
+                if build.repository == FAIL_SAFE_ID:
+                    safe.add(name)
+    return Activity(frozenset(included), frozenset(excluded), frozenset(names), fail_safe, frozenset(safe), lost)
+
+
+def _with_fail_safe(streams: Streams, settings: Settings) -> tuple[list[Build], tuple[str, ...], tuple[str, ...]]:
+    """The builds of the repositories, and of enabled streams that they no longer describe those that dnf kept in the image."""
+    builds = list(streams.builds)
+    known = {(build.name, build.stream) for build in builds}
+    kept: list[str] = []
+    lost: list[str] = []
+    for state in settings.modules:
+        if state.state != "enabled" or not state.stream or (state.name, state.stream) in known:
+            continue
+        prefix = f"{state.name}:{state.stream}:"
+        found: list[Build] = []
+        for name, text in settings.fail_safe:
+            if name.startswith(prefix):
+                try:
+                    found += _builds(parse(text.encode("utf-8", "surrogateescape")), FAIL_SAFE_ID)
+                except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+                    continue  # as dnf: what cannot be read is not there
+        (kept if found else lost).append(prefix[:-1])
+        builds += found
+    return builds, tuple(kept), tuple(lost)
+
+
+def _default_streams(streams: Streams, settings: Settings) -> dict[str, str]:
+    """Module → default stream: the last modified document counts, two that disagree make none, the image's own win."""
+    found = _merged(streams.defaults)
+    own: list[Default] = []
+    for _, text in settings.defaults:
+        try:
+            own += _defaults(parse(text.encode("utf-8", "surrogateescape")))
+        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+            continue
+    found.update(_merged(own))
+    return {module: stream for module, stream in found.items() if stream}
+
+
+def _merged(defaults: Iterable[Default]) -> dict[str, str]:
+    by_module: dict[str, list[Default]] = defaultdict(list)
+    for default in defaults:
+        by_module[default.module].append(default)
+    merged = {}
+    for module, entries in by_module.items():
+        newest = max(entry.modified for entry in entries)
+        named = {entry.stream for entry in entries if entry.modified == newest and entry.stream}
+        merged[module] = named.pop() if len(named) == 1 else ""
+    return merged
+
+
+def _given_up(builds: Sequence[Build], running: set[int]) -> dict[tuple[str, str, str], set[str]]:
+    """Names that the newest active builds no longer count as theirs."""
+    newest: dict[tuple[str, str, str, str], int] = {}
+    for number in running:
+        build = builds[number]
+        key = (build.name, build.stream, build.context, build.arch)
         newest[key] = max(build.version, newest.get(key, build.version))
-    found = [build for build in streams.builds if chosen.get(build.name) == build.stream and build.version == newest[build.name, build.stream]]
-    while True:
-        names = {(build.name, build.stream) for build in found}
-        satisfied = [
-            build
-            for build in found
-            if all(any(name == other and (not wanted or stream in wanted) for other, stream in names) for name, wanted in build.requires)
-        ]
-        if len(satisfied) == len(found):
-            return tuple(found)
-        found = satisfied
+    found: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for number in running:
+        build = builds[number]
+        if build.version == newest[build.name, build.stream, build.context, build.arch]:
+            found[build.name, build.stream, build.arch] |= build.demodularized
+    return found
 
 
-def filtered(usable: Sequence[solv.XSolvable], catalogue: Catalogue, streams: Streams, enabled: Sequence[str] = ()) -> list[solv.XSolvable]:
-    """The packages that are left: not those of inactive streams, and none that has or provides the name of an active stream's package.
+def _active(builds: Sequence[Build], defaults: Mapping[str, str], settings: Settings, arch: str, platform: str | None) -> list[int]:
+    """Which builds are active, by their place in the list."""
+    states = {state.name: state for state in settings.modules}
+    enabled, optional, disabled = [], [], set()
+    for number, build in enumerate(builds):
+        state = states.get(build.name)
+        if state is not None and state.state == "disabled":
+            disabled.add(number)
+        elif state is not None and state.state == "enabled":
+            if state.stream == build.stream:
+                enabled.append(number)
+        elif defaults.get(build.name) == build.stream:
+            optional.append(number)
+    if not enabled and not optional:
+        return []
+    pool = _ModulePool(builds, arch, platform)
+    wanted_streams = [(f"module({builds[number].name}:{builds[number].stream})", number in optional) for number in sorted([*enabled, *optional])]
+    chosen = pool.solve(dict.fromkeys(wanted_streams), disabled)
+    return [number for number in range(len(builds)) if pool.names[number] in chosen]
 
-    Packages of repositories with ``module_hotfixes`` are never hidden.
+
+class _ModulePool:
+    """The builds as packages of a libsolv pool of their own, as in libdnf: named ``module:stream:context``, one stream of a module at most."""
+
+    def __init__(self, builds: Sequence[Build], arch: str, platform: str | None) -> None:
+        self._pool = solv.Pool()
+        self._pool.setdisttype(solv.Pool.DISTTYPE_RPM)
+        self._pool.setarch(arch)
+        self.names = _solvable_names(builds)
+        self._ids: list[int] = []
+        repos: dict[str, solv.Repo] = {}
+        for build, name in zip(builds, self.names, strict=True):
+            if build.repository not in repos:
+                repos[build.repository] = self._pool.add_repo(build.repository)
+            solvable = repos[build.repository].add_solvable()
+            self._describe(solvable, name, str(build.version), build.arch, build.name, build.stream)
+            for other, streams in build.requires:
+                self._require(solvable, other, streams)
+            self._ids.append(solvable.id)
+        self._installed: list[int] = []
+        if platform is not None:
+            system = self._pool.add_repo("@System")
+            solvable = system.add_solvable()
+            name, _, stream = platform.partition(":")
+            self._describe(solvable, f"{platform}:00000000", "0", "noarch", name, stream)
+            self._pool.installed = system
+            self._installed = [solvable.id]
+
+    def _describe(self, solvable: solv.XSolvable, full: str, version: str, arch: str, name: str, stream: str) -> None:
+        solvable.name, solvable.evr, solvable.arch = full, version, arch
+        module = self._pool.str2id(f"module({name})")
+        solvable.add_provides(module)
+        solvable.add_provides(self._pool.str2id(f"module({name}:{stream})"))
+        solvable.add_conflicts(module)
+
+    def _require(self, solvable: solv.XSolvable, other: str, streams: Sequence[str]) -> None:
+        needed = []
+        for stream in streams:
+            if "-" in stream:  # as libdnf takes it: anywhere in the name, and its first character is the sign
+                solvable.add_conflicts(self._pool.str2id(f"module({other}:{stream[1:]})"))
+            else:
+                needed.append(f"module({other}:{stream})")
+        if not needed:
+            solvable.add_requires(self._pool.str2id(f"module({other})"))
+        elif len(needed) == 1:
+            solvable.add_requires(self._pool.str2id(needed[0]))
+        else:
+            solvable.add_requires(self._pool.parserpmrichdep(f"({' or '.join(needed)})"))
+
+    def solve(self, wanted: Iterable[tuple[str, bool]], disabled: set[int]) -> set[str]:
+        """Names of what can be had of the wanted capabilities; optional ones yield.
+
+        Four attempts, each more lenient, as libdnf makes them: everything in its newest version; without defaults that do not fit; also older
+        versions; without what is in conflict.
+        """
+        wanted = list(wanted)
+        self._consider(disabled)
+        for strict, best in ((True, True), (False, True), (False, False)):
+            solver, problems = self._run([(name, optional and not strict) for name, optional in wanted], best=best)
+            if not problems:
+                return self._taken(solver)
+        numbers = {number for number, identity in enumerate(self._ids) if identity in self._in_conflict(problems)}
+        self._consider(disabled | numbers)
+        solver, problems = self._run([(name, True) for name, _ in wanted], best=False)
+        return set() if problems else self._taken(solver)
+
+    def _consider(self, without: set[int]) -> None:
+        self._pool.set_considered_list([*self._installed, *(identity for number, identity in enumerate(self._ids) if number not in without)])
+        self._pool.createwhatprovides()
+
+    def _run(self, wanted: Iterable[tuple[str, bool]], *, best: bool) -> tuple[solv.Solver, list[solv.Problem]]:
+        how = solv.Job.SOLVER_INSTALL | solv.Job.SOLVER_SOLVABLE_PROVIDES | (solv.Job.SOLVER_FORCEBEST if best else 0)
+        solver = self._pool.Solver()
+        for flag in (
+            solv.Solver.SOLVER_FLAG_ALLOW_VENDORCHANGE,
+            solv.Solver.SOLVER_FLAG_KEEP_ORPHANS,
+            solv.Solver.SOLVER_FLAG_BEST_OBEY_POLICY,
+            solv.Solver.SOLVER_FLAG_YUM_OBSOLETES,
+            solv.Solver.SOLVER_FLAG_ALLOW_DOWNGRADE,
+        ):
+            solver.set_flag(flag, 1)
+        jobs = [self._pool.Job(how | (solv.Job.SOLVER_WEAK if optional else 0), self._pool.str2id(name)) for name, optional in wanted]
+        return solver, solver.solve(jobs)
+
+    def _taken(self, solver: solv.Solver) -> set[str]:
+        return {solvable.name for solvable in solver.transaction().newsolvables()}
+
+    @staticmethod
+    def _in_conflict(problems: Iterable[solv.Problem]) -> set[int]:
+        kinds = (solv.Solver.SOLVER_RULE_PKG_CONFLICTS, solv.Solver.SOLVER_RULE_PKG_SELF_CONFLICT, solv.Solver.SOLVER_RULE_PKG_SAME_NAME)
+        return {
+            package.id
+            for problem in problems
+            for rule in problem.findallproblemrules()
+            for info in rule.allinfos()
+            if info.type in kinds
+            for package in (info.solvable, info.othersolvable)
+            if package is not None
+        }
+
+
+def _solvable_names(builds: Sequence[Build]) -> list[str]:
+    """``module:stream:context``. A context that follows from what a build requires is named by that, so that versions of one stream are one package;
+    where a static context of the stream requires the same, by that.
     """
-    running = active(streams, enabled)
-    included = {artifact for build in running for artifact in build.artifacts}
-    excluded = {artifact for build in streams.builds for artifact in build.artifacts} - included
-    names = {Nevra.parse(artifact).name for artifact in included if not artifact.endswith((".src", ".nosrc"))}
+    static: dict[tuple[str, str, str], str] = {}
+    for build in builds:
+        if build.is_static:
+            static.setdefault((build.name, build.stream, _needs(build)), build.context)
+    names = []
+    for build in builds:
+        context = build.context
+        if not build.is_static:
+            needs = _needs(build)
+            context = static.get((build.name, build.stream, needs), needs or "NoRequires")
+        names.append(f"{build.name}:{build.stream}:{context}")
+    return names
 
-    def stays(solvable: solv.XSolvable) -> bool:
-        if catalogue.repository(solvable.id).module_hotfixes:
-            return True
-        nevra = catalogue.nevra(solvable.id)
-        full = f"{nevra.name}-{nevra.full_evr}.{nevra.arch}"
-        if full in included:
-            return True
-        if full in excluded or nevra.name in names:
-            return False
-        return not any(str(provided).partition(" ")[0] in names for provided in solvable.lookup_deparray(solv.SOLVABLE_PROVIDES))
 
-    return [solvable for solvable in usable if stays(solvable)]
+def _needs(build: Build) -> str:
+    return ";".join(sorted(f"{name}:[{','.join(sorted(streams))}]" if streams else name for name, streams in build.requires if name != "platform"))

@@ -6,31 +6,30 @@ This module must never look at an image: it is made once and asked for many.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import solv
 
 from topcoat.model import Nevra, Repository
-from topcoat.rpm import repositories, selection, solvfile
+from topcoat.rpm import repositories, solvfile
 from topcoat.rpm.evr import Order
 from topcoat.rpm.repositories import Snapshot
+from topcoat.rpm.selection import Selected
 
 _SOURCE_ARCHES = ("src", "nosrc")
 
 
-class Offer:
-    """The packages of a frozen view in a libsolv pool, after include and exclude lists, gating and module streams.
+class Stock:
+    """The packages of a frozen view in a libsolv pool, before any filter."""
 
-    Packages are named by their libsolv ids. ``ids`` are all that may be used.
-    """
-
-    def __init__(self, snapshot: Snapshot, pool: solv.Pool, filelists: solvfile.Filelists, *, modules: Sequence[str] = ()) -> None:
+    def __init__(self, snapshot: Snapshot, pool: solv.Pool, filelists: solvfile.Filelists) -> None:
         self.pool = pool
         self.order = Order()
-        self._owner: dict[int, Repository] = {}
+        self.repositories = [frozen.repository for frozen in snapshot.repositories]
+        self.owners: dict[int, Repository] = {}
         self._nevra: dict[int, Nevra] = {}
         source = {pool.str2id(arch) for arch in _SOURCE_ARCHES}
-        usable: list[solv.XSolvable] = []
+        self.usable: list[solv.XSolvable] = []
         for frozen in snapshot.repositories:
             repo = repositories.load(frozen, pool, filelists)
             repo.priority = -frozen.repository.priority
@@ -40,15 +39,8 @@ class Offer:
                 if arch not in known:
                     known[arch] = arch not in source and pool.isknownarch(arch)
                 if known[arch]:
-                    usable.append(solvable)
-                    self._owner[solvable.id] = frozen.repository
-        kept = selection.considered(usable, self, snapshot, modules=modules)
-        self.ids = [solvable.id for solvable in kept]
-        self.by_name: dict[str, list[int]] = defaultdict(list)
-        for solvable in kept:
-            self.by_name[solvable.name].append(solvable.id)
-        self.gated = self._gated_builds()
-        self.obsoleters = self._obsoleters(set(self.ids))
+                    self.usable.append(solvable)
+                    self.owners[solvable.id] = frozen.repository
 
     def nevra(self, number: int) -> Nevra:
         """The package of an id."""
@@ -56,6 +48,34 @@ class Offer:
         if found is None:
             found = self._nevra[number] = solvfile.nevra_of(self.pool.id2solvable(number))
         return found
+
+    def repository(self, number: int) -> Repository:
+        """The repository of an id; KeyError for an installed package."""
+        return self.owners[number]
+
+
+class Offer:
+    """What of the stock may be used for images with certain settings: after include and exclude lists, gating and module streams.
+
+    Packages are named by their libsolv ids. ``ids`` are all that may be used, ``held`` the reasons why others may not because of the image itself.
+    """
+
+    def __init__(self, stock: Stock, selected: Selected) -> None:
+        self.stock = stock
+        self.pool = stock.pool
+        self.order = stock.order
+        self._owner = stock.owners
+        self.held = selected.held
+        self.ids = [solvable.id for solvable in selected.kept]
+        self.by_name: dict[str, list[int]] = defaultdict(list)
+        for solvable in selected.kept:
+            self.by_name[solvable.name].append(solvable.id)
+        self.gated = self._gated_builds()
+        self.obsoleters = self._obsoleters(set(self.ids))
+
+    def nevra(self, number: int) -> Nevra:
+        """The package of an id."""
+        return self.stock.nevra(number)
 
     def repository(self, number: int) -> Repository:
         """The repository of an id; KeyError for an installed package."""
@@ -70,6 +90,19 @@ class Offer:
         usable = set(self.ids)
         numbers = (number for number in self._owner if number not in usable and self.pool.id2solvable(number).name == name)
         return sorted(((self.nevra(number), self._owner[number]) for number in numbers), key=lambda entry: (entry[0], entry[1].id))
+
+    def held_back(self, installed: Iterable[Nevra]) -> list[tuple[Nevra, str]]:
+        """What would be newer than an installed package and may not be used because of the image itself: the newest of each name and reason."""
+        found: dict[tuple[str, str, str], list[Nevra]] = defaultdict(list)
+        by_name: dict[str, list[Nevra]] = defaultdict(list)
+        for nevra in installed:
+            by_name[nevra.name].append(nevra)
+        for number, reason in self.held.items():
+            nevra = self.nevra(number)
+            own = [other for other in by_name.get(nevra.name, ()) if _arch_fits(nevra.arch, other.arch)]
+            if own and (self._owner[number].gated or all(self.order.compare(nevra.full_evr, other.full_evr) > 0 for other in own)):
+                found[nevra.name, nevra.arch, reason].append(nevra)
+        return sorted((self.order.newest(nevras), reason) for (_, _, reason), nevras in found.items())
 
     def build_time(self, number: int) -> int:
         """Seconds since the epoch, 0 where the metadata does not say."""

@@ -1,58 +1,130 @@
-"""Which packages of the repositories may be used at all: include and exclude lists, the gating repository's precedence, module streams.
+"""Which packages of the repositories may be used for an image: include and exclude lists, module streams, the gating repository's precedence.
 
-This module must never look at an installed package.
+This module must never hide a package without being able to say why.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import solv
 
-from topcoat.model import Nevra
-from topcoat.rpm import modules as module_streams
+from topcoat.model import Nevra, Repository
 from topcoat.rpm.catalogue import Catalogue
-from topcoat.rpm.repositories import Snapshot
+from topcoat.rpm.modules import Activity
+from topcoat.rpm.settings import Settings
 
 
-def considered(usable: Sequence[solv.XSolvable], catalogue: Catalogue, snapshot: Snapshot, *, modules: Sequence[str] = ()) -> list[solv.XSolvable]:
-    """The packages that are left after every filter, in the order given."""
-    kept = _by_lists(usable, catalogue, snapshot)
-    streams = module_streams.read(snapshot)
-    if streams:
-        kept = module_streams.filtered(kept, catalogue, streams, modules)
-    gated_ids = {frozen.id for frozen in snapshot.repositories if frozen.repository.gated}
-    if not gated_ids:
-        return kept
-    gated_names = {solvable.name for solvable in kept if solvable.repo.name in gated_ids}
-    return [solvable for solvable in kept if solvable.name not in gated_names or solvable.repo.name in gated_ids]
+@dataclass(frozen=True)
+class Selected:
+    """``kept`` are the packages that may be used, in the order given; ``held`` those that only the image's own lists or lost metadata hide, by id."""
+
+    kept: list[solv.XSolvable]
+    held: Mapping[int, str]
 
 
-def _by_lists(usable: Sequence[solv.XSolvable], catalogue: Catalogue, snapshot: Snapshot) -> list[solv.XSolvable]:
-    listed = [frozen for frozen in snapshot.repositories if frozen.repository.includepkgs or frozen.repository.excludepkgs]
-    if not listed:
+def select(
+    usable: Sequence[solv.XSolvable],
+    catalogue: Catalogue,
+    repositories: Sequence[Repository],
+    *,
+    settings: Settings,
+    activity: Activity,
+    installed: Collection[Nevra] = (),
+) -> Selected:
+    """Apply every filter.
+
+    :param repositories: the repo set; those without packages count, too.
+    :param installed: the image's packages: how a specification in a list is read may depend on them.
+    """
+    held: dict[int, str] = {}
+    kept = _by_lists(usable, catalogue, repositories, settings, installed, held)
+    kept = _by_streams(kept, catalogue, activity, held)
+    gated_ids = {repository.id for repository in repositories if repository.gated}
+    if gated_ids:
+        gated_names = {solvable.name for solvable in kept if solvable.repo.name in gated_ids}
+        kept = [solvable for solvable in kept if solvable.name not in gated_names or solvable.repo.name in gated_ids]
+    return Selected(kept, held)
+
+
+def _by_streams(usable: Sequence[solv.XSolvable], catalogue: Catalogue, activity: Activity, held: dict[int, str]) -> list[solv.XSolvable]:
+    """Packages of repositories with ``module_hotfixes`` are never hidden."""
+    if not activity.excluded and not activity.included:
         return list(usable)
-    everything = {catalogue.nevra(solvable.id) for solvable in usable}
-    included = {frozen.id: [spec_filter(spec, everything) for spec in frozen.repository.includepkgs] for frozen in listed}
-    excluded = {frozen.id: [spec_filter(spec, everything) for spec in frozen.repository.excludepkgs] for frozen in listed}
-
-    def stays(solvable: solv.XSolvable) -> bool:
-        repo_id = catalogue.repository(solvable.id).id
-        if repo_id not in included:
-            return True
+    source = f"module stream {', '.join(activity.fail_safe)}, whose metadata is gone from the repositories" if activity.fail_safe else ""
+    kept = []
+    for solvable in usable:
         nevra = catalogue.nevra(solvable.id)
-        wanted = not included[repo_id] or any(accepts(nevra) for accepts in included[repo_id])
-        return wanted and not any(accepts(nevra) for accepts in excluded[repo_id])
+        if catalogue.repository(solvable.id).module_hotfixes or not activity.hides(nevra, _provided(solvable)):
+            kept.append(solvable)
+        elif source and nevra.name in activity.names_kept_safe:
+            held[solvable.id] = f"its name belongs to the {source}"
+    return kept
 
-    return [solvable for solvable in usable if stays(solvable)]
+
+def _provided(solvable: solv.XSolvable) -> Iterator[str]:
+    return (str(dependency).partition(" ")[0] for dependency in solvable.lookup_deparray(solv.SOLVABLE_PROVIDES))
 
 
-def spec_filter(spec: str, everything: set[Nevra]) -> Callable[[Nevra], bool]:
+def _by_lists(
+    usable: Sequence[solv.XSolvable],
+    catalogue: Catalogue,
+    repositories: Sequence[Repository],
+    settings: Settings,
+    installed: Collection[Nevra],
+    held: dict[int, str],
+) -> list[solv.XSolvable]:
+    """The lists of the profile's repositories, and those of the image's dnf.conf, which hold for every repository.
+
+    A package of any list of ``includepkgs`` satisfies all of them, as in dnf: there they are one set.
+    """
+    unfiltered = set(settings.unfiltered)
+    if "all" in unfiltered:
+        return list(usable)
+    own = "main" not in unfiltered
+    listed = [entry for entry in repositories if (entry.includepkgs or entry.excludepkgs) and entry.id not in unfiltered]
+    if not listed and not (own and (settings.includes or settings.excludes)):
+        return list(usable)
+    everything = {catalogue.nevra(solvable.id) for solvable in usable} | set(installed)
+    included = {entry.id: [spec_filter(spec, everything) for spec in entry.includepkgs] for entry in listed}
+    excluded = {entry.id: [spec_filter(spec, everything) for spec in entry.excludepkgs] for entry in listed}
+    image_includes = [spec_filter(spec, everything) for spec in settings.includes] if own else []
+    image_excludes = [(spec, spec_filter(spec, everything)) for spec in settings.excludes] if own else []
+
+    kept = []
+    for solvable in usable:
+        repo_id = catalogue.repository(solvable.id).id
+        nevra = catalogue.nevra(solvable.id)
+        in_own = any(accepts(nevra) for accepts in image_includes)
+        in_repository = any(accepts(nevra) for accepts in included.get(repo_id, ()))
+        if included.get(repo_id) and not in_repository and not in_own:
+            continue
+        if any(accepts(nevra) for accepts in excluded.get(repo_id, ())):
+            continue
+        spec = next((spec for spec, accepts in image_excludes if accepts(nevra)), None)
+        if spec is not None:
+            held[solvable.id] = f"excludepkgs={spec} in the image's dnf.conf"
+        elif image_includes and not in_own and not in_repository:
+            held[solvable.id] = f"not in includepkgs={' '.join(settings.includes)} of the image's dnf.conf"
+        else:
+            kept.append(solvable)
+    return kept
+
+
+def listed(installed: Collection[Nevra], repositories: Sequence[Repository], settings: Settings) -> frozenset[Nevra]:
+    """Those of an image's packages that some reading of some list's specification fits: only they can decide how it is read."""
+    specs = {*settings.excludes, *settings.includes, *(spec for entry in repositories for spec in (*entry.includepkgs, *entry.excludepkgs))}
+    readings = [reading for spec in specs for reading in _readings(spec)]
+    return frozenset(nevra for nevra in installed if any(reading(nevra) for reading in readings)) if readings else frozenset()
+
+
+def spec_filter(spec: str, everything: Collection[Nevra]) -> Callable[[Nevra], bool]:
     """A test for dnf's package specifications in include and exclude lists.
 
-    As in dnf.conf(5) a specification is read as NEVRA, name.arch, name, NEVR or NEV, and the first reading that any package of any repository
+    As in dnf.conf(5) a specification is read as NEVRA, name.arch, name, NEVR or NEV, and the first reading that any package, available or installed,
     answers to is the one that holds.
     """
     for reading in _readings(spec):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -191,3 +192,15 @@ def nevra_of(solvable: solv.XSolvable) -> Nevra:
     if not (epoch.isascii() and epoch.isdigit()):
         raise ContentError(f"the package {solvable.name!r} has the version {solvable.evr!r}, whose epoch is no number", next_step=_MAKE_AGAIN)
     return Nevra(solvable.name, int(epoch), version or release, release if version else "", solvable.arch)
+
+
+def platforms(solvables: Iterable[solv.XSolvable]) -> set[str]:
+    """What the newest packages that provide ``system-release`` call the distribution in ``base-module(platform:el9)``."""
+    newest: dict[str, solv.XSolvable] = {}
+    for solvable in solvables:
+        if solvable.matchesdep(solv.SOLVABLE_PROVIDES, solvable.pool.str2id("system-release"), -1):
+            known = newest.get(solvable.name)
+            if known is None or solvable.evrcmp(known) > 0:
+                newest[solvable.name] = solvable
+    provided = {str(name).partition(" ")[0] for solvable in newest.values() for name in solvable.lookup_deparray(solv.SOLVABLE_PROVIDES)}
+    return {name.removeprefix("base-module(").removesuffix(")") for name in provided if name.startswith("base-module(")}

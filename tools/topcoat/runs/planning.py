@@ -85,6 +85,7 @@ def decide(request: RunRequest, *, registries: Registries, work: Path) -> Decisi
         gated=snapshot.gated(),
         view=snapshot.view,
         full_rebuild=request.full,
+        held_back=lambda reference: solver.held_back(found[reference.name].base_inventory),  # type: ignore[union-attr]
     )
     return Decision(request, plan, prints, found, snapshot, solver)
 

@@ -77,7 +77,7 @@ class Updater:
                 drop=lambda path, mode, size: path in unowned,
             )
             start = _stage(stages, "layer", start)
-            found = inventory.from_root(space.upper)
+            found = inventory.from_root(space.upper, below=space.lower)
             _stage(stages, "inventory", start)
         return BuiltImage(
             _compose(base, base_digest, layer, max(epoch, outcome.built), outcome.changes), layer, found, outcome.changes, METHOD, tuple(stages)

@@ -19,6 +19,7 @@ import dnf.conf
 import dnf.exceptions
 import dnf.repo
 import dnf.transaction
+import image
 import rpm
 from protocol import Clock, Refused, environment
 
@@ -37,6 +38,8 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
     with clock.step("read"):
         before = database.installed(root)
     base = _base(request, root)
+    image.configure(base.conf, root)
+    image.lend_module_data(base.conf, root)
     try:
         with clock.step("metadata"):
             base.fill_sack(load_system_repo=True)
@@ -44,7 +47,7 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
             _prefer_gated(base, request)
             _ask(base, request)
             try:
-                base.resolve(allow_erasing=True)
+                base.resolve(allow_erasing=request.get("erasing", False))
             except dnf.exceptions.DepsolveError as error:
                 raise Refused("content", str(error).strip()) from error
             installs, erases = _resolved(base)
@@ -54,6 +57,8 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
             fetch(sorted([package.reponame, package.location] for package, _ in installs))
         with clock.step("transaction"), environment(**_SCRIPTLET_ENVIRONMENT):
             dates = _transaction(base, root, installs, erases, request["options"])
+            if installs or erases:
+                image.keep_module_data(base, root)
     finally:
         base.close()
     with clock.step("read"):
@@ -85,7 +90,7 @@ def fill_cache(request: dict, _fetch) -> dict:  # type: ignore[no-untyped-def]
 
 
 def _base(request: dict, root: str) -> dnf.Base:
-    """A dnf that knows nothing of this host: no configuration file, no plugin, no history in the image."""
+    """A dnf that knows nothing of this host: no configuration file, no plugin, no history in the image. What the image says comes later."""
     options = request["options"]
     base = dnf.Base(dnf.conf.Conf())  # a configuration that is given is taken as it is: nothing of the host is looked up
     conf = base.conf
