@@ -47,3 +47,5 @@ class Status(enum.StrEnum):
 
 OF_TASKS = (Status.DONE, Status.FAILED, Status.SKIPPED, Status.CANCELLED)
 """How a task or an image can have ended, in the order in which they are counted."""
+OF_RUNS = (Status.RUNNING, Status.DONE, Status.FAILED, Status.PARTIAL, Status.CANCELLED)
+"""What the receipt of a run can say."""

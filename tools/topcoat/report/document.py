@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt, Status
 from topcoat.model.receipt import SCHEMA
+from topcoat.model.status import OF_RUNS, OF_TASKS
 from topcoat.process.files import write_whole
 
 
-def schema() -> dict[str, object]:
-    """The JSON Schema of a receipt."""
-    document: dict[str, object] = json.loads(resources.files(__package__).joinpath("receipt.schema.json").read_text("utf-8"))
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a receipt: the file beside this one, with the words of ``Status`` filled in."""
+    document: dict[str, Any] = json.loads(resources.files(__package__).joinpath("receipt.schema.json").read_text("utf-8"))
+    document["properties"]["status"] = {"enum": [status.word for status in OF_RUNS]}
+    document["$defs"]["image"]["properties"]["status"] = {"enum": [status.word for status in OF_TASKS]}
     return document
 
 
