@@ -62,7 +62,7 @@ class Slow(RepositoryTestCase):
 
     def test_a_slow_body_above_it_is_read(self) -> None:
         web = self.serve()
-        web.script[REPOMD] = [self.drip(b"HTTP/1.0 200 OK\r\nContent-Length: 20\r\n\r\n", b"a", 20)]
+        web.script[REPOMD] = [self.drip(b"HTTP/1.0 200 OK\r\nContent-Length: 20\r\n\r\n", b"a", 20)] * ATTEMPTS
         transport = Transport(timeout=0.5, minrate=1)
         self.addCleanup(transport.close)
         self.assertEqual(transport.read(f"{web.url}{REPOMD}", limit=100), b"a" * 20)

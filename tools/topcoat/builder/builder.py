@@ -1,4 +1,4 @@
-"""Way a: the Containerfile, built by buildah, and its one layer written by us.
+"""The Containerfile, built by buildah, and its one layer written by us.
 
 This module must never publish, and never let a build read a repository that is not frozen.
 """

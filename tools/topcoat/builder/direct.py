@@ -1,6 +1,6 @@
-"""Way b: a recipe is data, so its packages are installed from the host, its files are copied, and no container starts.
+"""The direct way: a recipe is data, so its packages are installed from the host, its files are copied, and no container starts.
 
-This module must never guess: a recipe that it does not fully understand is refused with the reason, and way a builds it.
+This module must never guess: a recipe that it does not fully understand is refused with the reason, and the Containerfile is built.
 """
 
 from __future__ import annotations
