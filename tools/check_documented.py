@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 # Variables that the Zuul world knows by these names, so they carry no role's prefix.
-SHARED = frozenset({"buildset_registry", "container_registry_credentials"})
+SHARED = frozenset({"buildset_registry", "container_registry_credentials", "zuul_use_fetch_output"})
 # Roles whose variables have another prefix than their name, with the reason.
 PREFIXES = {"use-topcoat": "topcoat"}  # Every role shares them.
 _ROLEVAR = re.compile(r"^\.\. zuul:rolevar:: (\S+)$", re.MULTILINE)
