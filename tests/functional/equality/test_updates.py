@@ -12,7 +12,9 @@ from topcoat.registry.oci import DOCKER_MANIFEST
 from topcoat_demo.rpms import RpmSpec, make_repository
 
 
-class Updates(WorldCase):
+class Beside(WorldCase):
+    """A world with a container storage of its own, and plain dnf on a root."""
+
     @classmethod
     def setUpClass(cls) -> None:
         need("buildah", "podman", "dnf")
@@ -20,14 +22,6 @@ class Updates(WorldCase):
         cls.storage = Storage(cls.world.path("storage"))
         cls.addClassCleanup(cls.storage.run, "buildah", "rm", "--all")
         cls.addClassCleanup(cls.storage.run, "podman", "image", "unmount", "--all")
-        root = cls.world.root(OLD)
-        (root / "etc/kept").write_text("changed by the administrator\n")
-        (root / "etc/replaced").write_text("changed as well\n")
-        (root / "opt/f/sub/unowned").write_text("of nobody\n")
-        cls.base = cls.world.publish_root(root, "zoo")
-        cls.repository = cls.world.repository("current", NEW)
-        cls.built = cls.world.update(cls.base, cls.repository)
-        cls.digest = cls.world.publish(cls.built, "zoo")
 
     @classmethod
     def access(cls) -> list[str]:
@@ -56,6 +50,28 @@ class Updates(WorldCase):
         done = subprocess.run([*words, *arguments], capture_output=True, text=True, check=False, env=environment)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
+    def facts(self, root: Path) -> dict[str, object]:
+        """What rpm says of an image."""
+        verified = sorted(rpm(root, "-Va", check=False).splitlines())
+        rpm(root, "--verifydb")
+        headers = rpm(root, "-qa", "--qf", "%{nevra} %{sha256header} %{sigmd5} [%{filestates},]\n")
+        self.assertEqual([line for line in verified if " c " not in line], [])
+        return {"headers": sorted(headers.splitlines()), "verified": verified}
+
+
+class Updates(Beside):
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        root = cls.world.root(OLD)
+        (root / "etc/kept").write_text("changed by the administrator\n")
+        (root / "etc/replaced").write_text("changed as well\n")
+        (root / "opt/f/sub/unowned").write_text("of nobody\n")
+        cls.base = cls.world.publish_root(root, "zoo")
+        cls.repository = cls.world.repository("current", NEW)
+        cls.built = cls.world.update(cls.base, cls.repository)
+        cls.digest = cls.world.publish(cls.built, "zoo")
+
     def test_nothing_differs_from_plain_dnf(self) -> None:
         self.maxDiff = None
         directory = Path(self.repository.baseurl.removeprefix("file://"))
@@ -76,14 +92,6 @@ class Updates(WorldCase):
                         self.dnf(root, later, "install", "fresh")
                         self.dnf(root, later, "update")
                         self.assertIn("hardlinks-3-1.el9.noarch", rpm(root, "-qa"))
-
-    def facts(self, root: Path) -> dict[str, object]:
-        """What rpm says of an image."""
-        verified = sorted(rpm(root, "-Va", check=False).splitlines())
-        rpm(root, "--verifydb")
-        headers = rpm(root, "-qa", "--qf", "%{nevra} %{sha256header} %{sigmd5} [%{filestates},]\n")
-        self.assertEqual([line for line in verified if " c " not in line], [])
-        return {"headers": sorted(headers.splitlines()), "verified": verified}
 
     def test_two_runs_give_the_same_digest_whatever_the_clock_says(self) -> None:
         time.sleep(1.1)
