@@ -84,6 +84,17 @@ class FromRoot(InventoryTestCase):
         self.assertEqual((alpha.source_rpm, alpha.size, alpha.build_time), ("alpha-src-1.0-1.el9.src.rpm", 500, PACKAGES[0].time))
         self.assertEqual(found.rpmdb_path, "/var/lib/rpm/rpmdb.sqlite")
 
+    def test_what_headers_tell_is_what_rpm_shows(self) -> None:
+        root = self.bench.root(PACKAGES)
+        found = inventory.from_root(root)
+        command = ["rpm", "--root", str(root), "--dbpath", "/var/lib/rpm", "-qa", "--qf", "%{NAME}|%{LICENSE}|%{VENDOR}|%{SHA256HEADER}\n"]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.replace("(none)", "").splitlines()
+        told = [f"{p.nevra.name}|{p.about.license}|{p.about.vendor}|{p.about.sha256}" for p in found.packages if p.about]
+        self.assertEqual(sorted(told), sorted(shown))
+        self.assertTrue(all(package.about and package.about.license and len(package.about.sha256) == 64 for package in found.packages))
+        again = inventory.from_files(found.to_files())
+        self.assertEqual([package.about for package in again.packages], [package.about for package in found.packages])
+
     def test_root_stays_untouched(self) -> None:
         root = self.bench.root(PACKAGES)
         before = snapshot(root)

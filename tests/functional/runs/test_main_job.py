@@ -152,6 +152,11 @@ class ReviewTest(SiteTest):
         bill = json.loads(self.succeed("sbom", reference, "--sbom-format", "spdx").output)
         names = {package["name"] for package in bill["packages"]}
         self.assertLessEqual({"openstack-nova-api", "python3-nova", "basetool"}, names)
+        rpms = [package for package in bill["packages"] if package["SPDXID"].startswith("SPDXRef-rpm")]
+        self.assertEqual(len(rpms), len(bill["packages"]) - 2, "beside the packages there are the image and its operating system")
+        for package in rpms:
+            self.assertIn("distro=demo-9", package["externalRefs"][0]["referenceLocator"])
+            self.assertEqual(len(package["checksums"][0]["checksumValue"]), 64)
         types = {entry.artifact_type for entry in self.site.client.referrers("site/nova-api", image["digest"])}
         self.assertLessEqual({"application/spdx+json", "application/vnd.cyclonedx+json"}, types)
         attached = self.site.client.attachment("site/nova-api", image["digest"], "application/spdx+json")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import unittest
 
+from packageurl import PackageURL
+
 from tests.unit.report.fixtures import digest
 from topcoat.model import ImageReference, Nevra
 from topcoat.report import sbom
 
-SUBJECT = sbom.Subject(ImageReference("registry.example.org:5000", "openstack/nova-api", "current", digest("nova")), 1795313880.0, "centos")
+SYSTEM = sbom.System("centos", "9")
+SUBJECT = sbom.Subject(ImageReference("registry.example.org:5000", "openstack/nova-api", "current", digest("nova")), 1795313880.0, SYSTEM)
 MATERIALS = [
-    sbom.Material(Nevra.parse("python3-nova-1:31.0.0-1.el9.noarch"), "openstack-nova-31.0.0-1.el9.src.rpm"),
-    sbom.Material(Nevra.parse("libstdc++-11.4.1-2.el9.x86_64"), "gcc-11.4.1-2.el9.src.rpm"),
+    sbom.Material(Nevra.parse("python3-nova-1:31.0.0-1.el9.noarch"), "openstack-nova-31.0.0-1.el9.src.rpm", "ASL 2.0", "RDO", "ab" * 32),
+    sbom.Material(Nevra.parse("libstdc++-11.4.1-2.el9.x86_64"), "gcc-11.4.1-2.el9.src.rpm", "GPLv3+ and GPLv3+ with exceptions", "CentOS", "cd" * 32),
     sbom.Material(Nevra.parse("libstdc++-11.4.1-2.el9.i686"), ""),
 ]
 
@@ -20,10 +23,10 @@ MATERIALS = [
 class Purl(unittest.TestCase):
     def test_rpm(self):
         self.assertEqual(
-            "pkg:rpm/centos/python3-nova@31.0.0-1.el9?arch=noarch&epoch=1&upstream=openstack-nova-31.0.0-1.el9.src.rpm",
-            sbom.purl(MATERIALS[0], "centos"),
+            "pkg:rpm/centos/python3-nova@31.0.0-1.el9?arch=noarch&distro=centos-9&epoch=1&upstream=openstack-nova-31.0.0-1.el9.src.rpm",
+            sbom.purl(MATERIALS[0], SUBJECT.system),
         )
-        self.assertIn("/libstdc%2B%2B@", sbom.purl(MATERIALS[1], "centos"))
+        self.assertIn("/libstdc%2B%2B@", sbom.purl(MATERIALS[1], SUBJECT.system))
 
     def test_image(self):
         self.assertIn("repository_url=registry.example.org%3A5000%2Fopenstack%2Fnova-api&tag=current", SUBJECT.purl)
@@ -36,9 +39,24 @@ class CycloneDx(unittest.TestCase):
 
         text = sbom.cyclonedx(SUBJECT, MATERIALS)
         document = json.loads(text)
-        self.assertEqual(("CycloneDX", "1.6", 3), (document["bomFormat"], document["specVersion"], len(document["components"])))
+        self.assertEqual(("CycloneDX", "1.6", 4), (document["bomFormat"], document["specVersion"], len(document["components"])))
         self.assertEqual(digest("nova"), document["metadata"]["component"]["version"])
         self.assertIsNone(JsonStrictValidator(SchemaVersion.V1_6).validate_str(text))
+
+    def test_a_scanner_finds_the_system_and_every_package_below_it(self):
+        document = json.loads(sbom.cyclonedx(SUBJECT, MATERIALS))
+        (system,) = [component for component in document["components"] if component["type"] == "operating-system"]
+        self.assertEqual(("centos", "9"), (system["name"], system["version"]))
+        below = {entry["ref"]: entry.get("dependsOn", []) for entry in document["dependencies"]}
+        self.assertEqual([system["bom-ref"]], below[document["metadata"]["component"]["bom-ref"]])
+        found = {component["bom-ref"]: component for component in document["components"] if component is not system}
+        self.assertEqual(set(found), set(below[system["bom-ref"]]))
+        self.assertEqual({"centos-9"}, {PackageURL.from_string(component["purl"]).qualifiers["distro"] for component in found.values()})
+        nova = next(component for component in found.values() if component["name"] == "python3-nova")
+        self.assertEqual(
+            ("ASL 2.0", "RDO", {"alg": "SHA-256", "content": "ab" * 32}),
+            (nova["licenses"][0]["license"]["name"], nova["supplier"]["name"], nova["hashes"][0]),
+        )
 
     def test_the_same_twice_in_any_order(self):
         self.assertEqual(sbom.cyclonedx(SUBJECT, MATERIALS), sbom.cyclonedx(SUBJECT, MATERIALS[::-1]))
@@ -48,11 +66,19 @@ class Spdx(unittest.TestCase):
     def test_every_package_is_contained_and_ids_differ(self):
         document = json.loads(sbom.spdx(SUBJECT, MATERIALS))
         ids = [package["SPDXID"] for package in document["packages"]]
-        self.assertEqual(4, len(set(ids)))
+        self.assertEqual(5, len(set(ids)))
         for name in ids:
             self.assertRegex(name, r"^SPDXRef-[a-zA-Z0-9.-]+$")
         contained = {relation["relatedSpdxElement"] for relation in document["relationships"] if relation["relationshipType"] == "CONTAINS"}
         self.assertEqual(set(ids) - {"SPDXRef-image"}, contained)
+        self.assertEqual(["OPERATING-SYSTEM"], [p["primaryPackagePurpose"] for p in document["packages"] if p["SPDXID"] == "SPDXRef-OperatingSystem"])
+        parents = {relation["relatedSpdxElement"]: relation["spdxElementId"] for relation in document["relationships"]}
+        self.assertEqual({"SPDXRef-OperatingSystem"}, {parents[name] for name in ids if name.startswith("SPDXRef-rpm")})
+        told = {package["name"]: package for package in document["packages"]}["python3-nova"]
+        self.assertEqual(("Organization: RDO", "ab" * 32), (told["supplier"], told["checksums"][0]["checksumValue"]))
+        texts = {entry["licenseId"]: entry["extractedText"] for entry in document["hasExtractedLicensingInfos"]}
+        self.assertEqual("ASL 2.0", texts[told["licenseDeclared"]])
+        self.assertEqual(2, len(texts))
         self.assertEqual("2026-11-22T02:18:00Z", document["creationInfo"]["created"])
 
     def test_the_same_twice_in_any_order(self):

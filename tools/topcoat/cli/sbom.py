@@ -27,7 +27,8 @@ def command(settings: Settings, image: str, sbom_format: str, output: str | None
     from topcoat.runs import bills
     from topcoat.runs.references import ImageReader
 
-    reader = ImageReader(settings.registries, settings.work_dir / "cache" / "images", settings.profile.platform)
+    profile = settings.profile
+    reader = ImageReader(settings.registries, settings.work_dir / "cache" / "images", profile.platform)
     stored = reader.find(ImageReference.parse(image))
     if stored is None:
         raise UsageError(f"the registry has no image {image}", next_step="check the name and the tag")
@@ -35,11 +36,11 @@ def command(settings: Settings, image: str, sbom_format: str, output: str | None
     if kept and not attach:
         text = next(iter(kept.values())).decode()
     else:
-        text = bills.bill(sbom_format, stored, reader.inventory(stored), distro=settings.profile.distro).text
+        text = bills.bill(sbom_format, stored, reader.inventory(stored), distro=profile.distro, release=profile.release).text
     if attach and dry_run:
         click.echo(f"would attach {len(text)} bytes to {stored.reference}", err=True)
     elif attach:
-        documents = bills.documents([sbom_format], stored, reader.inventory(stored), distro=settings.profile.distro)
+        documents = bills.documents([sbom_format], stored, reader.inventory(stored), distro=profile.distro, release=profile.release)
         Publisher(settings.registries).attach(stored.place, stored.digest, documents)
         click.echo(f"attached to {stored.reference}", err=True)
     if output and not dry_run:

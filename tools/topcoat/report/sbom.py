@@ -2,11 +2,15 @@
 
 This module must never look inside an image: what the rpm database lists is what is reported, no more and no less. The same image gives the same
 bytes: identifiers are derived from its digest, times are given by the caller.
+
+Scanners drop packages of which they do not know the operating system. They learn it from a component of that type, which all packages hang on, or
+from the qualifier ``distro`` of the packages' URLs: both are there. The hash of a package is the sha256 of its header (``%{SHA256HEADER}`` of rpm).
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
 import uuid
@@ -25,12 +29,25 @@ _NAMESPACE = uuid.UUID("0b0f1c53-6d0e-5c26-9f39-3a1f4f4f3f0e")
 
 
 @dataclass(frozen=True)
+class System:
+    """The operating system of an image in the terms of os-release: ``id`` (``centos``) and ``version`` (``9``)."""
+
+    id: str
+    version: str
+
+    @property
+    def distro(self) -> str:
+        """Value of the qualifier ``distro`` of package URLs; scanners split it at the hyphen."""
+        return f"{self.id}-{self.version}" if self.version else self.id
+
+
+@dataclass(frozen=True)
 class Subject:
-    """The image that a bill is about. ``created`` is seconds since the epoch, ``distro`` the vendor part of package URLs (``centos``)."""
+    """The image that a bill is about. ``created`` is seconds since the epoch."""
 
     reference: ImageReference
     created: float
-    distro: str
+    system: System
 
     @property
     def name(self) -> str:
@@ -52,22 +69,25 @@ class Subject:
 
 @dataclass(frozen=True)
 class Material:
-    """One installed package."""
+    """One installed package; ``license`` and ``vendor`` in the packager's own words, ``sha256`` of its header; empty: it does not say."""
 
     nevra: Nevra
     source_rpm: str
+    license: str = ""
+    vendor: str = ""
+    sha256: str = ""
 
 
-def purl(material: Material, distro: str) -> str:
-    """Package URL of type ``rpm`` (purl-spec, type definition rpm): epoch, arch and source RPM are qualifiers."""
+def purl(material: Material, system: System) -> str:
+    """Package URL of type ``rpm`` (purl-spec, type definition rpm): epoch, arch, distribution and source RPM are qualifiers."""
     nevra = material.nevra
-    qualifiers = {"arch": nevra.arch}
+    qualifiers = {"arch": nevra.arch, "distro": system.distro}
     if nevra.epoch:
         qualifiers["epoch"] = str(nevra.epoch)
     if material.source_rpm:
         qualifiers["upstream"] = material.source_rpm
     text = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(qualifiers.items()))
-    return f"pkg:rpm/{quote(distro, safe='')}/{quote(nevra.name, safe='')}@{quote(f'{nevra.version}-{nevra.release}', safe='')}?{text}"
+    return f"pkg:rpm/{quote(system.id, safe='')}/{quote(nevra.name, safe='')}@{quote(f'{nevra.version}-{nevra.release}', safe='')}?{text}"
 
 
 def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
@@ -76,9 +96,11 @@ def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
     :raises UsageError: the library for it is not installed (extra ``sbom``).
     """
     try:
-        from cyclonedx.model import Property
+        from cyclonedx.model import HashAlgorithm, HashType, Property
         from cyclonedx.model.bom import Bom
         from cyclonedx.model.component import Component, ComponentType
+        from cyclonedx.model.contact import OrganizationalEntity
+        from cyclonedx.model.license import DisjunctiveLicense
         from cyclonedx.output.json import JsonV1Dot6
         from packageurl import PackageURL
     except ImportError as error:
@@ -96,20 +118,28 @@ def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
     bom.metadata.timestamp = datetime.fromtimestamp(subject.created, UTC)
     bom.metadata.component = image
     bom.metadata.tools.components.add(Component(type=ComponentType.APPLICATION, name="topcoat", version=__version__))
+    system = Component(
+        type=ComponentType.OPERATING_SYSTEM, name=subject.system.id, version=subject.system.version or None, bom_ref=f"os:{subject.system.distro}"
+    )
+    bom.components.add(system)
     components = []
     for material in sorted(materials, key=lambda entry: entry.nevra):
-        text = purl(material, subject.distro)
+        text = purl(material, subject.system)
         found = Component(
             type=ComponentType.LIBRARY,
             name=material.nevra.name,
             version=material.nevra.evr,
             bom_ref=text,
             purl=PackageURL.from_string(text),
+            licenses=[DisjunctiveLicense(name=material.license)] if material.license else [],
+            supplier=OrganizationalEntity(name=material.vendor) if material.vendor else None,
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=material.sha256)] if material.sha256 else [],
             properties=[Property(name="topcoat:source-rpm", value=material.source_rpm)] if material.source_rpm else [],
         )
         bom.components.add(found)
         components.append(found)
-    bom.register_dependency(image, components)
+    bom.register_dependency(image, [system])
+    bom.register_dependency(system, components)
     return json.dumps(json.loads(JsonV1Dot6(bom).output_as_string()), indent=1, sort_keys=True) + "\n"
 
 
@@ -118,8 +148,13 @@ def _spdx_id(text: str) -> str:
     return "SPDXRef-" + re.sub(r"[^a-zA-Z0-9.]", lambda match: f"-{ord(match[0]):x}-", text)
 
 
+def _license_id(text: str) -> str:
+    """Name of a licence in the packager's words, which are rarely an expression of SPDX (SPDX 2.3, 10.1): the text itself is in the document."""
+    return f"LicenseRef-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
 @functools.lru_cache(maxsize=1 << 16)
-def _spdx_package(material: Material, distro: str) -> dict[str, object]:
+def _spdx_package(material: Material, system: System) -> dict[str, object]:
     """A package's entry, to be read only: the images of a run share most of their packages, so each is made once."""
     package: dict[str, object] = {
         "SPDXID": _spdx_id(f"rpm-{material.nevra}"),
@@ -128,17 +163,22 @@ def _spdx_package(material: Material, distro: str) -> dict[str, object]:
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": False,
         "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": "NOASSERTION",
+        "licenseDeclared": _license_id(material.license) if material.license else "NOASSERTION",
         "copyrightText": "NOASSERTION",
-        "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(material, distro)}],
+        "supplier": f"Organization: {material.vendor}" if material.vendor else "NOASSERTION",
+        "primaryPackagePurpose": "LIBRARY",
+        "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(material, system)}],
     }
+    if material.sha256:
+        package["checksums"] = [{"algorithm": "SHA256", "checksumValue": material.sha256}]
     if material.source_rpm:
         package["sourceInfo"] = f"built from {material.source_rpm}"
     return package
 
 
 def spdx(subject: Subject, materials: Iterable[Material]) -> str:
-    """SPDX 2.3 JSON; the rpm database does not tell licences in SPDX's terms, so they are NOASSERTION."""
+    """SPDX 2.3 JSON; licences are quoted as the packages tell them."""
+    materials = sorted(materials, key=lambda entry: entry.nevra)
     packages: list[dict[str, object]] = [
         {
             "SPDXID": "SPDXRef-image",
@@ -148,13 +188,24 @@ def spdx(subject: Subject, materials: Iterable[Material]) -> str:
             "filesAnalyzed": False,
             "primaryPackagePurpose": "CONTAINER",
             "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": subject.purl}],
-        }
+        },
+        {
+            "SPDXID": "SPDXRef-OperatingSystem",
+            "name": subject.system.id,
+            "versionInfo": subject.system.version,
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": False,
+            "primaryPackagePurpose": "OPERATING-SYSTEM",
+        },
     ]
-    relations = [{"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-image"}]
-    for material in sorted(materials, key=lambda entry: entry.nevra):
-        package = _spdx_package(material, subject.distro)
+    relations = [
+        {"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-image"},
+        {"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": "SPDXRef-OperatingSystem"},
+    ]
+    for material in materials:
+        package = _spdx_package(material, subject.system)
         packages.append(package)
-        relations.append({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": str(package["SPDXID"])})
+        relations.append({"spdxElementId": "SPDXRef-OperatingSystem", "relationshipType": "CONTAINS", "relatedSpdxElement": str(package["SPDXID"])})
     document = {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -164,5 +215,9 @@ def spdx(subject: Subject, materials: Iterable[Material]) -> str:
         "creationInfo": {"created": subject.moment, "creators": [f"Tool: topcoat-{__version__}"]},
         "packages": packages,
         "relationships": relations,
+        "hasExtractedLicensingInfos": [
+            {"licenseId": _license_id(text), "name": text, "extractedText": text}
+            for text in sorted({material.license for material in materials if material.license})
+        ],
     }
     return json.dumps(document, separators=(",", ":")) + "\n"

@@ -1,4 +1,4 @@
-"""Reads the headers of RPM files and of rpm databases as far as signatures need it.
+"""Reads the headers of RPM files and of rpm databases as far as signatures and bills of materials need it.
 
 This module must never decide whether a signature is good.
 
@@ -25,12 +25,13 @@ _MAGIC = b"\x8e\xad\xe8\x01\0\0\0\0"
 _MOST_ENTRIES, _MOST_BYTES = 0xFFFF, 0x10000000  # rpm's own limits (lib/header.c)
 _STRING, _BINARY, _STRINGS, _I18N = 6, 7, 8, 9
 _NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME = 1000, 1001, 1002, 1003, 1022, 1006
+_VENDOR, _LICENSE = 1011, 1014
 _REGION_SIGNATURES, _REGION = 62, 63
 # Tag in the signature header of a file → tag in the header that rpm stores; what it covers.
 _IN_FILE = {268: "header", 267: "header", 1002: "payload", 1005: "payload", 278: "header"}
 _IN_DATABASE = {268: "header", 267: "header", 259: "payload", 262: "payload", 278: "header"}
 _OPENPGP, _SHA256_HEADER = 278, 273
-_STORED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SHA256_HEADER, *_IN_DATABASE})
+_STORED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _VENDOR, _LICENSE, _SHA256_HEADER, *_IN_DATABASE})
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,17 @@ class Signed:
 @dataclass(frozen=True)
 class StoredHeader:
     """A package of an rpm database: ``nevra`` as ``name-epoch:version-release.arch``; ``pseudo`` is an RPM file of its header and header signatures
-    with an empty payload, which is what a signature over the header can be checked on; None where it has none.
+    with an empty payload, which is what a signature over the header can be checked on; None where it has none. ``license`` and ``vendor`` are the
+    packager's own words, ``sha256`` is that of the header as it was built (hexadecimal); each empty where the package does not say.
     """
 
     nevra: str
     build_time: int
     signatures: tuple[Signed, ...]
     pseudo: bytes | None
+    license: str = ""
+    vendor: str = ""
+    sha256: str = ""
 
 
 class Damaged(ValueError):
@@ -118,7 +123,8 @@ def stored(blob: bytes, *, checkable: bool = True) -> StoredHeader:
     nevra = f"{text(_NAME)}-{number(_EPOCH)}:{text(_VERSION)}-{text(_RELEASE)}.{text(_ARCH)}"
     # What is installed is told, whatever somebody wrote in the place of a signature: one that is none vouches for nothing.
     signatures, _ = _signed(found, _IN_DATABASE)
-    return StoredHeader(nevra, number(_BUILDTIME), signatures, _pseudo(entries, size, body, found) if checkable else None)
+    pseudo = _pseudo(entries, size, body, found) if checkable else None
+    return StoredHeader(nevra, number(_BUILDTIME), signatures, pseudo, text(_LICENSE), text(_VENDOR), text(_SHA256_HEADER))
 
 
 def _limits(entries: int, size: int) -> None:

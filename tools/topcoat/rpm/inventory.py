@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import solv
 from isal import isal_zlib
@@ -32,6 +32,15 @@ FILE_SOLV = "installed.solv.gz"
 _SOLV_TIMEOUT_SECONDS = 120.0
 
 
+class About(NamedTuple):
+    """What bills of materials tell of a package: its licence and vendor in the packager's own words, the sha256 of its header in hexadecimal
+    (``%{SHA256HEADER}`` of rpm); each empty where the package does not say."""
+
+    license: str
+    vendor: str
+    sha256: str
+
+
 @dataclass(frozen=True, order=True)
 class InstalledPackage:
     """One installed package. ``size`` is the installed size and ``build_time`` seconds since the epoch; both as the RPM says.
@@ -45,6 +54,7 @@ class InstalledPackage:
     size: int
     build_time: int = 0
     signers: str | None = field(default=None, compare=False)
+    about: About | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,7 @@ class Inventory:
             "packages": [[str(package.nevra), package.source_rpm, package.size, package.build_time] for package in self.packages],
             # beside the packages, because programs of before read exactly four values of each
             "signers": [package.signers for package in self.packages],
+            "about": [package.about for package in self.packages],
         }
         return {
             FILE_PACKAGES: json.dumps(document, separators=(",", ":")).encode() + b"\n",
@@ -117,7 +128,8 @@ class Inventory:
                 )
             entries = document["packages"]
             signers = document.get("signers") or [None] * len(entries)
-            packages = tuple([_package(*entry, signed) for entry, signed in zip(entries, signers, strict=True)])
+            about = document.get("about") or [None] * len(entries)
+            packages = tuple([_package(*entry, signed, told and About(*told)) for entry, signed, told in zip(entries, signers, about, strict=True)])
             return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], Settings.from_data(document["settings"]))
         except (KeyError, ValueError, TypeError, UsageError) as error:
             raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
@@ -145,9 +157,9 @@ class Inventory:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: str | None) -> InstalledPackage:
+def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: str | None, about: About | None) -> InstalledPackage:
     # A hundred images share most of their packages: each is made once.
-    return InstalledPackage(Nevra.parse(nevra), source_rpm, size, build_time, signers)
+    return InstalledPackage(Nevra.parse(nevra), source_rpm, size, build_time, signers, about)
 
 
 def from_files(files: Mapping[str, bytes]) -> Inventory:
@@ -190,9 +202,10 @@ def _from_database(found: rpmdb.Database, files: Mapping[str, bytes]) -> Invento
         target = private / "installed.solv"
         run(["rpmdb2solv", "-r", private, "-o", target], timeout=_SOLV_TIMEOUT_SECONDS)
         packages, data, platforms = _read_solv(target)
-        signers = _signers(database)
+        told = _told(database)
     # The same text for both: parsing one package name takes longer than reading its header.
-    named = tuple(replace(package, signers=signers.get((_text(package.nevra), package.build_time))) for package in packages)
+    known = [told.get((_text(package.nevra), package.build_time), (None, None)) for package in packages]
+    named = tuple(replace(package, signers=signers, about=about) for package, (signers, about) in zip(packages, known, strict=True))
     return assemble(named, data, found.path, dnf_settings.read(files, platforms))
 
 
@@ -200,14 +213,15 @@ def _text(nevra: Nevra) -> str:
     return f"{nevra.name}-{nevra.full_evr}.{nevra.arch}"
 
 
-def _signers(database: Path) -> dict[tuple[str, int], str]:
-    """(package as name-epoch:version-release.arch, build time) → ids of the keys that signed it; ``unnamed`` where a signature does not say."""
+def _told(database: Path) -> dict[tuple[str, int], tuple[str, About]]:
+    """(package as name-epoch:version-release.arch, build time) → (ids of the keys that signed it, what else its header says); ``unnamed`` where a
+    signature does not say."""
     found = {}
     try:
         for blob in header.rows(database):
             entry = header.stored(blob, checkable=False)
             names = dict.fromkeys(signed.signature.key_id or "unnamed" for signed in entry.signatures)
-            found[entry.nevra, entry.build_time] = " ".join(names)
+            found[entry.nevra, entry.build_time] = " ".join(names), About(entry.license, entry.vendor, entry.sha256)
     except header.Damaged as error:
         raise ContentError(f"the package database cannot be read: {error}", next_step="rebuild the image") from error
     return found

@@ -37,21 +37,21 @@ def artifact_type(name: str) -> str:
     return _WRITERS[name][0]
 
 
-def bill(name: str, stored: StoredImage, inventory: Inventory, *, distro: str) -> Bill:
+def bill(name: str, stored: StoredImage, inventory: Inventory, *, distro: str, release: str) -> Bill:
     """The bill of an image.
 
-    :param name: ``spdx`` or ``cyclonedx``. :param distro: vendor part of package URLs (``centos``).
+    :param name: ``spdx`` or ``cyclonedx``. :param distro: id of the operating system (``centos``). :param release: its version (``9``).
     :raises UsageError: the library that CycloneDX needs is not installed.
     """
     kind, write = _WRITERS[name]
     created = str(stored.image.config.get("created") or "1970-01-01T00:00:00Z")
     moment = datetime.fromisoformat(created[:19] + "+00:00").timestamp()
-    subject = sbom.Subject(stored.reference, moment, distro)
-    materials = [sbom.Material(package.nevra, package.source_rpm) for package in inventory.packages]
+    subject = sbom.Subject(stored.reference, moment, sbom.System(distro, release))
+    materials = [sbom.Material(package.nevra, package.source_rpm, *(package.about or ())) for package in inventory.packages]
     return Bill(kind, f"sbom.{name}.json", write(subject, materials))
 
 
-def documents(names: Iterable[str], stored: StoredImage, inventory: Inventory, *, distro: str) -> dict[str, dict[str, bytes]]:
+def documents(names: Iterable[str], stored: StoredImage, inventory: Inventory, *, distro: str, release: str) -> dict[str, dict[str, bytes]]:
     """The bills of an image as ``Publisher.attach`` takes them: artifact type -> file name -> content."""
-    made = [bill(name, stored, inventory, distro=distro) for name in names]
+    made = [bill(name, stored, inventory, distro=distro, release=release) for name in names]
     return {entry.artifact_type: {entry.file: entry.text.encode()} for entry in made}

@@ -305,7 +305,8 @@ class Steps:
             )
 
     def _bills(self, names: Iterable[str], stored: StoredImage, inventory: Inventory) -> dict[str, dict[str, bytes]]:
-        return bills.documents(names, stored, inventory, distro=self._decision.request.profile.distro)
+        profile = self._decision.request.profile
+        return bills.documents(names, stored, inventory, distro=profile.distro, release=profile.release)
 
     def _attach_missing_bills(self, stored: StoredImage, inventory: Inventory) -> None:
         """The registry is asked which bills it has: an earlier run may have made others."""
