@@ -75,6 +75,9 @@ class Commands(unittest.TestCase):
                 (Path(folder) / path).parent.mkdir(exist_ok=True)
                 (Path(folder) / path).write_text(text)
             self.assertIn("criteria/site.yaml: passed: required", self.call("--recipes", folder, "lint", code=2))
+            site = Path(folder) / "site.yaml"
+            site.write_text((TREE / "profiles/demo.yaml").read_text().replace("priority: 90", "priority: 100"))
+            self.assertIn("site.yaml:21: priority must be a whole number from 1 to 99", self.call("--profile", str(site), "lint", code=2))
 
     def test_a_mistake_is_one_line_and_exit_code_2(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -222,6 +222,10 @@ class Refused(RepositoryTestCase):
         self.refused(ContentError, repo, "is empty")
         self.assertEqual(self.freeze(repo, allow_empty=("gating",)).packages("gating"), ())
 
+    def test_sources_alone(self) -> None:
+        source = make_repository(self.folder / "sources", [RpmSpec("tool", "1.0", arch="src")])
+        self.refused(ContentError, Repository("gating", source.as_uri()), "holds no package that can be installed")
+
     def test_unknown_id(self) -> None:
         snapshot = self.freeze(self.local())
         for ask in (snapshot.packages, snapshot.repository, lambda name: snapshot.fetch(name, "x.rpm")):

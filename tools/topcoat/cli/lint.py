@@ -5,6 +5,8 @@ This module must never change a file.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
@@ -15,11 +17,17 @@ from topcoat.errors import UsageError
 @format_option
 @click.pass_obj
 def command(settings: Settings, output_format: str) -> None:
-    """Check recipes, profiles, image lists and promotion criteria; exit 2 when there is a mistake."""
+    """Check recipes, profiles, also one that --profile names by its path, image lists and promotion criteria; exit 2 when there is a mistake."""
     from topcoat.lists import lint
     from topcoat.promotion import load_criteria
 
-    problems = lint(settings.recipes_dir, recipe_format=settings.recipe_format, variables=settings.variables, extra_config=settings.extra_config)
+    problems = lint(
+        settings.recipes_dir,
+        recipe_format=settings.recipe_format,
+        variables=settings.variables,
+        extra_config=settings.extra_config,
+        profile=Path(settings.profile_name) if settings.profile_name.endswith(".yaml") else None,
+    )
     for path in sorted((settings.recipes_dir / "criteria").glob("*.yaml")):
         try:
             load_criteria(path)

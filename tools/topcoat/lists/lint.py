@@ -6,7 +6,7 @@ This module must never raise for a mistake in the tree; it collects.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from topcoat.errors import UsageError
@@ -26,9 +26,11 @@ def lint(
     variables: Mapping[str, str],
     today: datetime.date | None = None,
     extra_config: Path | None = None,
+    profile: Path | None = None,
 ) -> Problems:
     """Check a whole tree.
 
+    :param profile: one that lies elsewhere and is checked as those of the tree are.
     :param today: aliases that ended before this day are a problem; None: today (UTC).
     :returns: every problem found, in the order of files and lines; empty for a clean tree.
     """
@@ -36,13 +38,16 @@ def lint(
     if root.is_dir() and (recipe_format == "tcib" or (recipe_format == "auto" and detect_format(root) == "tcib")):
         from topcoat.recipes.tcib import examine_tcib  # late: only these trees need a template engine
 
-        return examine_tcib(root, variables=variables, extra_config=extra_config)[1]
+        found_there = examine_tcib(root, variables=variables, extra_config=extra_config)[1]
+        _lint_profiles([profile] if profile else [], {}, found_there)
+        return found_there
     recipes, found = examine_tree(root)
     problems.found += found.found
     if not found.found:
         lint_recipes(recipes, root, problems)
     if root.is_dir():
-        _lint_profiles(root, recipes, problems)
+        own = _yaml_files(root / "profiles", problems)
+        _lint_profiles([*own, *([profile] if profile and profile.resolve() not in [path.resolve() for path in own] else [])], recipes, problems)
         # A recipe that could not be read is missing from every list: said once, at its own line, it is enough.
         _lint_lists(root, {} if found.found else recipes, problems, today or datetime.datetime.now(datetime.UTC).date())
     return problems
@@ -58,8 +63,8 @@ def _yaml_files(folder: Path, problems: Problems) -> list[Path]:
     return found
 
 
-def _lint_profiles(root: Path, recipes: Mapping[str, Recipe], problems: Problems) -> None:
-    for path in _yaml_files(root / "profiles", problems):
+def _lint_profiles(paths: Iterable[Path], recipes: Mapping[str, Recipe], problems: Problems) -> None:
+    for path in paths:
         try:
             profile, found = examine_profile(path, {}, fill_missing=True)
             problems.found += found.found

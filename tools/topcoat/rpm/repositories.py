@@ -44,6 +44,8 @@ REPOMD = "repodata/repomd.xml"
 _REPOMD_LIMIT = 16 << 20
 # What a file may be found to be when its repository was published anew in between.
 _PARALLEL_FREEZES = 4
+_SOURCES = ("src", "nosrc")
+"""Architectures of source packages."""
 _MAY_BE_NEW = (MissingError, WrongError, UnsignedError)
 _KEY_LIMIT = 1 << 20
 KEYS_SUFFIX = "#keys"
@@ -251,7 +253,7 @@ def freeze(
     for one in frozen:
         if one.id not in allow_empty and _is_empty(one):
             raise ContentError(
-                f"repository {one.id} is empty: {one.repository.baseurl} holds no package",
+                f"repository {one.id} is empty: {one.repository.baseurl} holds no package that can be installed",
                 next_step="check the baseurl in the profile, and that the job that fills the repository succeeded",
             )
     return Snapshot(frozen, transport)
@@ -400,15 +402,16 @@ def load(frozen: FrozenRepository, pool: solv.Pool, filelists: solvfile.Filelist
 
 
 def _is_empty(frozen: FrozenRepository) -> bool:
+    """Whether it holds nothing that can be installed; sources cannot."""
     pool = solvfile.new_pool("noarch")
-    return bool(load(frozen, pool).isempty())
+    return all(solvable.arch in _SOURCES for solvable in load(frozen, pool).solvables_iter())
 
 
 def _list_packages(frozen: FrozenRepository) -> tuple[RepositoryPackage, ...]:
     packages = []
     pool = solvfile.new_pool("noarch")
     for solvable in load(frozen, pool).solvables_iter():
-        if solvable.arch in ("src", "nosrc"):
+        if solvable.arch in _SOURCES:
             continue
         href, _ = solvable.lookup_location()
         checksum = solvable.lookup_checksum(solv.SOLVABLE_CHECKSUM)
