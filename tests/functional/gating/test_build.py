@@ -1,12 +1,16 @@
 """The gating repository, with the real git, rpmbuild, createrepo_c and registry."""
 
+import json
 import subprocess
 import tempfile
 import time
 import unittest
 from pathlib import Path
 
+from click.testing import CliRunner
+
 from topcoat import gating
+from topcoat.cli import root
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.garbage import Collector, KeepRules
 from topcoat.gating.rpmbuild import RpmBuild
@@ -115,6 +119,40 @@ class BuildTest(unittest.TestCase):
     def test_two_changes_of_one_project_are_one_build(self):
         source = tree(self.folder / "foo")
         self.assertEqual(len(self.build(source, source).packages), 1)
+
+    def test_projects_that_end_alike_are_kept_apart(self):
+        names = ["opendev.org/openstack/tool", "opendev.org/x/tool", "review.example.org/openstack/tool"]
+        items, projects = [], {}
+        for number, name in enumerate(names, 1):
+            host, _, short = name.partition("/")
+            tree(self.folder / "src" / name, SPEC.replace("foo", f"foo{number}").replace(f"foo{number}.sh", "foo.sh"))
+            described = {"canonical_name": name, "name": short, "short_name": "tool", "canonical_hostname": host, "src_dir": f"src/{name}"}
+            projects[name] = {**described, "checkout": "master"}
+            items.append({"project": described, "branch": "master", "change": str(number), "change_url": f"https://{host}/c/{short}/+/{number}"})
+        variables = self.folder / "zuul.json"
+        variables.write_text(json.dumps({"zuul": {"items": items, "projects": projects}}))
+        runner, output = CliRunner(), self.folder / "gating"
+        words = [
+            "--work-dir",
+            str(self.folder / "work"),
+            "zuul-items",
+            "--source-root",
+            str(self.folder),
+            "--changes",
+            str(self.folder / "changes.json"),
+        ]
+        chosen = runner.invoke(root, [*words, "--format", "json", str(variables)], catch_exceptions=False)
+        paths = [entry["path"] for entry in json.loads(chosen.stdout)["projects"]]
+        self.assertEqual(len(paths), 3, chosen.output)
+        words = ["--work-dir", str(self.folder / "work"), "gating", "--output", str(output), "--changes", str(self.folder / "changes.json")]
+        built = runner.invoke(root, [*words, *paths], catch_exceptions=False)
+        self.assertEqual(built.exit_code, 0, built.output)
+        found = {
+            package.nevra.partition("-0")[0].partition("-1:")[0]: (package.project, package.change_url) for package in gating.load(output).packages
+        }
+        self.assertEqual(found, {f"python3-foo{number}": (name, items[number - 1]["change_url"]) for number, name in enumerate(names, 1)})
+        logs = sorted(path.name for path in (self.folder / "work").rglob("gating-*.log"))
+        self.assertEqual(logs, ["gating-opendev.org-openstack-tool.log", "gating-review.example.org-openstack-tool.log", "gating-x-tool.log"])
 
     def test_a_tree_without_spec_is_not_skipped(self):
         with self.assertRaises(ContentError) as caught:

@@ -300,7 +300,7 @@ class Situations(ProviderCase):
                 self.play(play, zuul=inventories.ALL[name](), variables=variables)
                 manifest = self.work / "gating" / "gating.json"
                 built = {entry["project"] for entry in json.loads(manifest.read_text())["packages"]} if manifest.exists() else set()
-                self.assertEqual(built, expected)
+                self.assertEqual(built, {f"{inventories.HOST}/openstack/{project}" for project in expected})
 
 
 class Sabotage(ProviderCase):

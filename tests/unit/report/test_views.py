@@ -102,7 +102,7 @@ class Screen(unittest.TestCase):
         text = screen(fixtures.green())
         for word in (
             "5 built",
-            "nova 905678,1 <- oslo.config 901234,3",
+            "openstack/nova 905678,1 <- openstack/oslo.config 901234,3",
             "2:9.8.0-0.20261121.a1b2c3d.el9",
             "openstack/oslo.config",
             "proven",

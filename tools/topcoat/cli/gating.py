@@ -14,7 +14,7 @@ from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 @click.command()
 @click.argument("sources", nargs=-1, metavar="SOURCE_DIR...")
 @click.option("--output", required=True, metavar="DIR", help="Folder that becomes the repository.")
-@click.option("--changes", metavar="FILE", help="JSON: project name to URL of the change under test, for reports.")
+@click.option("--changes", metavar="FILE", help="JSON of 'topcoat zuul-items --changes': the project and the change that each checkout holds.")
 @click.option("--dlrn-config", metavar="FILE", help="DLRN's projects.ini, for trees without a spec file.")
 @click.option("--store", metavar="REPOSITORY", help="HOST/PATH in a registry where the packages of each tree are looked for, and kept.")
 @click.option("--timeout", default=1800, show_default=True, help="Seconds for one tree.")

@@ -19,7 +19,7 @@ _RECIPES = ("container-images", "tools/topcoat")
 @click.option("--source-root", default=".", show_default=True, metavar="DIR", help="Folder that the projects' src_dir is relative to.")
 @click.option("--not-packaged", multiple=True, metavar="PATTERN", help="Projects (names or patterns) that need no package; may be repeated.")
 @click.option("--dlrn", is_flag=True, help="Whether trees without a spec file can be built by DLRN.")
-@click.option("--changes", metavar="FILE", help="Also write the project-to-change file that 'topcoat gating --changes' reads.")
+@click.option("--changes", metavar="FILE", help="Also write which checkout holds which change, the file that 'topcoat gating --changes' reads.")
 @format_option
 @click.pass_obj
 def command(
@@ -59,8 +59,8 @@ def command(
             }
         )
     if changes:
-        urls = {Path(str(project["path"])).resolve().name: project["changes"][-1] for project in projects}
-        Path(changes).write_text(json.dumps(urls, indent=1) + "\n", encoding="utf-8")
+        told = {str(Path(str(entry["path"])).resolve()): {"project": entry["project"], "change": entry["changes"][-1]} for entry in projects}
+        Path(changes).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     lines = [f"build   {project['project']} ({project['builder']}): {', '.join(map(str, project['changes']))}" for project in projects]
     lines += [f"leave   {entry['project']}: {entry['reason']}" for entry in left_out]
     emit({"projects": projects, "left_out": left_out, "recipes": recipes}, output_format, "\n".join(lines) or "no change is under test")

@@ -27,7 +27,7 @@ def build(
     output: Path,
     *,
     work: Path,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Mapping[str, str]] | None = None,
     dlrn_config: Path | None = None,
     store: PackageStore | None = None,
     timeout: float = 1800,
@@ -38,7 +38,8 @@ def build(
     :param sources: checkouts, each with a spec file (in its root, ``rpm/`` or ``packaging/``) or known to DLRN; a path named twice is built once.
     :param output: folder that becomes the repository; it is replaced as a whole, at the end, so a failed run never leaves half of one.
     :param work: folder for build trees and logs.
-    :param changes: project name → URL of the change under test, for reports.
+    :param changes: absolute path of a checkout → ``project`` (canonical name) and ``change`` (URL) that it holds. The path is the key because two
+        projects of one name may be under test, ``openstack/tool`` and ``x/tool``; a checkout that is not among them goes by its folder's name.
     :param dlrn_config: DLRN's ``projects.ini``; trees without a spec file are built by DLRN when it is given.
     :param store: packages of trees that were built before; what is built now is added to it. Trees that DLRN builds are neither looked for nor kept:
         their spec file is in a repository of its own, so the tree alone does not say what comes out.
@@ -49,16 +50,19 @@ def build(
     if not sources:
         raise UsageError("no source tree was named: the gating repository would be empty", next_step="name the checkouts under test")
     trees = list({tree.directory: tree for tree in (SourceTree.at(path) for path in sources)}.values())
+    folders = _short_names([tree.directory for tree in trees])
     staging = output.with_name(f".{output.name}.{os.getpid()}.new")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     packages: list[GatedPackage] = []
     try:
         for tree in trees:
-            log = work / "logs" / f"gating-{tree.project}.log"
+            told = (changes or {}).get(str(tree.directory), {})
+            project, change, folder = told.get("project", tree.project), told.get("change"), folders[tree.directory]
+            log = work / "logs" / f"gating-{folder}.log"
             if tree.spec is not None:
-                builder = RpmBuild(work / "rpmbuild" / tree.project, log=log, timeout=timeout)
-                files = _kept_or_built(tree, builder, store, work / "kept" / tree.project, say)
+                builder = RpmBuild(work / "rpmbuild" / folder, log=log, timeout=timeout)
+                files = _kept_or_built(tree, builder, store, work / "kept" / folder, say)
             elif dlrn_config is not None and Dlrn.installed():
                 say(f"building {tree.project} at {tree.commit[:12]}")
                 files = Dlrn(dlrn_config, work / "dlrn", log=log, timeout=timeout).build(tree)
@@ -74,16 +78,29 @@ def build(
                 nevra = RpmBuild.nevra(file)
                 clash = next((other for other in packages if other.nevra == str(nevra)), None)
                 if clash:
-                    raise ContentError(f"{nevra} was built by both {clash.project} and {tree.project}", next_step="leave one of them out")
+                    raise ContentError(f"{nevra} was built by both {clash.project} and {project}", next_step="leave one of them out")
                 shutil.copyfile(file, staging / file.name)
                 # the metadata names the file's time: it must be the change's, not the day's
                 os.utime(staging / file.name, (tree.written, tree.written))
-                change = (changes or {}).get(tree.project)
-                packages.append(GatedPackage(str(nevra), file.name, tree.project, tree.commit, change, tree.committed))
+                packages.append(GatedPackage(str(nevra), file.name, project, tree.commit, change, tree.committed))
                 say(f"  {nevra}")
         return publish(staging, output, packages)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _short_names(directories: Sequence[Path]) -> dict[Path, str]:
+    """For each checkout a name of its own for logs and build trees: as few of the last parts of its path as no other one ends with."""
+    names = {}
+    for directory in directories:
+        parts = directory.parts[1:]
+        depth = next(
+            depth
+            for depth in range(1, len(parts) + 1)
+            if not any(other != directory and other.parts[-depth:] == parts[-depth:] for other in directories)
+        )
+        names[directory] = "-".join(parts[-depth:])
+    return names
 
 
 def _kept_or_built(tree: SourceTree, builder: RpmBuild, store: PackageStore | None, folder: Path, say: Callable[[str], None]) -> list[Path]:

@@ -21,7 +21,7 @@ MANIFEST = "gating.json"
 
 @dataclass(frozen=True)
 class GatedPackage:
-    """One binary package of the gating repository and where it comes from."""
+    """One binary package of the gating repository and where it comes from; ``project`` is the canonical name where it is known."""
 
     nevra: str
     file: str

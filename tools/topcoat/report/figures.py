@@ -94,9 +94,9 @@ def items(receipt: Receipt) -> list[Mapping[str, object]]:
 
 
 def item_label(item: Mapping[str, object]) -> str:
-    """``project change,patchset`` as Gerrit users write it; periodic items have a branch only."""
+    """``project change,patchset`` as Gerrit users write it, the project with its folder: two may end alike. Periodic items have a branch only."""
     project = item.get("project")
-    name = project.get("short_name") or project.get("name") if isinstance(project, Mapping) else project
+    name = project.get("name") or project.get("short_name") if isinstance(project, Mapping) else project
     change = item.get("change")
     if change is None:
         return f"{name} {item.get('branch') or item.get('ref') or ''}".strip()
