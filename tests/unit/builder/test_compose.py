@@ -166,6 +166,16 @@ class Words(unittest.TestCase):
         self.assertIsInstance(error, ContentError)
         self.assertEqual(error.what, "RUN failed: while running runtime: exit status 3")
 
+    def test_a_reason_is_never_empty(self) -> None:
+        for text, reason in (
+            ('STEP 2/3: RUN x\nError: building at STEP "RUN x":', 'RUN failed: building at STEP "RUN x":'),
+            ('STEP 2/3: RUN x\n\x1b[0m\x1b[K\r\nError: building at STEP "RUN x": exit status 1', "RUN failed: exit status 1"),
+            ("", "buildah failed: buildah ended with code 1; its last lines:  (nothing)"),
+            ("STEP 2/3: RUN x", "buildah failed: buildah ended with code 1; its last lines: STEP 2/3: RUN x (nothing)"),
+        ):
+            with self.subTest(text):
+                self.assertEqual(self.classify(text).what, reason)
+
     def test_a_step_that_only_talks_about_networks_stays_the_recipes(self) -> None:
         text = 'curl: connection refused\nError: building at STEP "RUN curl http://x": exit status 7'
         self.assertNotIsInstance(self.classify(text), InfrastructureError)

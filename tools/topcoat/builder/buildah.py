@@ -33,6 +33,8 @@ _ENDED = re.compile(r"exit status \d|signal: ")
 _DENIED = re.compile(r"operation not permitted|permission denied|resource temporarily unavailable|cannot allocate memory|too many open files")
 # Lines that tell nothing about a failure.
 _NOISE = re.compile(r"STEP \d|subprocess exited|Trying to pull|Getting image source|Copying (?:blob|config)|Writing manifest|Storing signatures")
+# Colours and cursor movements of a progress display, and other characters that nobody sees: a line of nothing else is empty.
+_UNSEEN = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f\u200b]")
 _CLEAN_SECONDS = 120.0
 _FULL = 1 << 20  # bytes left
 # Of what buildah leaves to a step: the way out of its root, the way to the machine's disks, and what no build needs.
@@ -201,7 +203,8 @@ def _classified(error: ContentError) -> TopcoatError:
     _, _, text = error.what.partition("its last lines:")
     # Earlier steps went well; what the failed one said comes after its heading.
     last_step = re.split(r"^STEP \d.*$", text, flags=re.MULTILINE)[-1] if "Error: building at STEP" in text else text
-    lines = [line.strip() for line in last_step.splitlines() if line.strip() and not _NOISE.match(line.strip())]
+    shown = (_UNSEEN.sub("", line).strip() for line in last_step.splitlines())
+    lines = [line for line in shown if line and not _NOISE.match(line)]
     verdict = next((line for line in reversed(lines) if line.startswith("Error:")), "")
     step = re.match(r"Error: building at STEP \"(\w+)", verdict)
     end = verdict.rpartition('":')[2].strip()
@@ -212,9 +215,9 @@ def _classified(error: ContentError) -> TopcoatError:
             **details,  # type: ignore[arg-type]
         )
     if step and not _INFRASTRUCTURE.search(end):
-        last = "; ".join([line for line in lines if line != verdict][-3:]) or end
+        last = "; ".join([line for line in lines if line != verdict][-3:]) or end or verdict.removeprefix("Error: ")
         return ContentError(f"{step[1]} failed: {last}", next_step="read the failed step in the log, correct the recipe or its packages", **details)
-    what = f"buildah failed: {verdict.removeprefix('Error: ') or '; '.join(lines[-3:])}"
+    what = f"buildah failed: {verdict.removeprefix('Error: ') or '; '.join(lines[-3:]) or _UNSEEN.sub('', error.what) + ' (nothing)'}"
     if _INFRASTRUCTURE.search(what):
         return InfrastructureError(what, next_step="run again; if it stays, look at the registry and the disk", **details)  # type: ignore[arg-type]
     return ContentError(what, next_step="read the log, correct the recipe", **details)
