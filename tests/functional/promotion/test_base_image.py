@@ -7,6 +7,8 @@ import io
 import tarfile
 import unittest
 
+import zstandard
+
 from tests.functional.registry.base import RegistryCase
 from topcoat.errors import UsageError
 from topcoat.model import ImageReference
@@ -55,6 +57,7 @@ class Insurance(RegistryCase):
         old = self.push("stream", layer(*GOOD, filler=5000))
         for word, layers in (
             ("no shell", (layer(*GOOD[1:], filler=5000),)),
+            ("no shell", (zstandard.ZstdCompressor().compress(gzip.decompress(layer(*GOOD[1:], filler=5000))),)),
             ("no RPM database", (layer(GOOD[0], GOOD[2], filler=5000),)),
             ("no package manager", (layer(*GOOD[:2], filler=5000),)),
             ("no shell", (layer(*GOOD, filler=5000), layer("./bin/.wh.sh"))),

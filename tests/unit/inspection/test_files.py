@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
 import unittest
+
+import zstandard
 
 from tests.unit.inspection.layers import GROUP, file, folder, layer, link, listing
 from topcoat.errors import ContentError
@@ -12,10 +17,10 @@ from topcoat.inspection.files import merge, read_layer
 
 
 class Files(unittest.TestCase):
-    def test_a_layer_with_and_without_compression(self) -> None:
-        for compress in (True, False):
-            data = layer(folder("etc/"), file("./etc/group", GROUP), file("usr/bin/x", "#!/bin/sh\nlong", mode=0o755), compress=compress)
-            found = read_layer(io.BytesIO(data))
+    def test_a_layer_with_any_compression_and_without(self) -> None:
+        for compress in (gzip.compress, bytes, zstandard.ZstdCompressor().compress, lzma.compress, bz2.compress):
+            plain = layer(folder("etc/"), file("./etc/group", GROUP), file("usr/bin/x", "#!/bin/sh\nlong", mode=0o755), compress=False)
+            found = read_layer(io.BytesIO(compress(plain)))
             self.assertEqual(sorted(found.entries), ["etc", "etc/group", "usr/bin/x"])
             self.assertEqual(found.contents["etc/group"].decode(), GROUP)
             self.assertEqual(found.entries["usr/bin/x"].head, b"#!/bin/sh\nlong")

@@ -6,12 +6,13 @@ This module must never unpack: of a file's content only the first bytes of progr
 from __future__ import annotations
 
 import stat
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from posixpath import dirname, normpath
 from typing import BinaryIO
 
+from topcoat.archives import tarstream
+from topcoat.archives.plain import PIECE, CutOffError, Plain
 from topcoat.errors import ContentError
 
 KEPT = frozenset(("etc/passwd", "etc/group"))
@@ -61,16 +62,16 @@ class LayerListing:
 
 
 _TYPES = {
-    tarfile.DIRTYPE: stat.S_IFDIR,
-    tarfile.SYMTYPE: stat.S_IFLNK,
-    tarfile.CHRTYPE: stat.S_IFCHR,
-    tarfile.BLKTYPE: stat.S_IFBLK,
-    tarfile.FIFOTYPE: stat.S_IFIFO,
+    tarstream.DIRECTORY: stat.S_IFDIR,
+    tarstream.SYMLINK: stat.S_IFLNK,
+    tarstream.CHARACTER: stat.S_IFCHR,
+    tarstream.BLOCK_DEVICE: stat.S_IFBLK,
+    tarstream.FIFO: stat.S_IFIFO,
 }
 
 
 def read_layer(stream: BinaryIO) -> LayerListing:
-    """Read a layer, compressed with gzip or not, from a stream that can be read once.
+    """Read a layer, plain or compressed in any way that images are, from a stream that can be read once.
 
     :raises ContentError: it is not a tar archive of a kind we read.
     """
@@ -78,45 +79,57 @@ def read_layer(stream: BinaryIO) -> LayerListing:
     whiteouts: list[str] = []
     opaque: list[str] = []
     contents: dict[str, bytes] = {}
+    source = Plain(iter(lambda: stream.read(PIECE), b""))
+    reader = tarstream.Reader(source.next)
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as archive:
-            for member in archive:
-                path = normpath(member.name).lstrip("/")
-                if path in ("", "."):
-                    continue
-                folder, _, name = path.rpartition("/")
-                if name == ".wh..wh..opq":
-                    opaque.append(folder)
-                elif name.startswith(".wh."):
-                    whiteouts.append(f"{folder}/{name[4:]}" if folder else name[4:])
-                elif member.islnk():
-                    target = entries.get(normpath(member.linkname).lstrip("/"))
-                    if target is not None:
-                        entries[path] = target
-                else:
-                    entries[path] = _entry(archive, member, path, contents)
+        for member in reader:
+            path = normpath(member.name).lstrip("/")
+            if path in ("", "."):
+                continue
+            folder, _, name = path.rpartition("/")
+            if name == ".wh..wh..opq":
+                opaque.append(folder)
+            elif name.startswith(".wh."):
+                whiteouts.append(f"{folder}/{name[4:]}" if folder else name[4:])
+            elif member.kind == tarstream.HARDLINK:
+                target = entries.get(normpath(member.link).lstrip("/"))
+                if target is not None:
+                    entries[path] = target
+            else:
+                entries[path] = _entry(reader, member, path, contents)
         # Read to the end: the digest of the blob is proved by its last byte.
-        while stream.read(1 << 20):
+        while source.next():
             pass
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise ContentError(f"a layer cannot be read as tar: {error}", next_step="push the image again; zstd layers are not supported here") from error
+    except tarstream.TarError as error:
+        raise ContentError(f"a layer cannot be read as tar: {error}", next_step="push the image again") from error
+    except CutOffError as error:
+        raise ContentError("a layer cannot be read as tar: it ends in the middle", next_step="push the image again") from error
     return LayerListing(entries, tuple(whiteouts), tuple(opaque), contents)
 
 
-def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, contents: dict[str, bytes]) -> FileEntry:
+def _entry(reader: tarstream.Reader, member: tarstream.Entry, path: str, contents: dict[str, bytes]) -> FileEntry:
     head = b""
-    if member.isreg() and (member.mode & 0o111 or path in KEPT):
-        source = archive.extractfile(member)
-        if source is not None:
-            head = source.read(_KEPT_BYTES if path in KEPT else _HEAD_BYTES)
-            if path in KEPT:
-                contents[path] = head
-                head = b""
-            elif not head.startswith(b"#!"):
-                head = head[:4]
-    capabilities = any(key.endswith("security.capability") for key in member.pax_headers)
-    kind = _TYPES.get(member.type, stat.S_IFREG)
-    return FileEntry(kind | (member.mode & 0o7777), member.uid, member.gid, member.size, member.linkname, head, capabilities)
+    if member.kind == tarstream.REGULAR and (member.mode & 0o111 or path in KEPT):
+        head = _first(reader, _KEPT_BYTES if path in KEPT else _HEAD_BYTES)
+        if path in KEPT:
+            contents[path] = head
+            head = b""
+        elif not head.startswith(b"#!"):
+            head = head[:4]
+    kind = _TYPES.get(member.kind, stat.S_IFREG)
+    capabilities = "security.capability" in member.attributes
+    return FileEntry(kind | (member.mode & 0o7777), member.uid, member.gid, member.size, member.link, head, capabilities)
+
+
+def _first(reader: tarstream.Reader, limit: int) -> bytes:
+    """The first bytes of the member that is being read; holes are zeros."""
+    found = bytearray()
+    for piece in reader.content():
+        left = limit - len(found)
+        found += bytes(min(piece, left)) if isinstance(piece, int) else piece[:left]
+        if len(found) >= limit:
+            break
+    return bytes(found)
 
 
 class FileTree:

@@ -5,12 +5,14 @@ This module must never accept an image that it has not looked into: upstream has
 
 from __future__ import annotations
 
+import functools
 import re
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from topcoat.archives import tarstream
+from topcoat.archives.plain import PIECE, CutOffError, Plain
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference
 from topcoat.process.files import write_whole
@@ -18,7 +20,6 @@ from topcoat.publisher import Publisher
 from topcoat.registry import Image, Manifest, Registries
 from topcoat.registry.streams import open_blob
 
-_READ = 256 * 1024
 _SHELLS = ("bin/sh", "usr/bin/sh")
 _DATABASES = ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/Packages", "usr/lib/sysimage/rpm/Packages")
 _MANAGERS = ("usr/bin/dnf", "usr/bin/dnf5", "usr/bin/dnf-3", "usr/bin/microdnf", "usr/bin/yum")
@@ -85,15 +86,15 @@ def _paths(registries: Registries, reference: ImageReference, manifest: Manifest
     paths: set[str] = set()
     for layer in image.layers:
         with open_blob(client, reference.repository, layer) as stream:
+            source = Plain(iter(functools.partial(stream.read, PIECE), b""))
             try:
-                with tarfile.open(fileobj=stream, mode="r|*") as archive:
-                    merge(paths, (member.name for member in archive))
-            except tarfile.TarError as error:
+                merge(paths, (member.name for member in tarstream.Reader(source.next)))
+                while source.next():  # to the end, so that its digest is proved
+                    pass
+            except (tarstream.TarError, CutOffError) as error:
                 raise ContentError(
                     f"{reference.name}@{manifest.digest}: layer {layer.digest} cannot be read: {error}", next_step="look at the image"
                 ) from error
-            while stream.read(_READ):  # to the end, so that its digest is proved
-                pass
     return paths
 
 
