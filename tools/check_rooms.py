@@ -19,9 +19,9 @@ BEGIN, END = ".. the rooms, written by tools/check_rooms.py --write\n", ".. end 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "generation", "model"}),
     frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
-    frozenset({"containerfile", "planner", "engine", "layers"}),
+    frozenset({"containerfile", "planner", "engine", "layers", "changes"}),
     frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection"}),
-    frozenset({"runs", "report", "reproduce"}),
+    frozenset({"runs", "report", "reproduce", "sets"}),
     frozenset({"cli"}),
 )
 # Rooms of one floor that may use a neighbour, with the reason.
@@ -34,9 +34,11 @@ NEIGHBOURS = {
     ("promotion", "publisher"): "sets are copied before they are promoted",
     ("garbage", "promotion"): "promoted sets are kept",
     ("reproduce", "report"): "receipts are compared",
+    ("sets", "report"): "a receipt names a set",
+    ("sets", "runs"): "what an image's own configuration says of its packages",
     ("runs", "report"): "a run is shown while it goes on, and leaves a receipt",
 }
-PURE = {"errors", "model", "planner", "zuul"}
+PURE = {"changes", "errors", "model", "planner", "zuul"}
 WORDS = {"io.topcoat.": ("model", "names of labels and annotations are constants of topcoat.model.labels")}
 """Texts that stand in one room only: text, (room, what the others use instead)."""
 STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "failed"}

@@ -143,6 +143,8 @@ class RpmSpec:
     url: str = "https://example.org/"
     vendor: str = "Demo"
     time: int = EPOCH
+    changelog: tuple[tuple[int, str, str], ...] = ()
+    """(time, author, text) of each entry, newest first."""
 
     @property
     def evr(self) -> str:
@@ -256,6 +258,8 @@ def build_rpm(spec: RpmSpec, *, signer: Key | None = None) -> bytes:
         _add_dependencies(builder, kind, getattr(spec, kind))
     for item in spec.files:
         _add_file(builder, item)
+    for moment, author, text in spec.changelog:
+        builder.add_changelog_entry(author, text, moment)
     for field, method in _SCRIPTLETS.items():
         body = getattr(spec, field)
         if body is not None:

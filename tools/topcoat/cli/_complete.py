@@ -30,6 +30,20 @@ def profiles(context: click.Context, _parameter: click.Parameter, incomplete: st
     return _starting(incomplete, (path.stem for path in (_root(context) / "profiles").glob("*.yaml")))
 
 
+def sets(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of promoted sets that every site has: the profile's floating tag, and the set before it."""
+    from topcoat.errors import TopcoatError
+    from topcoat.recipes import load_profile
+
+    options = context.find_root().params
+    try:
+        profile = load_profile(str(options.get("profile") or "demo"), root=_root(context), variables={}, fallback={"registry": "r", "namespace": "n"})
+        tag = profile.reference_tag
+    except (TopcoatError, OSError):
+        tag = "current-passed-ci"
+    return _starting(incomplete, (tag, f"{tag}.previous"))
+
+
 def _recipes(context: click.Context) -> dict[str, Recipe]:
     from topcoat.errors import TopcoatError
     from topcoat.recipes import load_recipes

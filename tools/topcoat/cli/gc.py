@@ -80,6 +80,7 @@ def command(
 def _catalog(settings: Settings) -> tuple[str, ...]:
     """Repositories of our namespace, those of images that left the tree too; none where the registry has no catalog."""
     from topcoat.promotion import control_repository
+    from topcoat.publisher.changelogs import repository_beside
     from topcoat.registry import AccessError, RefusedError
 
     profile = settings.profile
@@ -89,7 +90,8 @@ def _catalog(settings: Settings) -> tuple[str, ...]:
         click.echo("the registry shows no catalog: only repositories of known recipes are looked at", err=True)
         return ()
     inside = f"{profile.namespace}/" if profile.namespace else ""
-    return tuple(name for name in found if inside and name.startswith(inside) and name != control_repository(profile.namespace))
+    ours = (control_repository(profile.namespace), repository_beside(inside))
+    return tuple(name for name in found if inside and name.startswith(inside) and name not in ours)
 
 
 def _lines(path: str | None) -> list[str]:

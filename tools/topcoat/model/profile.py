@@ -43,6 +43,14 @@ class SignaturePolicy:
 
 
 @dataclass(frozen=True)
+class Link:
+    """What in a changelog leads where. ``match`` is a regular expression; in ``url`` ``{0}`` is what it found and ``{1}`` its first group."""
+
+    match: str
+    url: str
+
+
+@dataclass(frozen=True)
 class Repository:
     """One yum repository of a repo set; options as in dnf.conf(5)."""
 
@@ -96,6 +104,8 @@ class Profile:
     """``required``: a set is promoted only when every package in it is signed by one of the profile's keys."""
     image_format: str = "auto"
     """Format of built images: ``oci``, ``docker``, or ``auto`` (Docker's where an image has a health check, else OCI's)."""
+    links: tuple[Link, ...] = ()
+    """Where bug numbers, CVEs and change ids in changelogs lead."""
     overrides: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = field(default=())
     """Additions per selector (image name, family or class): applied by ``topcoat.recipes.profiles``."""
 

@@ -60,6 +60,8 @@ class Promoted:
     recovered: list[str] = field(default_factory=list)
     """Sentences about what an earlier, broken promotion had left."""
     seconds: float = 0.0
+    record: dict[str, object] | None = None
+    """The set that the name stands for now, as its record in the registry says it; None where nothing was promoted."""
 
     def as_dict(self) -> dict[str, object]:
         """For output and receipts."""
@@ -128,13 +130,14 @@ class Promoter:
                 return outcome
             if not outcome.changes and all(record and record.source == request.source for record in records.values()):
                 announce()  # an earlier run may have ended between the tags and DLRN; both are no-ops when done
-                outcome.state = "unchanged"
+                outcome.state, outcome.record = "unchanged", known.as_dict() if known else None
                 return outcome
             prepare(manifests)
             for target in self._targets:
                 target.check(manifests, inventories=request.inventories)
             self._apply(request, wanted, shown, records, announce)
-            outcome.state = "promoted"
+            written = self._targets[0].control.read(request.name)
+            outcome.state, outcome.record = "promoted", written.as_dict() if written else None
         outcome.seconds = time.monotonic() - begin
         return outcome
 

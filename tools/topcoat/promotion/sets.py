@@ -79,9 +79,9 @@ class SetRecord:
         """Repository of an image of this record."""
         return dict(self.repositories)[image]
 
-    def to_json(self) -> str:
-        """Compact, keys sorted."""
-        document = {
+    def as_dict(self) -> dict[str, object]:
+        """As plain data."""
+        return {
             "schema": SCHEMA,
             "name": self.name,
             "source": self.source,
@@ -92,7 +92,10 @@ class SetRecord:
             "time": round(self.time, 3),
             "by": self.by,
         }
-        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+    def to_json(self) -> str:
+        """Compact, keys sorted."""
+        return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> SetRecord:

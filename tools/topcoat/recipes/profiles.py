@@ -13,7 +13,7 @@ from pathlib import Path
 from topcoat.errors import UsageError
 from topcoat.model import ancestry
 from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag
-from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
+from topcoat.model.profile import Base, Link, Profile, Repository, SignaturePolicy
 from topcoat.model.recipe import Package, Recipe, Step
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import read_packages, read_steps
@@ -45,6 +45,7 @@ _KEYS = (
     "overrides",
     "gating",
     "promote_signatures",
+    "links",
 )
 _SIGNATURE_KEYS = ("signed", "signed_metadata", "keys")
 _REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", "ca_file", *_SIGNATURE_KEYS)
@@ -125,10 +126,33 @@ def examine_profile(
         environment=reader.pairs(entries["env"], "env", ENVIRONMENT_NAME) if "env" in entries else (),
         overrides=_overrides(reader, entries),
         image_format=_image_format(reader, entries),
+        links=_links(reader, entries),
         **{"distro": "", "release": "", "arch": "", "registry": "", "namespace": "", **texts},  # type: ignore[arg-type]
         **({"install_options": reader.texts(entries["install_options"], "install_options")} if "install_options" in entries else {}),  # type: ignore[arg-type]
     )
     return profile, problems
+
+
+def _links(reader: Reader, entries: Mapping[str, Node]) -> tuple[Link, ...]:
+    found = []
+    for node in reader.items(entries["links"], "links") if "links" in entries else ():
+        given = reader.mapping(node, "a link", ("match", "url"))
+        match, url = (reader.text(given[key], key) if key in given else None for key in ("match", "url"))
+        if not match or not url:
+            reader.problems.add(node, "a link has no match or no url", "write '{ match: REGEX, url: https://... }'")
+            continue
+        try:
+            groups = re.compile(match).groups
+        except (re.error, RecursionError, OverflowError) as error:
+            reader.problems.add(given["match"], f"not a regular expression: {error}", "quote special characters with a backslash")
+            continue
+        if not re.match(r"https?://[^/\s{}]+/", url):
+            reader.problems.add(given["url"], f"no web address: {url!r}", "write https://bugs.example.org/{0}")
+        elif any(int(number) > groups for number in re.findall(r"\{(\d)\}", url)):
+            reader.problems.add(given["url"], f"{url!r} names a group that the pattern has not", "{0} is what was found, {1} its first group")
+        else:
+            found.append(Link(match, url))
+    return tuple(found)
 
 
 def _image_format(reader: Reader, entries: Mapping[str, Node]) -> str:

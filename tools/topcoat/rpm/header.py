@@ -24,14 +24,16 @@ _LEAD_MAGIC = b"\xed\xab\xee\xdb"
 _MAGIC = b"\x8e\xad\xe8\x01\0\0\0\0"
 _MOST_ENTRIES, _MOST_BYTES = 0xFFFF, 0x10000000  # rpm's own limits (lib/header.c)
 _STRING, _BINARY, _STRINGS, _I18N = 6, 7, 8, 9
-_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME = 1000, 1001, 1002, 1003, 1022, 1006
+_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SOURCE_RPM = 1000, 1001, 1002, 1003, 1022, 1006, 1044
 _VENDOR, _LICENSE = 1011, 1014
 _REGION_SIGNATURES, _REGION = 62, 63
 # Tag in the signature header of a file → tag in the header that rpm stores; what it covers.
 _IN_FILE = {268: "header", 267: "header", 1002: "payload", 1005: "payload", 278: "header"}
 _IN_DATABASE = {268: "header", 267: "header", 259: "payload", 262: "payload", 278: "header"}
 _OPENPGP, _SHA256_HEADER = 278, 273
-_STORED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _VENDOR, _LICENSE, _SHA256_HEADER, *_IN_DATABASE})
+_STORED = frozenset(
+    {_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SOURCE_RPM, _VENDOR, _LICENSE, _SHA256_HEADER, *_IN_DATABASE}
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class StoredHeader:
     license: str = ""
     vendor: str = ""
     sha256: str = ""
+    source_rpm: str = ""
 
 
 class Damaged(ValueError):
@@ -105,13 +108,7 @@ def stored(blob: bytes, *, checkable: bool = True) -> StoredHeader:
     :param checkable: make ``pseudo``, which is only needed for checking.
     :raises Damaged: it is no header.
     """
-    if len(blob) < 8:
-        raise Damaged("a header in the package database is cut short")
-    entries, size = struct.unpack(">II", blob[:8])
-    _limits(entries, size)
-    body = blob[8:]
-    if len(body) < 16 * entries + size:
-        raise Damaged("a header in the package database is cut short")
+    entries, size, body = _opened(blob)
     found = _values(entries, body, _STORED)
 
     def text(tag: int) -> str:
@@ -124,7 +121,28 @@ def stored(blob: bytes, *, checkable: bool = True) -> StoredHeader:
     # What is installed is told, whatever somebody wrote in the place of a signature: one that is none vouches for nothing.
     signatures, _ = _signed(found, _IN_DATABASE)
     pseudo = _pseudo(entries, size, body, found) if checkable else None
-    return StoredHeader(nevra, number(_BUILDTIME), signatures, pseudo, text(_LICENSE), text(_VENDOR), text(_SHA256_HEADER))
+    return StoredHeader(nevra, number(_BUILDTIME), signatures, pseudo, text(_LICENSE), text(_VENDOR), text(_SHA256_HEADER), text(_SOURCE_RPM))
+
+
+def values(blob: bytes, wanted: Collection[int]) -> dict[int, list[bytes]]:
+    """Tag -> values of a row of an rpm database: strings without their end, all numbers of an entry as the bytes of one value.
+
+    :raises Damaged: it is no header.
+    """
+    entries, _, body = _opened(blob)
+    return _values(entries, body, wanted)
+
+
+def _opened(blob: bytes) -> tuple[int, int, bytes]:
+    """(number of entries, bytes of data, entries and data) of a row of an rpm database."""
+    if len(blob) < 8:
+        raise Damaged("a header in the package database is cut short")
+    entries, size = struct.unpack(">II", blob[:8])
+    _limits(entries, size)
+    body = blob[8:]
+    if len(body) < 16 * entries + size:
+        raise Damaged("a header in the package database is cut short")
+    return entries, size, body
 
 
 def _limits(entries: int, size: int) -> None:

@@ -19,9 +19,10 @@ import solv
 from isal import isal_zlib
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import Nevra, PackageChange
+from topcoat.model import Digest, Nevra, PackageChange
+from topcoat.model.image import check_digest
 from topcoat.process import run
-from topcoat.rpm import header, layerdb, rpmdb, settingsfiles, solvfile
+from topcoat.rpm import changelogs, header, layerdb, rpmdb, settingsfiles, solvfile
 from topcoat.rpm import settings as dnf_settings
 from topcoat.rpm.difference import pair
 from topcoat.rpm.settings import Settings
@@ -71,6 +72,10 @@ class Inventory:
     key: str
     solv_gz: bytes = field(repr=False)
     settings: Settings = dnf_settings.DEFAULT
+    changelogs: Mapping[str, Digest] = field(default_factory=dict, repr=False, compare=False)
+    """Source RPM -> digest of the bundle that holds its changelog; those whose changelog is kept somewhere."""
+    read_changelogs: Mapping[str, tuple[changelogs.Entry, ...]] = field(default_factory=dict, repr=False, compare=False)
+    """Source RPM -> changelog, where the package database itself was read; never part of the files."""
 
     @functools.cached_property
     def nevras(self) -> frozenset[Nevra]:
@@ -96,6 +101,22 @@ class Inventory:
         """The installed packages as a .solv file: names, dependencies and files."""
         return isal_zlib.decompress(self.solv_gz, 31)
 
+    def with_changelogs(self, below: Inventory | None) -> tuple[Inventory, bytes | None]:
+        """This inventory with a place for each changelog: that of the image below, which holds the same source package, else a new bundle.
+
+        So a changelog is kept once, however many images and binary packages hold it: images that take the same packages make the same bundle.
+
+        :returns: the inventory, and the bundle to store, None where nothing is new.
+        """
+        sources = {package.source_rpm for package in self.packages}
+        known = {source: digest for source, digest in (below.changelogs if below else {}).items() if source in sources}
+        fresh = {source: entries for source, entries in self.read_changelogs.items() if source in sources and source not in known and entries}
+        if not fresh:
+            return replace(self, changelogs=known), None
+        bundle = changelogs.pack(fresh)
+        digest = f"sha256:{hashlib.sha256(bundle).hexdigest()}"
+        return replace(self, changelogs=known | dict.fromkeys(fresh, digest)), bundle
+
     def to_files(self) -> dict[str, bytes]:
         """The files that are attached to an image; the same inventory gives the same bytes."""
         document = {
@@ -108,6 +129,11 @@ class Inventory:
             "signers": [package.signers for package in self.packages],
             "about": [package.about for package in self.packages],
         }
+        if self.changelogs:
+            bundles: dict[Digest, list[str]] = {}
+            for source, digest in sorted(self.changelogs.items()):
+                bundles.setdefault(digest, []).append(source)
+            document["changelogs"] = bundles
         return {
             FILE_PACKAGES: json.dumps(document, separators=(",", ":")).encode() + b"\n",
             FILE_SOLV: self.solv_gz,
@@ -130,8 +156,10 @@ class Inventory:
             signers = document.get("signers") or [None] * len(entries)
             about = document.get("about") or [None] * len(entries)
             packages = tuple([_package(*entry, signed, told and About(*told)) for entry, signed, told in zip(entries, signers, about, strict=True)])
-            return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], Settings.from_data(document["settings"]))
-        except (KeyError, ValueError, TypeError, UsageError) as error:
+            kept = {str(source): check_digest(digest) for digest, sources in document.get("changelogs", {}).items() for source in sources}
+            settings = Settings.from_data(document["settings"])
+            return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], settings, kept)
+        except (KeyError, ValueError, TypeError, AttributeError, UsageError) as error:
             raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
 
     def to_bytes(self) -> bytes:
@@ -146,14 +174,45 @@ class Inventory:
 
         :raises ContentError: not of this shape.
         """
-        head, _, body = content.partition(b"\n")
-        files: dict[str, bytes] = {}
-        try:
-            for name, length in json.loads(head):
-                files[name], body = body[:length], body[length:]
-        except (ValueError, TypeError) as error:
-            raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
-        return cls.from_files(files)
+        return cls.from_files(files_of(content))
+
+
+def files_of(content: bytes) -> dict[str, bytes]:
+    """The files that ``to_bytes`` put into one.
+
+    :raises ContentError: not of this shape.
+    """
+    head, _, body = content.partition(b"\n")
+    files: dict[str, bytes] = {}
+    try:
+        for name, length in json.loads(head):
+            files[name], body = body[:length], body[length:]
+    except (ValueError, TypeError) as error:
+        raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
+    return files
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a comparison of many images needs of an inventory: (NEVRA, source RPM, build time) of each package as text, and where changelogs are."""
+
+    packages: frozenset[tuple[str, str, int]]
+    changelogs: Mapping[str, Digest] = field(default_factory=dict)
+
+
+def listing(content: bytes) -> Listing:
+    """The listing of the file ``packages.json``: hundreds of them are read at once, so no package becomes an object of its own.
+
+    :raises ContentError: damaged, or of another version.
+    """
+    try:
+        document = json.loads(content)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r}")
+        kept = {str(source): check_digest(digest) for digest, sources in document.get("changelogs", {}).items() for source in sources}
+        return Listing(frozenset([(nevra, source, built) for nevra, source, _size, built in document["packages"]]), kept)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
+        raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -202,29 +261,33 @@ def _from_database(found: rpmdb.Database, files: Mapping[str, bytes]) -> Invento
         target = private / "installed.solv"
         run(["rpmdb2solv", "-r", private, "-o", target], timeout=_SOLV_TIMEOUT_SECONDS)
         packages, data, platforms = _read_solv(target)
-        told = _told(database)
+        told, histories = _headers(database)
     # The same text for both: parsing one package name takes longer than reading its header.
     known = [told.get((_text(package.nevra), package.build_time), (None, None)) for package in packages]
     named = tuple(replace(package, signers=signers, about=about) for package, (signers, about) in zip(packages, known, strict=True))
-    return assemble(named, data, found.path, dnf_settings.read(files, platforms))
+    return replace(assemble(named, data, found.path, dnf_settings.read(files, platforms)), read_changelogs=histories)
 
 
 def _text(nevra: Nevra) -> str:
     return f"{nevra.name}-{nevra.full_evr}.{nevra.arch}"
 
 
-def _told(database: Path) -> dict[tuple[str, int], tuple[str, About]]:
-    """(package as name-epoch:version-release.arch, build time) → (ids of the keys that signed it, what else its header says); ``unnamed`` where a
-    signature does not say."""
-    found = {}
+def _headers(database: Path) -> tuple[dict[tuple[str, int], tuple[str, About]], dict[str, tuple[changelogs.Entry, ...]]]:
+    """(package as name-epoch:version-release.arch, build time) → (ids of the keys that signed it, what else its header says), ``unnamed`` where a
+    signature does not say; and source RPM → changelog, read once for each.
+    """
+    told: dict[tuple[str, int], tuple[str, About]] = {}
+    histories: dict[str, tuple[changelogs.Entry, ...]] = {}
     try:
         for blob in header.rows(database):
             entry = header.stored(blob, checkable=False)
             names = dict.fromkeys(signed.signature.key_id or "unnamed" for signed in entry.signatures)
-            found[entry.nevra, entry.build_time] = " ".join(names), About(entry.license, entry.vendor, entry.sha256)
+            told[entry.nevra, entry.build_time] = " ".join(names), About(entry.license, entry.vendor, entry.sha256)
+            if entry.source_rpm and entry.source_rpm not in histories:
+                histories[entry.source_rpm] = changelogs.of_header(blob)
     except header.Damaged as error:
         raise ContentError(f"the package database cannot be read: {error}", next_step="rebuild the image") from error
-    return found
+    return told, histories
 
 
 def assemble(packages: tuple[InstalledPackage, ...], data: bytes, rpmdb_path: str, settings: Settings = dnf_settings.DEFAULT) -> Inventory:

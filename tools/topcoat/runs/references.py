@@ -23,7 +23,7 @@ from topcoat.registry.oci import Descriptor, parse_image, to_json
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import headers, layerdb
 from topcoat.rpm import inventory as inventories
-from topcoat.rpm.inventory import Inventory
+from topcoat.rpm.inventory import Inventory, Listing
 from topcoat.runs import claims
 from topcoat.runs.cache import DigestCache
 
@@ -117,6 +117,23 @@ class ImageReader:
         if found is not None:
             return found
         return self.from_layers(stored)
+
+    def listing(self, stored: StoredImage) -> Listing | None:
+        """The packages of an image for a comparison, without what only the solver needs; None where that takes reading its layers.
+
+        One small blob an image, and as bound to the image's bytes as ``inventory`` is.
+        """
+        kept = self._cache.read(stored.digest, _INVENTORY)
+        files = claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids)
+        try:
+            if kept is not None:
+                return inventories.listing(inventories.files_of(kept)[inventories.FILE_PACKAGES])
+            if files is not None:
+                content = self._registries.client(stored.host).blob(stored.repository, files[inventories.FILE_PACKAGES])
+                return inventories.listing(content)
+        except (ContentError, KeyError):  # gone, cut off or of another version: the layers are the truth
+            return None
+        return None
 
     def from_layers(self, stored: StoredImage) -> Inventory:
         """The packages of an image, read from the rpm database in its layers; nothing but the database is kept."""

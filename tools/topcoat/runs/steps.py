@@ -16,6 +16,7 @@ from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, ImageRepository, LayerSize, Nevra, PlannedImage, Recipe, RunOptions, labels
 from topcoat.publisher import Publisher, Source
+from topcoat.publisher.changelogs import ChangelogWriter
 from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory, provided
@@ -50,6 +51,7 @@ class Steps:
         self._reader = reader
         self._bases: dict[str, StoredImage] = {}
         self._bases_lock = threading.Lock()
+        self._changelogs = ChangelogWriter()
 
     def log_of(self, name: str) -> Path:
         """Log file of an image."""
@@ -138,6 +140,10 @@ class Steps:
             blobs[built.layer.digest] = built.layer.path
         # The input tag may come first: who finds it without an inventory does the work again.
         inventory = built.inventory or self._reader.inventory(base)
+        if built.inventory is not None:
+            inventory, changelogs = inventory.with_changelogs(self._inventory_below(planned, base))
+            if changelogs is not None:
+                self._changelogs.store(self.client(place.host), place.path, changelogs)
         made = self._with_claim(built, inventory)
         # What the registry took is proven with our own tag, at the end.
         published = self._publisher.publish(place, made, blobs, [self._input_tag(planned, base)], read_back=False)
@@ -277,6 +283,11 @@ class Steps:
             return False
         names = {package.name for package in self._decision.request.recipes[planned.name].packages} - {nevra.name for nevra in inside}
         return not names or names <= provided(self._reader.inventory(found), names)
+
+    def _inventory_below(self, planned: PlannedImage, base: StoredImage) -> Inventory:
+        """The inventory of what an image was made from."""
+        reference = self._decision.references[planned.name] if planned.action is Action.UPDATE else None
+        return reference.base_inventory if reference else self._reader.inventory(base)
 
     def _with_claim(self, built: BuiltImage, inventory: Inventory) -> Image:
         """The image with the digests of its inventory in its configuration; where nothing was made, the image that it was."""

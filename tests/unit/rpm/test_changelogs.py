@@ -1,0 +1,78 @@
+"""Changelogs: packed, and what of one is newer; advisories."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+import unittest
+from pathlib import Path
+
+from topcoat.errors import ContentError
+from topcoat.model import Nevra
+from topcoat.rpm import advisories
+from topcoat.rpm.changelogs import Entry, newer, pack, unpack
+from topcoat.rpm.inventory import InstalledPackage, Inventory, assemble, listing
+
+OLD, MID, NEW = (Entry(time, "a@example.org", f"- {time}") for time in (100, 200, 300))
+
+INFO = """<updates><update type="security"><id>DEMO-1</id><title>nova</title><severity>Important</severity>
+<references><reference id="CVE-1-2"/></references><pkglist><collection>
+<package name="nova" epoch="1" version="2" release="3"/></collection></pkglist></update></updates>"""
+
+
+class Bundles(unittest.TestCase):
+    def test_a_bundle_reads_back_and_is_the_same_every_time(self) -> None:
+        content = {"b.src.rpm": (NEW, OLD), "a.src.rpm": (OLD,)}
+        self.assertEqual(content, unpack(pack(content)))
+        self.assertEqual(pack(content), pack(dict(reversed(content.items()))))
+
+    def test_what_is_no_bundle(self) -> None:
+        good = pack({"a": (OLD,)})
+        for content in (b"", b"x", good[:-9], gzip.compress(b"[]"), gzip.compress(b'{"a": [1]}'), gzip.compress(b"[" * 100_000)):
+            with self.subTest(content=content[:9]), self.assertRaises(ContentError):
+                unpack(content)
+
+    def test_newer_is_what_the_other_lacks_and_did_not_forget(self) -> None:
+        same_day = Entry(200, "b@example.org", "- the same day")
+        for entries, than, expected in (
+            ((NEW, MID, OLD), (MID, OLD), (NEW,)),
+            ((NEW, same_day, MID), (MID,), (NEW, same_day)),
+            ((NEW, MID, OLD), (MID,), (NEW,)),  # OLD was cut off there
+            ((NEW,), (), (NEW,)),
+        ):
+            with self.subTest(expected=expected):
+                self.assertEqual(expected, newer(entries, than))
+
+
+class Kept(unittest.TestCase):
+    def inventory(self, *sources: str, read: bool = True) -> Inventory:
+        packages = tuple(InstalledPackage(Nevra.parse(f"{name}-1-1.noarch"), f"{name}.src.rpm", 1) for name in sources)
+        found = assemble(packages, b"solv", "/var/lib/rpm/rpmdb.sqlite")
+        return Inventory(
+            found.packages, found.rpmdb_path, found.key, found.solv_gz, {}, {f"{name}.src.rpm": (OLD,) for name in sources} if read else {}
+        )
+
+    def test_only_what_the_image_below_has_not_is_packed(self) -> None:
+        below, first = self.inventory("a", "gone").with_changelogs(None)
+        above, second = self.inventory("a", "b").with_changelogs(below)
+        assert first is not None and second is not None
+        self.assertEqual({"b.src.rpm"}, set(unpack(second)))
+        self.assertEqual(below.changelogs["a.src.rpm"], above.changelogs["a.src.rpm"])
+        self.assertNotIn("gone.src.rpm", above.changelogs)
+        self.assertEqual(above.changelogs, Inventory.from_files(above.to_files()).changelogs)
+        self.assertEqual(above.changelogs, listing(above.to_files()["packages.json"]).changelogs)
+        self.assertIsNone(self.inventory("a").with_changelogs(below)[1])
+
+    def test_an_inventory_without_changelogs_has_the_bytes_that_it_always_had(self) -> None:
+        self.assertNotIn(b"changelogs", self.inventory("a", read=False).with_changelogs(None)[0].to_files()["packages.json"])
+
+
+class Advisories(unittest.TestCase):
+    def test_a_file_and_a_broken_one(self) -> None:
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "updateinfo.xml.gz"
+        path.write_bytes(gzip.compress(INFO.encode()))
+        (found,) = advisories.read(path)
+        self.assertEqual(("DEMO-1", "security", ("CVE-1-2",), {("nova", "1:2-3")}), (found.id, found.kind, found.references, set(found.packages)))
+        path.write_bytes(gzip.compress(INFO.encode()[:-9]))
+        with self.assertRaises(ContentError):
+            list(advisories.read(path))

@@ -1,0 +1,78 @@
+"""Changelogs of source packages: read from package headers, packed into a bundle, and what of one is newer than another.
+
+This module must never keep more of a changelog than its newest part: packages carry histories of twenty years.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from isal import isal_zlib
+
+from topcoat.errors import ContentError
+from topcoat.rpm import header
+
+_TIME, _NAME, _TEXT = 1080, 1081, 1082
+MOST_ENTRIES = 40
+_LONGEST_TEXT = 4000
+_MOST_UNPACKED = 64 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry. ``time`` is seconds since the epoch; ``author`` as the package says, usually with address and version."""
+
+    time: int
+    author: str
+    text: str
+
+
+def of_header(blob: bytes) -> tuple[Entry, ...]:
+    """The newest entries, newest first, of a row of an rpm database.
+
+    :raises header.Damaged: it is no header.
+    """
+    found = header.values(blob, (_TIME, _NAME, _TEXT))
+    raw = b"".join(found.get(_TIME, ()))
+    times = [int.from_bytes(raw[at : at + 4], "big") for at in range(0, len(raw) - 3, 4)]
+    authors, texts = ([value.decode("utf-8", "replace") for value in found.get(tag, ())[:MOST_ENTRIES]] for tag in (_NAME, _TEXT))
+    rows = zip(times[:MOST_ENTRIES], authors, texts, strict=False)
+    return tuple(Entry(time, author[:_LONGEST_TEXT], text[:_LONGEST_TEXT]) for time, author, text in rows)
+
+
+def pack(changelogs: Mapping[str, Sequence[Entry]]) -> bytes:
+    """A bundle: source RPM -> entries; the same changelogs give the same bytes."""
+    document = {source: [[entry.time, entry.author, entry.text] for entry in entries] for source, entries in sorted(changelogs.items())}
+    engine = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31)
+    return engine.compress(json.dumps(document, separators=(",", ":")).encode()) + engine.flush()
+
+
+def unpack(content: bytes) -> dict[str, tuple[Entry, ...]]:
+    """Read back what ``pack`` gave.
+
+    :raises ContentError: it is no bundle, or a larger one than any real one.
+    """
+    try:
+        engine = isal_zlib.decompressobj(31)
+        text = engine.decompress(content, _MOST_UNPACKED)
+        if not engine.eof:
+            raise ValueError("it is cut off, or larger than any real one")
+        return {
+            str(source): tuple(Entry(int(time), str(author), str(line)) for time, author, line in entries)
+            for source, entries in json.loads(text).items()
+        }
+    except (isal_zlib.error, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ContentError(f"a bundle of changelogs is damaged: {error}", next_step="remove it; the packages are not affected") from error
+
+
+def newer(entries: Sequence[Entry], than: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries that an older changelog lacks, newest first.
+
+    Not by date alone: a day has several entries, and a branch gets entries with dates that lie before those of the package it replaces.
+    """
+    known = set(than)
+    oldest = min((entry.time for entry in than), default=0)
+    # What is older than all that is kept of the older one was cut off there, and is not new.
+    return tuple(entry for entry in entries if entry not in known and entry.time >= oldest)

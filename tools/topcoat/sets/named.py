@@ -1,0 +1,118 @@
+"""From what a person writes (a tag, a promotion record, a receipt) to the digest of every image of that set.
+
+This module must never mix two sets: what a name stands for is read once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from topcoat.errors import ContentError, UsageError
+from topcoat.model import Digest, ImageReference, Profile
+from topcoat.model.image import check_tag
+from topcoat.promotion import Control, SetRecord
+from topcoat.registry import AccessError, Registries
+from topcoat.report import receipt_from_dict
+
+_PARALLEL = 12
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """``name`` is what was asked for, ``source`` the tag that it stands for; both for people."""
+
+    name: str
+    source: str
+    host: str
+    images: Mapping[str, ImageReference] = field(default_factory=dict)
+    """Image name -> reference by digest."""
+    time: float = 0.0
+    """When it was promoted or made, seconds since the epoch; 0: not known."""
+
+    def as_dict(self) -> dict[str, object]:
+        """For reports."""
+        return {"name": self.name, "source": self.source, "time": self.time, "images": len(self.images)}
+
+    @property
+    def digests(self) -> dict[str, Digest]:
+        """Image name -> digest."""
+        return {name: str(reference.digest) for name, reference in self.images.items()}
+
+
+def find(name: str, *, registries: Registries, profile: Profile, images: Iterable[str]) -> NamedSet:
+    """The set of a name: the file of a receipt or record, the name of a promotion record, or a tag of images.
+
+    A name with a slash or ending in ``.json`` is a file. Everything else is looked for among the promotion records first (``current-passed-ci``,
+    ``current-passed-ci.previous``), then as a tag of the images.
+
+    :param images: names of the images that a tag is looked for on.
+    :raises UsageError: there is no such set.
+    """
+    if "/" in name or name.endswith(".json"):
+        return _of_file(Path(name))
+    check_tag(name)
+    host = profile.registry
+    record = _record(name, registries, profile)
+    if record is not None:
+        return of_record(record, host, name)
+    found = _tagged(name, registries, profile, images)
+    if not found:
+        raise UsageError(
+            f"{host}/{profile.namespace} has no promotion record {name!r} and no image with this tag",
+            next_step="check the name; a receipt is given as a file, ./receipt.json",
+        )
+    return NamedSet(name, name, host, found)
+
+
+def of_record(record: SetRecord, host: str, name: str = "") -> NamedSet:
+    """The set that a promotion record names."""
+    where = dict(record.repositories)
+    images = {image: ImageReference(host, where[image], digest=digest) for image, digest in record.images.digests}
+    return NamedSet(name or record.name, record.source, host, images, record.time)
+
+
+def _record(name: str, registries: Registries, profile: Profile) -> SetRecord | None:
+    try:
+        return Control(registries.client(profile.registry), profile.namespace).read(name)
+    except AccessError:
+        return None  # a reader of images need not be a reader of records
+
+
+def _tagged(tag: str, registries: Registries, profile: Profile, images: Iterable[str]) -> dict[str, ImageReference]:
+    client = registries.client(profile.registry)
+
+    def one(image: str) -> tuple[str, ImageReference | None]:
+        repository = profile.repository_of(image)
+        digest = client.head(repository, tag)
+        return image, ImageReference(profile.registry, repository, digest=digest) if digest else None
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        return {image: reference for image, reference in pool.map(one, images) if reference is not None}
+
+
+def _of_file(path: Path) -> NamedSet:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"cannot read {path}: {error}", next_step="give a receipt, a promotion record, or the name of a tag") from error
+    if isinstance(document, dict) and "record" in document:
+        if not isinstance(document["record"], dict) or not document.get("places"):
+            raise ContentError(f"{path} is of a promotion that did not end well: it names no set", next_step="take that of a promotion that was done")
+        host = str(document["places"][0]).partition("/")[0]
+        return of_record(SetRecord.from_json(json.dumps(document["record"])), host, str(path))
+    receipt = receipt_from_dict(document)
+    if not receipt.status.usable:
+        raise ContentError(f"the run of {path} ended as {receipt.status.word!r}: its images are no set", next_step="take the receipt of a whole run")
+    images = {
+        image.name: ImageReference.parse(f"{image.repository}@{image.digest}")
+        for image in receipt.images
+        if image.digest and image.repository and image.status.usable
+    }
+    if not images:
+        raise ContentError(f"{path} names no image", next_step="take the receipt of a whole run")
+    host = next(iter(images.values())).host
+    return NamedSet(str(path), receipt.tag, host, images, receipt.finished)

@@ -1,0 +1,148 @@
+"""Reads what comparing sets needs of their images: one small document for each image whose digest differs, and changelogs of what moved.
+
+This module must never ask for a layer unless it was told to, and never twice for the same document.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from topcoat.changes import ImageFacts, Move, Row, SetChanges, compare
+from topcoat.changes.compare import Package
+from topcoat.errors import ContentError
+from topcoat.model import Digest, ImageReference, labels
+from topcoat.publisher import changelogs as kept
+from topcoat.registry import Registries
+from topcoat.rpm.changelogs import Entry, newer
+from topcoat.rpm.inventory import Listing
+from topcoat.runs.references import ImageReader, StoredImage
+from topcoat.sets.named import NamedSet
+
+_PARALLEL = 12
+_REVISION, _SOURCE = "org.opencontainers.image.revision", "org.opencontainers.image.source"
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class SetReader:
+    """Reads sets and compares them; what a digest names is kept in the work folder."""
+
+    def __init__(self, registries: Registries, work: Path, platform: str, *, read_layers: bool = False) -> None:
+        """:param read_layers: read the package database out of the layers of images that have no inventory of ours."""
+        self._registries = registries
+        self._reader = ImageReader(registries, work / "cache" / "images", platform)
+        self._read_layers = read_layers
+        self._bundles: dict[_Place, Mapping[str, tuple[Entry, ...]]] = {}
+        self._shared: dict[frozenset[Package], frozenset[Package]] = {}
+        self._from_layers: dict[str, tuple[Entry, ...]] = {}
+
+    def changes(self, before: NamedSet, after: NamedSet) -> SetChanges:
+        """How the second set differs from the first.
+
+        :raises ContentError: an image of either is gone from the registry, or a document of it is damaged.
+        """
+        old, new = before.digests, after.digests
+        same = {name for name in old.keys() & new.keys() if old[name] == new[name]}
+        read = self._facts([*(before.images[name] for name in old if name not in same), *(after.images[name] for name in new if name not in same)])
+        sides = [
+            {name: ImageFacts(found.digests[name]) if name in same else read[reference] for name, reference in found.images.items()}
+            for found in (before, after)
+        ]
+        return compare(*sides, unchanged=lambda: self._facts([after.images[name] for name in same]).values())
+
+    def facts(self, found: NamedSet) -> dict[str, ImageFacts]:
+        """Every image of a set with its packages."""
+        read = self._facts(found.images.values())
+        return {name: read[reference] for name, reference in found.images.items()}
+
+    def _facts(self, references: Iterable[ImageReference]) -> dict[ImageReference, ImageFacts]:
+        wanted = list(dict.fromkeys(references))
+        return dict(zip(wanted, each(self._one, wanted), strict=True))
+
+    def _one(self, reference: ImageReference) -> ImageFacts:
+        stored = self._reader.find(reference)
+        if stored is None:
+            raise ContentError(f"{reference} is gone from the registry", next_step="compare with a set that is still there")
+        listing = self._reader.listing(stored)
+        if listing is None and self._read_layers:
+            listing = self._out_of_layers(stored)
+        own = stored.labels
+        return ImageFacts(
+            stored.digest if reference.digest is None else reference.digest,
+            # the same list of many images is one object, so that it is compared once
+            self._shared.setdefault(listing.packages, listing.packages) if listing else None,
+            listing.changelogs if listing else {},
+            own.get(labels.FINGERPRINT, ""),
+            _parts(own.get(labels.FINGERPRINT_PARTS)),
+            own.get(_REVISION, ""),
+            own.get(_SOURCE, ""),
+        )
+
+    def _out_of_layers(self, stored: StoredImage) -> Listing | None:
+        try:
+            found = self._reader.from_layers(stored)
+        except ContentError:
+            return None  # no image of packages
+        self._from_layers.update(found.read_changelogs)
+        return Listing(frozenset((str(one.nevra), one.source_rpm, one.build_time) for one in found.packages))
+
+    # ---- changelogs ---------------------------------------------------------------------------------------------------------------------------
+
+    def entries(self, changes: SetChanges, before: NamedSet, after: NamedSet) -> dict[str, tuple[Entry, ...] | None]:
+        """Source package -> its changelog entries that the first set lacks; None where the registry keeps no changelog of it.
+
+        :raises ContentError: a bundle is damaged.
+        """
+        leads = {row.source: _lead(row) for row in changes.rows if row.kind in ("updated", "downgraded", "new")}
+        facts = self._facts([named.images[move.images[0]] for move in leads.values() for named in (before, after) if move.images[0] in named.images])
+        wanted = {
+            where: None
+            for move in leads.values()
+            for named, rpms in ((before, move.old_rpms), (after, move.new_rpms))
+            if (where := _place(move, rpms, named, facts)) and where not in self._bundles
+        }
+        self._bundles.update(zip(wanted, each(lambda where: kept.read(self._registries.client(where[0]), *where[1:]) or {}, wanted), strict=True))
+        found: dict[str, tuple[Entry, ...] | None] = {}
+        for source, move in leads.items():
+            new, old = self._history(move, move.new_rpms, after, facts), self._history(move, move.old_rpms, before, facts)
+            found[source] = None if new is None or (old is None and move.old) else newer(new, old or ())
+        return found
+
+    def _history(self, move: Move, rpms: tuple[str, ...], named: NamedSet, facts: Mapping[ImageReference, ImageFacts]) -> tuple[Entry, ...] | None:
+        where = _place(move, rpms, named, facts)
+        if where and rpms[-1] in self._bundles.get(where, {}):
+            return self._bundles[where][rpms[-1]]
+        return self._from_layers.get(rpms[-1]) if rpms else None
+
+
+_Place = tuple[str, str, Digest]
+"""Registry, repository and bundle of a changelog."""
+
+
+def _lead(row: Row) -> Move:
+    """The move that stands for a row's changelog: the one of the most images."""
+    return max((move for move in row.moves if move.new), key=lambda move: (bool(move.old) or row.kind == "new", len(move.images)))
+
+
+def _place(move: Move, rpms: tuple[str, ...], named: NamedSet, facts: Mapping[ImageReference, ImageFacts]) -> _Place | None:
+    reference = named.images.get(move.images[0])
+    digest = facts[reference].changelogs.get(rpms[-1]) if reference and rpms else None
+    return (reference.host, kept.repository_beside(reference.repository), digest) if reference and digest else None
+
+
+def each(work: Callable[[A], B], items: Iterable[A]) -> list[B]:
+    """Do something for each, several at a time; results in order."""
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        return list(pool.map(work, items))
+
+
+def _parts(text: str | None) -> dict[str, str]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
