@@ -7,7 +7,8 @@ import unittest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topcoat.changes import ImageFacts, Link, compare, parts_of
+from topcoat.changes import ImageFacts, compare, parts_of
+from topcoat.model.profile import Link
 
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 

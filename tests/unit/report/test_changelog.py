@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import unittest
 
-from topcoat.changes import ImageFacts, Link, compare
+from topcoat.changes import ImageFacts, compare
+from topcoat.model.profile import Link
 from topcoat.report import changelog
 from topcoat.rpm.changelogs import Entry
 

@@ -57,10 +57,10 @@ class Kept(unittest.TestCase):
         above, second = self.inventory("a", "b").with_changelogs(below)
         assert first is not None and second is not None
         self.assertEqual({"b.src.rpm"}, set(unpack(second)))
-        self.assertEqual(below.changelogs["a.src.rpm"], above.changelogs["a.src.rpm"])
-        self.assertNotIn("gone.src.rpm", above.changelogs)
-        self.assertEqual(above.changelogs, Inventory.from_files(above.to_files()).changelogs)
-        self.assertEqual(above.changelogs, listing(above.to_files()["packages.json"]).changelogs)
+        self.assertEqual(below.changelog_bundles["a.src.rpm"], above.changelog_bundles["a.src.rpm"])
+        self.assertNotIn("gone.src.rpm", above.changelog_bundles)
+        self.assertEqual(above.changelog_bundles, Inventory.from_files(above.to_files()).changelog_bundles)
+        self.assertEqual(above.changelog_bundles, listing(above.to_files()["packages.json"]).changelogs)
         self.assertIsNone(self.inventory("a").with_changelogs(below)[1])
 
     def test_an_inventory_without_changelogs_has_the_bytes_that_it_always_had(self) -> None:

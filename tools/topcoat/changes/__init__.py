@@ -4,6 +4,6 @@ This room must never read anything: it compares what it is given.
 """
 
 from topcoat.changes.compare import ImageFacts, Move, Row, SetChanges, compare
-from topcoat.changes.links import Link, parts_of
+from topcoat.changes.links import parts_of
 
-__all__ = ["ImageFacts", "Link", "Move", "Row", "SetChanges", "compare", "parts_of"]
+__all__ = ["ImageFacts", "Move", "Row", "SetChanges", "compare", "parts_of"]

@@ -26,7 +26,7 @@ def parts_of(text: str, links: Iterable[Link]) -> Iterator[tuple[str, str]]:
             if match.start() == match.end() or any(match.start() < end and start < match.end() for start, end, _ in found):
                 continue
             words = (match[0], *(group or "" for group in match.groups()))
-            found.append((match.start(), match.end(), re.sub(r"\{(\d)\}", lambda place, words=words: _word(words, int(place[1])), link.url)))
+            found.append((match.start(), match.end(), _address(link.url, words)))
     position = 0
     for start, end, url in sorted(found):
         if position < start:
@@ -37,5 +37,5 @@ def parts_of(text: str, links: Iterable[Link]) -> Iterator[tuple[str, str]]:
         yield text[position:], ""
 
 
-def _word(words: tuple[str, ...], number: int) -> str:
-    return quote(words[number], safe="") if number < len(words) else ""
+def _address(url: str, words: tuple[str, ...]) -> str:
+    return re.sub(r"\{(\d)\}", lambda place: quote(words[int(place[1])], safe="") if int(place[1]) < len(words) else "", url)

@@ -52,8 +52,8 @@ def command(
     )
     words = report.render(shape, output_format, profile.links)
     if output:
-        from topcoat.report.document import write_atomically
+        from topcoat.process.files import write_whole
 
-        write_atomically(Path(output), words + "\n")
+        write_whole(Path(output), words + "\n")
     else:
         click.echo(words)

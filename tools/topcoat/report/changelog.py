@@ -16,9 +16,10 @@ import jinja2
 from markupsafe import Markup
 
 from topcoat import __version__
-from topcoat.changes import Link, Row, SetChanges, parts_of
+from topcoat.changes import Row, SetChanges, parts_of
+from topcoat.model.profile import Link
 from topcoat.report.console import clean
-from topcoat.report.facts import plural
+from topcoat.report.figures import plural
 from topcoat.rpm.advisories import Advisory
 from topcoat.rpm.changelogs import Entry
 

@@ -54,7 +54,7 @@ class _Bounded:
 
     def read(self, size: int = -1) -> bytes:
         """As of a stream."""
-        data = self._stream.read(size)
+        data: bytes = self._stream.read(size)
         self._left -= len(data)
         if self._left < 0:
             raise ValueError("it is larger than any real one")

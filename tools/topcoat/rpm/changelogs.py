@@ -6,6 +6,7 @@ This module must never keep more of a changelog than its newest part: packages c
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def unpack(content: bytes) -> dict[str, tuple[Entry, ...]]:
             str(source): tuple(Entry(int(time), str(author), str(line)) for time, author, line in entries)
             for source, entries in json.loads(text).items()
         }
-    except (isal_zlib.error, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (zlib.error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ContentError(f"a bundle of changelogs is damaged: {error}", next_step="remove it; the packages are not affected") from error
 
 

@@ -72,7 +72,7 @@ class Inventory:
     key: str
     solv_gz: bytes = field(repr=False)
     settings: Settings = dnf_settings.DEFAULT
-    changelogs: Mapping[str, Digest] = field(default_factory=dict, repr=False, compare=False)
+    changelog_bundles: Mapping[str, Digest] = field(default_factory=dict, repr=False, compare=False)
     """Source RPM -> digest of the bundle that holds its changelog; those whose changelog is kept somewhere."""
     read_changelogs: Mapping[str, tuple[changelogs.Entry, ...]] = field(default_factory=dict, repr=False, compare=False)
     """Source RPM -> changelog, where the package database itself was read; never part of the files."""
@@ -109,17 +109,17 @@ class Inventory:
         :returns: the inventory, and the bundle to store, None where nothing is new.
         """
         sources = {package.source_rpm for package in self.packages}
-        known = {source: digest for source, digest in (below.changelogs if below else {}).items() if source in sources}
+        known = {source: digest for source, digest in (below.changelog_bundles if below else {}).items() if source in sources}
         fresh = {source: entries for source, entries in self.read_changelogs.items() if source in sources and source not in known and entries}
         if not fresh:
-            return replace(self, changelogs=known), None
+            return replace(self, changelog_bundles=known), None
         bundle = changelogs.pack(fresh)
-        digest = f"sha256:{hashlib.sha256(bundle).hexdigest()}"
-        return replace(self, changelogs=known | dict.fromkeys(fresh, digest)), bundle
+        digest = Digest(f"sha256:{hashlib.sha256(bundle).hexdigest()}")
+        return replace(self, changelog_bundles=known | dict.fromkeys(fresh, digest)), bundle
 
     def to_files(self) -> dict[str, bytes]:
         """The files that are attached to an image; the same inventory gives the same bytes."""
-        document = {
+        document: dict[str, object] = {
             "schema": SCHEMA,
             "rpmdb_path": self.rpmdb_path,
             "key": self.key,
@@ -129,9 +129,9 @@ class Inventory:
             "signers": [package.signers for package in self.packages],
             "about": [package.about for package in self.packages],
         }
-        if self.changelogs:
+        if self.changelog_bundles:
             bundles: dict[Digest, list[str]] = {}
-            for source, digest in sorted(self.changelogs.items()):
+            for source, digest in sorted(self.changelog_bundles.items()):
                 bundles.setdefault(digest, []).append(source)
             document["changelogs"] = bundles
         return {

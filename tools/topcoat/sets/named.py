@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference, Profile
 from topcoat.model.image import check_tag
+from topcoat.process.each import each
 from topcoat.promotion import Control, SetRecord
 from topcoat.registry import AccessError, Registries
 from topcoat.report import receipt_from_dict
@@ -40,7 +40,7 @@ class NamedSet:
     @property
     def digests(self) -> dict[str, Digest]:
         """Image name -> digest."""
-        return {name: str(reference.digest) for name, reference in self.images.items()}
+        return {name: Digest(str(reference.digest)) for name, reference in self.images.items()}
 
 
 def find(name: str, *, registries: Registries, profile: Profile, images: Iterable[str]) -> NamedSet:
@@ -90,8 +90,7 @@ def _tagged(tag: str, registries: Registries, profile: Profile, images: Iterable
         digest = client.head(repository, tag)
         return image, ImageReference(profile.registry, repository, digest=digest) if digest else None
 
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        return {image: reference for image, reference in pool.map(one, images) if reference is not None}
+    return {image: reference for image, reference in each(images, one, workers=_PARALLEL) if reference is not None}
 
 
 def _of_file(path: Path) -> NamedSet:

@@ -6,15 +6,14 @@ This module must never ask for a layer unless it was told to, and never twice fo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from topcoat.changes import ImageFacts, Move, Row, SetChanges, compare
 from topcoat.changes.compare import Package
 from topcoat.errors import ContentError
 from topcoat.model import Digest, ImageReference, labels
+from topcoat.process.each import each
 from topcoat.publisher import changelogs as kept
 from topcoat.registry import Registries
 from topcoat.rpm.changelogs import Entry, newer
@@ -24,8 +23,6 @@ from topcoat.sets.named import NamedSet
 
 _PARALLEL = 12
 _REVISION, _SOURCE = "org.opencontainers.image.revision", "org.opencontainers.image.source"
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 class SetReader:
@@ -61,7 +58,7 @@ class SetReader:
 
     def _facts(self, references: Iterable[ImageReference]) -> dict[ImageReference, ImageFacts]:
         wanted = list(dict.fromkeys(references))
-        return dict(zip(wanted, each(self._one, wanted), strict=True))
+        return dict(zip(wanted, each(wanted, self._one, workers=_PARALLEL), strict=True))
 
     def _one(self, reference: ImageReference) -> ImageFacts:
         stored = self._reader.find(reference)
@@ -105,12 +102,15 @@ class SetReader:
             for named, rpms in ((before, move.old_rpms), (after, move.new_rpms))
             if (where := _place(move, rpms, named, facts)) and where not in self._bundles
         }
-        self._bundles.update(zip(wanted, each(lambda where: kept.read(self._registries.client(where[0]), *where[1:]) or {}, wanted), strict=True))
+        self._bundles.update(zip(wanted, each(wanted, self._bundle, workers=_PARALLEL), strict=True))
         found: dict[str, tuple[Entry, ...] | None] = {}
         for source, move in leads.items():
             new, old = self._history(move, move.new_rpms, after, facts), self._history(move, move.old_rpms, before, facts)
             found[source] = None if new is None or (old is None and move.old) else newer(new, old or ())
         return found
+
+    def _bundle(self, where: _Place) -> Mapping[str, tuple[Entry, ...]]:
+        return kept.read(self._registries.client(where[0]), where[1], where[2]) or {}
 
     def _history(self, move: Move, rpms: tuple[str, ...], named: NamedSet, facts: Mapping[ImageReference, ImageFacts]) -> tuple[Entry, ...] | None:
         where = _place(move, rpms, named, facts)
@@ -132,12 +132,6 @@ def _place(move: Move, rpms: tuple[str, ...], named: NamedSet, facts: Mapping[Im
     reference = named.images.get(move.images[0])
     digest = facts[reference].changelogs.get(rpms[-1]) if reference and rpms else None
     return (reference.host, kept.repository_beside(reference.repository), digest) if reference and digest else None
-
-
-def each(work: Callable[[A], B], items: Iterable[A]) -> list[B]:
-    """Do something for each, several at a time; results in order."""
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        return list(pool.map(work, items))
 
 
 def _parts(text: str | None) -> dict[str, str]:
