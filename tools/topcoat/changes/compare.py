@@ -5,6 +5,7 @@ This module must never report a change of a set that is only a change of place: 
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -161,12 +162,14 @@ def _steps(gone: Iterable[Package], come: Iterable[Package]) -> dict[str, _Step]
     return found
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _split(nevra: str) -> tuple[str, str]:
     """(name, [epoch:]version-release) of a NEVRA as text."""
     name, version, release = (*nevra.rsplit("-", 2), "", "")[:3]
     return name, f"{version}-{release.rpartition('.')[0]}"
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def source_of(nevra: str, source_rpm: str) -> tuple[str, str]:
     """(name of the source package, [epoch:]version-release), from the binary package and the file name of its source RPM.
 

@@ -31,9 +31,7 @@ _REGION_SIGNATURES, _REGION = 62, 63
 _IN_FILE = {268: "header", 267: "header", 1002: "payload", 1005: "payload", 278: "header"}
 _IN_DATABASE = {268: "header", 267: "header", 259: "payload", 262: "payload", 278: "header"}
 _OPENPGP, _SHA256_HEADER = 278, 273
-_STORED = frozenset(
-    {_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SOURCE_RPM, _VENDOR, _LICENSE, _SHA256_HEADER, *_IN_DATABASE}
-)
+_STORED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SOURCE_RPM, _VENDOR, _LICENSE, _SHA256_HEADER, *_IN_DATABASE})
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,9 @@ def listing(content: bytes) -> Listing:
         document = json.loads(content)
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r}")
-        kept = {str(source): check_digest(digest) for digest, sources in document.get("changelogs", {}).items() for source in sources}
+        kept: dict[str, Digest] = {}
+        for digest, sources in document.get("changelogs", {}).items():
+            kept |= dict.fromkeys(sources, check_digest(digest))
         return Listing(frozenset([(nevra, source, built) for nevra, source, _size, built in document["packages"]]), kept)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
         raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
