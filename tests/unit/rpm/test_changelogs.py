@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 
 from topcoat.errors import ContentError
@@ -48,9 +49,7 @@ class Kept(unittest.TestCase):
     def inventory(self, *sources: str, read: bool = True) -> Inventory:
         packages = tuple(InstalledPackage(Nevra.parse(f"{name}-1-1.noarch"), f"{name}.src.rpm", 1) for name in sources)
         found = assemble(packages, b"solv", "/var/lib/rpm/rpmdb.sqlite")
-        return Inventory(
-            found.packages, found.rpmdb_path, found.key, found.solv_gz, {}, {f"{name}.src.rpm": (OLD,) for name in sources} if read else {}
-        )
+        return replace(found, read_changelogs={f"{name}.src.rpm": (OLD,) for name in sources} if read else {})
 
     def test_only_what_the_image_below_has_not_is_packed(self) -> None:
         below, first = self.inventory("a", "gone").with_changelogs(None)

@@ -28,6 +28,8 @@ from topcoat.rpm.difference import pair
 from topcoat.rpm.settings import Settings
 
 SCHEMA = "https://topcoat.dev/schemas/inventory/2"
+_LISTED = (SCHEMA, "https://topcoat.dev/schemas/inventory/1")
+"""Versions whose list of packages reads alike; what the first does not say is not needed to compare sets."""
 FILE_PACKAGES = "packages.json"
 FILE_SOLV = "installed.solv.gz"
 _SOLV_TIMEOUT_SECONDS = 120.0
@@ -207,7 +209,7 @@ def listing(content: bytes) -> Listing:
     """
     try:
         document = json.loads(content)
-        if document["schema"] != SCHEMA:
+        if document["schema"] not in _LISTED:
             raise ValueError(f"schema {document['schema']!r}")
         kept: dict[str, Digest] = {}
         for digest, sources in document.get("changelogs", {}).items():
