@@ -19,7 +19,7 @@ BEGIN, END = ".. the rooms, written by tools/check_rooms.py --write\n", ".. end 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "generation", "model"}),
     frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
-    frozenset({"containerfile", "planner", "engine", "layers", "changes"}),
+    frozenset({"containerfile", "planner", "engine", "layers", "changes", "synthesis"}),
     frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection"}),
     frozenset({"runs", "report", "reproduce", "sets"}),
     frozenset({"cli"}),
@@ -38,7 +38,7 @@ NEIGHBOURS = {
     ("sets", "runs"): "what an image's own configuration says of its packages",
     ("runs", "report"): "a run is shown while it goes on, and leaves a receipt",
 }
-PURE = {"changes", "errors", "model", "planner", "zuul"}
+PURE = {"changes", "errors", "model", "planner", "synthesis", "zuul"}
 WORDS = {"io.topcoat.": ("model", "names of labels and annotations are constants of topcoat.model.labels")}
 """Texts that stand in one room only: text, (room, what the others use instead)."""
 STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "failed"}

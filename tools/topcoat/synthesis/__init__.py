@@ -1,0 +1,13 @@
+"""The rules of an update that is composed without its image: what packages would do to a tree that is known by name, mode, owner and digest only.
+
+This room must never read a file, and never guess: what it cannot prove it refuses, with the reason.
+"""
+
+from topcoat.synthesis.compose import Layout, compose
+from topcoat.synthesis.listing import Listing, merge, read_listing
+from topcoat.synthesis.package import Package
+from topcoat.synthesis.refusal import Refusal
+from topcoat.synthesis.scripts import check_scripts
+from topcoat.synthesis.tree import Node, Tree
+
+__all__ = ["Layout", "Listing", "Node", "Package", "Refusal", "Tree", "check_scripts", "compose", "merge", "read_listing"]

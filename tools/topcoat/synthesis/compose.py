@@ -1,0 +1,320 @@
+"""What the files of a transaction do to an image's tree: entries to write, paths to hide, and the times that directories have afterwards.
+
+This module must never leave a question open: what depends on bytes that it does not have is refused.
+
+The rules are those of rpm 4.18 to 4.20 (lib/fsm.c, lib/transaction.c, lib/rpmfi.c ``rpmfilesDecideFate``), and those by which this package writes the
+layer of a real transaction: what a run makes gets the time of its image, a directory that was there keeps its own.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from topcoat.synthesis.package import MISSINGOK, NOREPLACE, NORMAL, NOT_INSTALLED, Package, PackageFile, is_kind
+from topcoat.synthesis.refusal import Refusal
+from topcoat.synthesis.tree import Node, Tree
+
+_NANO = 1_000_000_000
+_SHA256 = 8
+# linux/capability.h, in the order of their numbers.
+_CAPABILITY_NAMES = (
+    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service net_broadcast "
+    "net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice "
+    "sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override mac_admin syslog wake_alarm "
+    "block_suspend audit_read perfmon bpf checkpoint_restore"
+)
+_CAPABILITIES = {f"cap_{name}": number for number, name in enumerate(_CAPABILITY_NAMES.split())}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One entry of the layer. ``source`` is (number of the package among the installed ones, path in it) of a regular file's content."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    """Nanoseconds since 1970."""
+    link: str = ""
+    source: tuple[int, str] | None = None
+    size: int = 0
+    digest: str = ""
+    attributes: tuple[tuple[str, bytes], ...] = ()
+    hard_link: tuple | None = None
+    """Entries with the same value are names of one file."""
+
+
+@dataclass
+class Layout:
+    """``entries`` by path, directories that have to be there among them, ``whiteouts`` paths that go; all without leading slash."""
+
+    entries: dict[str, Placed] = field(default_factory=dict)
+    whiteouts: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.whiteouts)
+
+
+def compose(tree: Tree, installs: Sequence[Package], removes: Sequence[Package], others: Sequence[Package], *, epoch: int) -> Layout:
+    """The layout of a transaction's files.
+
+    :param installs: headers of the packages that came, **as the database has them afterwards** (with the states of their files), in the order in
+        which rpm takes them.
+    :param removes: headers of those that went, as the database had them; ``others``: of those that stayed.
+    :param epoch: seconds since 1970 that whatever the run itself makes gets.
+    :raises Refusal: it cannot be said without the files themselves.
+    """
+    if tree.odd:
+        raise Refusal(tree.odd)
+    return _Composer(tree, installs, removes, others, epoch).result()
+
+
+class _Composer:
+    def __init__(self, tree: Tree, installs: Sequence[Package], removes: Sequence[Package], others: Sequence[Package], epoch: int) -> None:
+        self._tree = tree
+        self._installs, self._removes = installs, removes
+        self._epoch = epoch * _NANO
+        self._users, self._groups = tree.ids("etc/passwd"), tree.ids("etc/group")
+        self._placed: dict[str, Placed] = {}
+        self._whiteouts: set[str] = set()
+        self._before: dict[str, list[tuple[Package, PackageFile]]] = defaultdict(list)
+        for package in removes:
+            for file in package.files:
+                self._before[file.path].append((package, file))
+        self._kept = self._owned_by(others)
+
+    def result(self) -> Layout:
+        for number, package in enumerate(self._installs):
+            self._check_accounts(package)
+            for file in package.files:
+                self._install(number, package, file)
+        self._remove()
+        entries = dict(self._placed)
+        for path in [*self._placed, *self._whiteouts]:
+            self._add_parents(path, entries)
+        return Layout(entries, sorted(self._whiteouts))
+
+    def _owned_by(self, others: Sequence[Package]) -> dict[str, PackageFile]:
+        """Files of the packages that stay, by the path where they really lie, as far as a package that moves has a file of the same last name."""
+        wanted = {path.rpartition("/")[2] for package in (*self._installs, *self._removes) for path in package.paths()}
+        found: dict[str, PackageFile] = {}
+        for package in others:
+            if wanted.isdisjoint(package.basenames):
+                continue
+            for file in package.files:
+                folder, _, name = file.path.rpartition("/")
+                if name in wanted:
+                    real = self._tree.resolve(folder)
+                    found[f"{real}/{name}" if real else name] = file
+        return found
+
+    # ---- what comes ---------------------------------------------------------------------------------------------------------------------------
+
+    def _check_accounts(self, package: Package) -> None:
+        """rpm 4.19 and newer make the accounts that a package provides."""
+        for name in package.provides:
+            kind, _, rest = name.partition("(")
+            known = {"user": self._users, "group": self._groups}.get(kind)
+            if known is not None and rest.rstrip(")") not in known:
+                raise Refusal(f"{package.nevra.name} makes the account {name}")
+
+    def _install(self, number: int, package: Package, file: PackageFile) -> None:
+        if file.is_ghost or file.state == NOT_INSTALLED:
+            return
+        name = package.nevra.name
+        if file.state != NORMAL:
+            raise Refusal(f"/{file.path} of {name} gives way to another package's")
+        self._check_path(file.path, name)
+        kind = is_kind(file.mode)
+        if kind == "o":
+            raise Refusal(f"/{file.path} of {name} is a device, a pipe or a socket")
+        below = self._now(file.path)
+        if below is not None and (below.kind == "d") != (kind == "d"):
+            raise Refusal(f"/{file.path} of {name} becomes a {'directory' if kind == 'd' else 'file'}, and was none")
+        if below is None and self._tree.has(file.path) and file.path not in self._placed:
+            raise Refusal(f"no layer names the directory /{file.path}")
+        owner = (self._id(file.user, self._users, "user", name), self._id(file.group, self._groups, "group", name))
+        if file.path in ("etc/passwd", "etc/group"):
+            raise Refusal(f"{name} holds the image's accounts")
+        self._make_parents(file.path)
+        if kind == "d":
+            own = below.mtime if below is not None and file.path in self._tree.nodes else file.mtime * _NANO
+            if below is None:
+                self._touch_parent(file.path)
+            self._placed[file.path] = Placed("d", file.mode & 0o7777, *owner, own)
+            return
+        self._install_file(number, package, file, owner, below)
+
+    def _install_file(self, number: int, package: Package, file: PackageFile, owner: tuple[int, int], below: Node | Placed | None) -> None:
+        path = self._place_of(package, file, below)
+        if path is None:
+            return
+        kind = is_kind(file.mode)
+        attributes = (("security.capability", _capability(file)),) if file.capabilities else ()
+        linked = [other for other in package.files if other.inode == file.inode] if kind == "f" and file.inode[1] else []
+        group = (number, file.inode) if len(linked) > 1 else None
+        if group and (path != file.path or any(other.state != NORMAL or other.is_ghost or other.is_config for other in linked)):
+            raise Refusal(f"/{file.path} of {package.nevra.name} is one of several hard links that are not all installed")
+        entry = Placed(
+            kind,
+            0o777 if kind == "l" else file.mode & 0o7777,
+            *owner,
+            file.mtime * _NANO,
+            file.link if kind == "l" else "",
+            (number, file.path) if kind == "f" else None,
+            file.size if kind == "f" else 0,
+            file.digest if kind == "f" else "",
+            attributes,
+            group,
+        )
+        known = self._placed.get(path)
+        if known is not None and (known.kind, known.digest, known.link, known.mode) != (entry.kind, entry.digest, entry.link, entry.mode):
+            raise Refusal(f"/{path} comes with two packages, and differs")
+        if known is not None and (known.hard_link or entry.hard_link):
+            raise Refusal(f"/{path} comes with two packages, and is a hard link")
+        self._placed[path] = entry
+        self._touch_parent(path)
+
+    def _place_of(self, package: Package, file: PackageFile, below: Node | Placed | None) -> str | None:
+        """Where a file goes: to its own place, beside a changed one of an administrator (``.rpmnew``), or nowhere (None)."""
+        former = self._before.get(file.path, [])
+        settings = file.is_config or any(old.is_config for _, old in former)
+        if file.path in self._placed or not settings:
+            return file.path
+        if below is None:
+            # Gone from the disk: rpm brings it back, unless the package says that it may be missing.
+            return None if former and file.flags & MISSINGOK else file.path
+        name = package.nevra.name
+        if is_kind(file.mode) != "f" or below.kind != "f" or file.path in self._kept or len(former) > 1:
+            raise Refusal(f"the configuration file /{file.path} of {name} is no plain file of one package")
+        if not isinstance(below, Node) or not below.digest or package.digest_bits != _SHA256:
+            raise Refusal(f"the configuration file /{file.path} of {name} has no digest to compare")
+        if not former:
+            if below.digest == file.digest:
+                return file.path
+            raise Refusal(f"the configuration file /{file.path} of {name} exists already")
+        owner, old = former[0]
+        if owner.digest_bits != _SHA256 or is_kind(old.mode) != "f" or old.is_ghost or old.state != NORMAL:
+            raise Refusal(f"the configuration file /{file.path} of {name} was none before")
+        if below.digest in (file.digest, old.digest):
+            return file.path
+        if old.digest == file.digest:
+            return None
+        if file.flags & NOREPLACE:
+            new = f"{file.path}.rpmnew"
+            if self._now(new) is not None:
+                raise Refusal(f"/{new} exists already")
+            return new
+        raise Refusal(f"the configuration file /{file.path} of {name} was changed in the image")
+
+    def _id(self, account: str, known: dict[str, int], what: str, package: str) -> int:
+        if account == "root":
+            return 0
+        if account not in known:
+            raise Refusal(f"{package} needs the {what} {account}, which the image does not have")
+        return known[account]
+
+    def _check_path(self, path: str, package: str) -> None:
+        parts = path.split("/")
+        if not path or any(part in ("", ".", "..") or part.startswith(".wh.") for part in parts):
+            raise Refusal(f"{package} has a file with an odd name (/{path!r})")
+        for count in range(1, len(parts)):
+            folder = "/".join(parts[:count])
+            node = self._now(folder)
+            if node is not None and node.kind != "d":
+                raise Refusal(f"{package} has /{path}, and the image's /{folder} is {'a link' if node.kind == 'l' else 'no directory'}")
+            if node is None and self._tree.has(folder):
+                raise Refusal(f"no layer names the directory /{folder}")
+
+    def _now(self, path: str) -> Node | Placed | None:
+        return self._placed.get(path) or self._tree.nodes.get(path)
+
+    def _make_parents(self, path: str) -> None:
+        """Directories that nobody owns, as rpm makes them."""
+        parts = path.split("/")
+        for count in range(1, len(parts)):
+            folder = "/".join(parts[:count])
+            if self._now(folder) is None:
+                self._placed[folder] = Placed("d", 0o755, 0, 0, self._epoch)
+                self._touch_parent(folder)
+
+    def _touch_parent(self, path: str) -> None:
+        """A directory of this run got or lost an entry: its time is the run's."""
+        folder = path.rpartition("/")[0]
+        parent = self._placed.get(folder)
+        if parent is not None and folder not in self._tree.nodes:
+            self._placed[folder] = Placed("d", parent.mode, parent.uid, parent.gid, self._epoch)
+
+    # ---- what goes ----------------------------------------------------------------------------------------------------------------------------
+
+    def _remove(self) -> None:
+        # rpm leaves alone what a new package names, unless that package's own file is left out of the image (documentation, languages).
+        named = {file.path for package in self._installs for file in package.files if file.state == NORMAL}
+        folders: dict[str, Package] = {}
+        gone: dict[str, Package] = {}
+        for path, owners in self._before.items():
+            package, file = owners[-1]
+            other = self._kept.get(path)
+            if path in named or file.state != NORMAL:
+                continue
+            if other is not None:
+                if other.state != NORMAL:
+                    raise Refusal(f"/{path} is another package's too, which did not install it")
+                continue
+            self._check_path(path, package.nevra.name)
+            node = self._tree.nodes.get(path)
+            if node is None:
+                continue
+            if (node.kind == "d") != (is_kind(file.mode) == "d") and not file.is_ghost:
+                raise Refusal(f"/{path} of {package.nevra.name} is of another kind in the image")
+            if node.kind == "d":
+                folders[path] = package
+                continue
+            if file.is_config and not file.is_ghost and not (node.digest and node.digest == file.digest and package.digest_bits == _SHA256):
+                raise Refusal(f"the configuration file /{path} of {package.nevra.name} was changed in the image, and goes")
+            gone[path] = package
+        self._whiteouts.update(gone)
+        for path in sorted(folders, reverse=True):
+            self._remove_folder(path, folders, gone)
+
+    def _remove_folder(self, path: str, folders: dict[str, Package], gone: dict[str, Package]) -> None:
+        """rpm takes a directory away when it is empty by then."""
+        inside = {f"{path}/{name}" for name in self._tree.children(path)}
+        if inside - self._whiteouts or any(other.startswith(f"{path}/") for other in self._placed):
+            return
+        owner = folders[path]
+        if any((gone.get(child) or folders.get(child)) is not owner for child in inside) or len(self._before[path]) > 1:
+            raise Refusal(f"whether the directory /{path} of {owner.nevra.name} goes depends on the order of two packages")
+        self._whiteouts.add(path)
+        self._whiteouts.difference_update({child for child in self._whiteouts if child.startswith(f"{path}/")})
+
+    # ---- what has to be there -----------------------------------------------------------------------------------------------------------------
+
+    def _add_parents(self, path: str, entries: dict[str, Placed]) -> None:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in entries:
+            node = self._tree.nodes.get(folder)
+            if node is None or node.kind != "d":
+                raise Refusal(f"no layer names the directory /{folder}")
+            entries[folder] = Placed("d", node.mode, node.uid, node.gid, node.mtime)
+            folder = folder.rpartition("/")[0]
+
+
+def _capability(file: PackageFile) -> bytes:
+    """cap_from_text(3), of one clause, as the kernel stores it (linux/capability.h, VFS_CAP_REVISION_2)."""
+    names, equals, flags = file.capabilities.strip().partition("=")
+    known = _CAPABILITIES
+    wanted = names.split(",")
+    if not equals or " " in file.capabilities.strip() or not set(flags) <= set("epi") or not all(name in known for name in wanted):
+        raise Refusal(f"/{file.path} has capabilities of a kind that is left to rpm ({file.capabilities})")
+    if "e" in flags and "p" not in flags and "i" not in flags:
+        raise Refusal(f"/{file.path} has capabilities of a kind that is left to rpm ({file.capabilities})")
+    bits = sum(1 << known[name] for name in wanted)
+    permitted, inheritable = (bits if flag in flags else 0 for flag in "pi")
+    magic = 0x02000000 | ("e" in flags)
+    words = (magic, permitted & 0xFFFFFFFF, inheritable & 0xFFFFFFFF, permitted >> 32, inheritable >> 32)
+    return struct.pack("<5I", *words)

@@ -1,0 +1,75 @@
+"""Which scriptlets and triggers of a transaction would run, and which of those are known to do nothing.
+
+This module must never call a text harmless that it does not know word for word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from topcoat.synthesis.package import Package, Script
+from topcoat.synthesis.refusal import Refusal
+from topcoat.synthesis.tree import Tree
+
+_OF_NEW = ("pre", "post", "pretrans", "posttrans")
+_OF_OLD = ("preun", "postun", "preuntrans", "postuntrans")
+_SHELLS = (("/bin/sh",), ("/usr/bin/sh",), ("/bin/bash",), ("/usr/bin/bash",))
+_NOTHING = re.compile(r"\s*(?:#.*|:|true|exit 0)?\s*")
+HELPER = "usr/lib/systemd/systemd-update-helper"
+"""What the macros of systemd call, where it is there."""
+# The bodies of %systemd_post, %systemd_preun and %systemd_postun* (systemd's macros.systemd since release 250), once for each unit.
+_WORD = r"[A-Za-z0-9@:._\\-]+"
+_SYSTEMD = re.compile(
+    rf'if \[ \$1 -(?:eq|ge|gt|ne) [0-9]+ \] && \[ -x "/{re.escape(HELPER)}" \]; then[ \t]*\n'
+    rf"(?:[ \t]*(?:#.*|/{re.escape(HELPER)}(?: {_WORD})+ \|\| :)?[ \t]*\n)+"
+    r"fi[ \t]*(?=\n|\Z)"
+)
+
+
+def check_scripts(installs: Sequence[Package], removes: Sequence[Package], others: Sequence[Package], tree: Tree) -> None:
+    """Refuse what would run something.
+
+    :param installs: headers of the packages that come; ``removes``: of those that go, replaced ones among them; ``others``: of those that stay.
+    :raises Refusal: a scriptlet or a trigger would run that is not known to do nothing.
+    """
+    for package, kinds in ((package, _OF_NEW) for package in installs):
+        _check_own(package, kinds, installs, tree)
+    for package, kinds in ((package, _OF_OLD) for package in removes):
+        _check_own(package, kinds, installs, tree)
+    names = {package.nevra.name for package in (*installs, *removes)}
+    everything = names | {package.nevra.name for package in others}
+    for package in (*installs, *removes):
+        if package.has_triggers and (package.trigger_paths or package.trigger_names & everything):
+            raise Refusal(f"{package.nevra.name} has triggers")
+    moved: list[str] | None = None
+    for package in others:
+        if not package.has_triggers:
+            continue
+        hit = sorted(package.trigger_names & names)
+        if hit:
+            raise Refusal(f"{package.nevra.name} has a trigger on {hit[0]}")
+        prefixes = package.trigger_paths
+        if prefixes:
+            moved = moved if moved is not None else [f"/{path}" for changed in (*installs, *removes) for path in changed.paths()]
+            if any(path.startswith(prefixes) for path in moved):
+                raise Refusal(f"{package.nevra.name} has a trigger on files below {', '.join(prefixes[:3])}")
+
+
+def _check_own(package: Package, kinds: Sequence[str], installs: Sequence[Package], tree: Tree) -> None:
+    for script in package.scripts:
+        if script.kind in kinds and not _does_nothing(script, installs, tree):
+            raise Refusal(f"{package.nevra.name} has a scriptlet (%{script.kind})")
+
+
+def _does_nothing(script: Script, installs: Sequence[Package], tree: Tree) -> bool:
+    program = script.program or _SHELLS[0]  # rpm's own default
+    if program not in _SHELLS:
+        return False
+    shell = tree.nodes.get(tree.resolve(program[0]))
+    if shell is None or shell.kind != "f":
+        return False  # it would fail
+    body, times = _SYSTEMD.subn("", script.body)
+    if times and (tree.has(HELPER) or any(path == HELPER for package in installs for path in package.paths())):
+        return False
+    return all(_NOTHING.fullmatch(line) for line in body.splitlines())
