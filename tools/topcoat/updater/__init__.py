@@ -3,8 +3,9 @@
 This room must never decide what to update: the plan did, and it is a promise.
 """
 
+from topcoat.updater.synthesiser import Composed, Known, Synthesiser
 from topcoat.updater.system_python import SystemPython
 from topcoat.updater.transaction import Options, Outcome, Transactions, Wanted
 from topcoat.updater.updater import Updater
 
-__all__ = ["Options", "Outcome", "SystemPython", "Transactions", "Updater", "Wanted"]
+__all__ = ["Composed", "Known", "Options", "Outcome", "Synthesiser", "SystemPython", "Transactions", "Updater", "Wanted"]

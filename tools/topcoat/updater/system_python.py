@@ -29,6 +29,10 @@ _READER_SECONDS = 2.0
 NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
 
 
+# Of an ordinary user: root of a namespace of his own, where he may change a package database that is his, and nothing else.
+OWN_USER = ("--user", "--map-root-user")
+
+
 class SystemPython:
     """Finds the interpreter that can do package transactions on this machine."""
 
@@ -49,6 +53,11 @@ class SystemPython:
             retriable=False,
             next_step="install python3-dnf and python3-rpm (bindep.txt)",
         )
+
+
+def namespaces() -> tuple[str, ...]:
+    """The command that starts a worker in namespaces of its own."""
+    return NAMESPACES if os.geteuid() == 0 else (NAMESPACES[0], *OWN_USER, *NAMESPACES[1:])
 
 
 class Worker:
@@ -149,7 +158,7 @@ class Worker:
         self._last.clear()
         try:
             child = subprocess.Popen(
-                [*NAMESPACES, os.fspath(self._python), "-I", os.fspath(WORKER), mounts.__file__, self._group],
+                [*namespaces(), os.fspath(self._python), "-I", os.fspath(WORKER), mounts.__file__, self._group],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -169,7 +178,9 @@ class Worker:
         except (EOFError, TimeoutError, ValueError):
             self.stop()
             raise InfrastructureError(
-                f"the transaction worker did not start: {self._tail()}", retriable=False, next_step="run as root, on a node that may make namespaces"
+                f"the transaction worker did not start: {self._tail()}",
+                retriable=False,
+                next_step="run as root, or where ordinary users may make namespaces (sysctl user.max_user_namespaces)",
             ) from None
         if not hello.get("ok"):
             raise InfrastructureError(f"the transaction worker did not start: {hello}", retriable=False)

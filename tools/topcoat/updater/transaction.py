@@ -60,6 +60,8 @@ class Outcome:
     """Dates of the new packages' files, seconds since 1970."""
     times: dict[str, float] = field(default_factory=dict)
     """Seconds by step."""
+    order: tuple[Nevra, ...] = ()
+    """The packages that came, as rpm took them."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,46 @@ class Transactions:
         :raises ContentError: unsatisfiable, a scriptlet failed, or the transaction is not the expected one (then nothing was run).
         :raises InfrastructureError: a package cannot be fetched, time is up, the machine failed.
         """
-        answer = self._ask(lambda number: self._request(space, wanted, epoch, expect, log, number) | {"before": before, "after": after}, image)
+        own = {
+            "op": "transact",
+            "lower": [os.fspath(path) for path in space.lower],
+            "work": os.fspath(space.directory),
+            "before": before,
+            "after": after,
+        }
+        return self._outcome(lambda number: self._request(wanted, epoch, expect, log, number) | own, expect, image, log)
+
+    def record(
+        self,
+        root: Path,
+        work: Path,
+        wanted: Wanted,
+        *,
+        epoch: int,
+        expect: Sequence[PackageChange],
+        image: str | None = None,
+        log: Path | None = None,
+    ) -> Outcome:
+        """Carry out one transaction on the package database of a root alone; no package's file is written, nothing of it runs. Needs no rights.
+
+        :param root: holds the database, and what the image says of how packages are laid out in it.
+        :param work: an empty folder for the time of the call.
+        :raises ContentError: unsatisfiable, or the transaction is not the expected one (then nothing was changed).
+        :raises InfrastructureError: a package cannot be fetched, time is up, the machine failed.
+        """
+        own = {"op": "record", "root": os.fspath(root), "work": os.fspath(work)}
+        return self._outcome(lambda number: self._request(wanted, epoch, expect, log, number) | own, expect, image, log)
+
+    def _outcome(
+        self, request: Callable[[int], dict[str, object]], expect: Sequence[PackageChange] | None, image: str | None, log: Path | None
+    ) -> Outcome:
+        answer = self._ask(request, image)
         changes = _difference(answer["before"], answer["after"])  # type: ignore[arg-type]
         if expect is not None:
             _check(changes, expect, image, log)
             changes = tuple(sorted(expect, key=lambda change: (change.name, change.key)))  # the same, with the repositories they are from
-        return Outcome(changes, int(answer["built"]), frozenset(answer["dates"]), dict(answer["times"]))  # type: ignore[call-overload]
+        order = tuple(Nevra.parse(text) for text in answer.get("order", ()))  # type: ignore[attr-defined]
+        return Outcome(changes, int(answer["built"]), frozenset(answer["dates"]), dict(answer["times"]), order)  # type: ignore[call-overload]
 
     def facts(self, root: Path, work: Path, names: Iterable[str] = (), *, image: str | None = None) -> Facts:
         """What the package database below ``root`` says.
@@ -161,14 +197,9 @@ class Transactions:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _request(
-        self, space: Workspace, wanted: Wanted, epoch: int, expect: Sequence[PackageChange] | None, log: Path | None, number: int
-    ) -> dict[str, object]:
+    def _request(self, wanted: Wanted, epoch: int, expect: Sequence[PackageChange] | None, log: Path | None, number: int) -> dict[str, object]:
         options = self._options
         return {
-            "op": "transact",
-            "lower": [os.fspath(path) for path in space.lower],
-            "work": os.fspath(space.directory),
             "cache": os.fspath(self._cache / f"worker-{number}"),
             "repositories": [
                 {

@@ -60,7 +60,7 @@ class Updater:
         start = began = _stage(stages, "pull", start)
         epoch = created(base)
         with self._store.workspace(lower) as space:
-            outcome = self._transactions.run(space, _wanted(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log)
+            outcome = self._transactions.run(space, wanted_of(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log)
             start = _stage(stages, "transaction", start)
             if not outcome.changes:
                 return BuiltImage(base, None, None, (), METHOD, tuple(stages))
@@ -90,7 +90,8 @@ def _stage(stages: list[tuple[str, float, float]], name: str, start: float) -> f
     return end
 
 
-def _wanted(planned: PlannedImage, request: UpdateRequest | None) -> Wanted:
+def wanted_of(planned: PlannedImage, request: UpdateRequest | None) -> Wanted:
+    """What dnf is asked for, so that it does what the plan says; None asks for the plan's own packages."""
     origin = {change.new: change.repository for change in planned.changes if change.new}
     if request is None:
         return Wanted(
@@ -105,16 +106,21 @@ def _wanted(planned: PlannedImage, request: UpdateRequest | None) -> Wanted:
 
 
 def _compose(base: Image, base_digest: Digest, layer: Layer, epoch: int, changes: tuple[PackageChange, ...]) -> Image:
-    text = ", ".join(str(change) for change in changes)
     return append_layer(
         base,
         Descriptor(layer.media_type, layer.digest, layer.size),
         layer.diff_id,
         created_by="topcoat update",
-        comment=text if len(text) <= _COMMENT_LIMIT else f"{text[:_COMMENT_LIMIT]} ... ({len(changes)} packages)",
+        comment=comment_of(changes),
         created=timestamp(epoch),
         labels={UPDATE_BASE: base_digest},
     )
+
+
+def comment_of(changes: tuple[PackageChange, ...]) -> str:
+    """The changes as a text of bounded length, for an image's history."""
+    text = ", ".join(str(change) for change in changes)
+    return text if len(text) <= _COMMENT_LIMIT else f"{text[:_COMMENT_LIMIT]} ... ({len(changes)} packages)"
 
 
 def created(image: Image) -> int:

@@ -13,6 +13,10 @@ Request ``{"op": "transact", "lower": [...], "work": dir, "cache": dir, "reposit
 when it reads a line ``{"ok": true}``. The answer is ``{"ok": true, "before": [[nevra, build time]...], "after": [...], "built": seconds,
 "dates": [seconds...], "times": {...}}`` or ``{"ok": false, "kind": "content" | "promise" | "scriptlet" | "infrastructure", "what": text}``.
 
+Request ``{"op": "record", "root": dir, ...}`` is the same as ``transact`` without ``lower``, ``before`` and ``after``: the root holds the package
+database and no packages' files, and rpm changes the database alone, without a scriptlet. Its answer has ``order`` as well: the packages that came, as
+rpm takes them.
+
 Request ``{"op": "facts", "root": dir, "work": dir, "names": [file name...]}`` is answered with ``built``, ``dates`` and ``owned`` (paths).
 """
 
@@ -75,6 +79,8 @@ class Service:
     def _served(self, request: dict, log: int) -> dict:
         if request["op"] == "transact":
             return self._transact(request, log)
+        if request["op"] == "record":
+            return self._record(request, log)
         if request["op"] == "facts":
             return self._jailed(_facts, request, log, [(request["root"], "rw")])
         raise Refused("infrastructure", f"unknown request {request['op']!r}")
@@ -103,6 +109,16 @@ class Service:
             with clock.step("unmount"):
                 self._mounts.unmount_all(mounted)
         return {**answer, "times": {**answer.get("times", {}), **clock.times}}
+
+    def _record(self, request: dict, log: int) -> dict:
+        """The package database of a root alone: nothing of an image runs, and nothing is mounted."""
+        clock = Clock()
+        with clock.step("metadata"):
+            self._fill_cache(request, log)
+        root = request["root"]
+        folders = [*_readable(request), (request["cache"], "rw"), (root, "rw")]
+        answer = self._jailed(_packages(root), {**request, "database_only": True}, log, folders)
+        return {**answer, "times": {**clock.times, **answer.get("times", {})}}
 
     def _overlay(self, lower: list, directory: str, mounted: list) -> str:
         _, root = self._mounts.prepare_overlay(lower, directory)

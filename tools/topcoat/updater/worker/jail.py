@@ -215,8 +215,13 @@ def _fill(place: str) -> None:
     mount("tmpfs", f"{place}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, _SCRATCH)
     mount("tmpfs", f"{place}/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k")
     for name, major, minor in DEVICES:
-        os.mknod(f"{place}/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
-        os.chmod(f"{place}/dev/{name}", 0o666)
+        target = f"{place}/dev/{name}"
+        try:
+            os.mknod(target, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            os.chmod(target, 0o666)
+        except PermissionError:  # an ordinary user's namespace: the machine's own device, shown here
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            mount(f"/dev/{name}", target, None, MS_BIND)
     for name, target in DEVICE_LINKS:
         os.symlink(target, f"{place}/dev/{name}")
     # The file system itself, not this mount of it: a device that somebody made there could be opened, through whatever other mount.

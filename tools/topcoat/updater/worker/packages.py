@@ -52,11 +52,12 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
                 raise Refused("content", str(error).strip()) from error
             installs, erases = _resolved(base)
         _check_promise(request.get("expect"), installs, erases)
-        _check_room(root, installs)
+        if not request.get("database_only"):
+            _check_room(root, installs)
         with clock.step("fetch"):
             fetch(sorted([package.reponame, package.location] for package, _ in installs))
         with clock.step("transaction"), environment(**_SCRIPTLET_ENVIRONMENT):
-            dates = _transaction(base, root, installs, erases, request["options"])
+            dates, order = _transaction(base, root, installs, erases, request["options"], database_only=request.get("database_only", False))
             if installs or erases:
                 image.keep_module_data(base, root)
     finally:
@@ -64,7 +65,7 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
     with clock.step("read"):
         after = database.installed(root)
         database.checkpoint(os.path.join(root, place))
-    return {"ok": True, "before": before, "after": after, **dates.answer(), "times": clock.times}
+    return {"ok": True, "before": before, "after": after, "order": order, **dates.answer(), "times": clock.times}
 
 
 def warm_up() -> None:
@@ -246,14 +247,15 @@ def _package_of(key) -> str:  # type: ignore[no-untyped-def]
     return os.path.basename(key).removesuffix(".rpm") if isinstance(key, str) else str(key or "a package")
 
 
-def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict) -> database.Dates:
+def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict, *, database_only: bool) -> tuple:
     """Run rpm. dnf's own do_transaction runs everything twice (a test first) and writes a history; rpm checks conflicts by itself before it starts.
 
-    :returns: the dates of the new packages.
+    :param database_only: change the package database and nothing else; no scriptlet and no trigger runs.
+    :returns: the dates of the new packages; their names with versions, in the order in which rpm took them.
     """
-    dates = database.Dates()
+    dates, order = database.Dates(), []
     if not installs and not erases:
-        return dates
+        return dates, order
     # Whether a package's signature is good enough was decided before it was handed to us, by the repository's own policy and keys. Left alone, rpm
     # decides a second time by the keys that happen to be in the image and by the level that this host's macros ask for. Digests are still compared.
     transaction = rpm.TransactionSet(root, rpm._RPMVSF_NOSIGNATURES)
@@ -261,8 +263,12 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
     transaction.setVfyLevel(rpm.RPMSIG_DIGEST_TYPE)
     try:
         flags = rpm.RPMTRANS_FLAG_NODOCS if options.get("nodocs", True) else 0
+        ignored = rpm.RPMPROB_FILTER_OLDPACKAGE | rpm.RPMPROB_FILTER_REPLACEPKG | rpm.RPMPROB_FILTER_DISKSPACE
+        if database_only:
+            flags |= rpm.RPMTRANS_FLAG_JUSTDB | rpm.RPMTRANS_FLAG_NOSCRIPTS | rpm.RPMTRANS_FLAG_NOTRIGGERS
+            ignored |= rpm.RPMPROB_FILTER_IGNOREARCH  # nothing of it runs on this machine
         transaction.setFlags(flags)
-        transaction.setProbFilter(rpm.RPMPROB_FILTER_OLDPACKAGE | rpm.RPMPROB_FILTER_REPLACEPKG | rpm.RPMPROB_FILTER_DISKSPACE)
+        transaction.setProbFilter(ignored)
         for package, replaces in installs:
             path = package.localPkg()
             with open(path, "rb") as stream:
@@ -279,6 +285,7 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
         if problems:
             raise Refused("content", "; ".join(problems))
         transaction.order()
+        order = [_element(element) for element in transaction if element.Type() == rpm.TR_ADDED]
         transaction.clean()
         callback = _Callback()
         rpm.setVerbosity(rpm.RPMLOG_INFO)
@@ -290,4 +297,8 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
             raise Refused("content", "; ".join(str(entry[0] if isinstance(entry, tuple) else entry) for entry in errors) or "rpm could not finish")
     finally:
         transaction.closeDB()
-    return dates
+    return dates, order
+
+
+def _element(element) -> str:  # type: ignore[no-untyped-def]
+    return f"{element.N()}-{element.E() or 0}:{element.V()}-{element.R()}.{element.A()}"

@@ -1,0 +1,176 @@
+"""Packages whose update is composed without their image, and packages whose update must not be, with the reason.
+
+This module must never hold a case that no other one differs from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.functional.equality import zoo
+from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, ghost, symlink
+
+HELPER = "/usr/lib/systemd/systemd-update-helper"
+
+
+def systemd(count: str, verb: str) -> str:
+    """What systemd's macros expand to."""
+    return f'\nif [ $1 -{count} ] && [ -x "{HELPER}" ]; then \n    # of a macro\n    {HELPER} {verb} odd@.service other.socket || : \nfi\n'
+
+
+@dataclass(frozen=True)
+class Case:
+    """``old`` is in the image, ``new`` in the repository. ``refused``: part of the reason, empty where the update can be composed."""
+
+    name: str
+    old: tuple[RpmSpec, ...]
+    new: tuple[RpmSpec, ...]
+    refused: str = ""
+    changed: tuple[tuple[str, str], ...] = field(default=())
+    """(path, text) written into the image after its packages."""
+
+    @property
+    def pair(self) -> tuple[tuple[RpmSpec, ...], tuple[RpmSpec, ...]]:
+        """Old and new packages."""
+        return self.old, self.new
+
+
+def of_zoo(name: str, refused: str = "") -> Case:
+    """The packages of the common zoo with this name."""
+    old, new = (tuple(spec for spec in specs if spec.name == name) for specs in (zoo.OLD, zoo.NEW))
+    return Case(name, old, new, refused)
+
+
+def plain(name: str, *old: File, new: tuple[File, ...], **more: object) -> tuple[tuple[RpmSpec, ...], tuple[RpmSpec, ...]]:
+    """One package in two versions."""
+    return (RpmSpec(name, "1", files=old),), (RpmSpec(name, "2", files=new, **more),)  # type: ignore[arg-type]
+
+
+COMPOSED = (
+    of_zoo("hardlinks"),
+    of_zoo("hardlinks-special"),
+    of_zoo("hardlinks-capable"),
+    of_zoo("hardlinks-broken"),
+    of_zoo("special"),
+    of_zoo("names"),
+    of_zoo("long"),
+    of_zoo("dates"),
+    of_zoo("documented"),
+    of_zoo("lib32"),
+    of_zoo("kinds"),
+    Case("folders", *of_zoo("folders").pair, changed=(("opt/f/sub/unowned", "of nobody"),)),
+    Case("obsoleted", (RpmSpec("replaced", "1", files=(File("/opt/replaced", "1"),)),), (zoo.NEW[-1],)),
+    Case(
+        "folders-shared",
+        (
+            RpmSpec("one", "1", files=(directory("/opt/shared"), File("/opt/shared/one", "1"), directory("/opt/alone"))),
+            RpmSpec("two", "1", files=(directory("/opt/shared"), File("/opt/shared/two", "1"), File("/opt/same", "same"))),
+            RpmSpec("three", "1", files=(File("/opt/same", "same"),)),
+        ),
+        (RpmSpec("one", "2", files=(File("/opt/one", "2"),)), RpmSpec("two", "2", files=(directory("/opt/shared", mode=0o700),))),
+    ),
+    Case(
+        "folders-new",
+        *plain(
+            "deep",
+            File("/opt/a/x", "1"),
+            new=(
+                directory("/opt/full"),
+                File("/opt/full/x", "1"),
+                directory("/opt/empty", mode=0o2770, group="adm"),
+                File("/opt/a/b/c/d", "1"),
+                directory("/opt/full/sub"),
+            ),
+        ),
+    ),
+    Case("links", *plain("links", symlink("/opt/l/link", "a"), File("/opt/l/a", "1"), new=(File("/opt/l/link", "2"), symlink("/opt/l/a", "link")))),
+    Case("config-kept", *plain("kept-1", config("/etc/kept-1", "1\n"), new=(config("/etc/kept-1", "2\n"),))),
+    Case("config-new", *plain("kept-2", config("/etc/kept-2", "1\n"), new=(config("/etc/kept-2", "2\n"),)), changed=(("etc/kept-2", "mine\n"),)),
+    Case("config-same", *plain("kept-3", config("/etc/kept-3", "1\n"), new=(config("/etc/kept-3", "1\n"),)), changed=(("etc/kept-3", "mine\n"),)),
+    Case("config-dropped", *plain("kept-4", config("/etc/kept-4", "1\n"), new=(File("/etc/other-4", "2\n"),))),
+    Case(
+        "config-added",
+        *plain("kept-5", File("/etc/other-5", "1\n"), new=(config("/etc/kept-5", "2\n"), config("/etc/other-5", "3\n", noreplace=False))),
+    ),
+    Case(
+        "ghosts",
+        *plain("ghosts", ghost("/opt/g/old"), File("/opt/g/both", "1"), new=(ghost("/opt/g/new"), ghost("/opt/g/both"), File("/opt/g/f", "2"))),
+        changed=(("opt/g/old", "made by the service"),),
+    ),
+    Case("requires", *plain("needs", File("/opt/needs", "1"), new=(File("/opt/needs", "2"),), requires=("fresh",))),
+    Case(
+        "harmless-scripts",
+        (RpmSpec("harmless", "1", files=(File("/opt/h", "1"),), postun=systemd("ge 1", "mark-restart-system-units"), post="exit 1"),),
+        (
+            RpmSpec(
+                "harmless", "2", files=(File("/opt/h", "2"),), post=systemd("eq 1", "install-system-units") + ":\n# nothing\nexit 0", preun="exit 1"
+            ),
+        ),
+    ),
+    Case(
+        "triggers-elsewhere",
+        (*plain("moved", File("/opt/m", "1"), new=())[0], RpmSpec("watches", "1", triggers=(Trigger("triggerin", "absent-too", "exit 1"),))),
+        (*plain("moved", new=(File("/opt/m", "2"),))[1], RpmSpec("watches", "2", triggers=(Trigger("triggerin", "absent", "exit 1"),))),
+    ),
+)
+REFUSED = (
+    of_zoo("volatile", "is a link"),
+    of_zoo("scripted", "has a scriptlet"),
+    of_zoo("watcher", "has triggers"),
+    Case(
+        "config-replaced",
+        *plain("kept-6", config("/etc/kept-6", "1", noreplace=False), new=(config("/etc/kept-6", "2", noreplace=False),)),
+        "was changed",
+        (("etc/kept-6", "mine"),),
+    ),
+    Case(
+        "config-dropped",
+        *plain("kept-7", config("/etc/kept-7", "1"), new=(File("/etc/other-7", "2"),)),
+        "was changed in the image, and goes",
+        (("etc/kept-7", "mine"),),
+    ),
+    Case(
+        "config-unowned", *plain("kept-8", File("/etc/other-8", "1"), new=(config("/etc/kept-8", "2"),)), "exists already", (("etc/kept-8", "mine"),)
+    ),
+    Case("accounts", *plain("account", File("/opt/a", "1"), new=(File("/opt/a", "2", user="nobody-knows"),)), "needs the user nobody-knows"),
+    Case(
+        "accounts-made",
+        *plain("account-made", File("/opt/am", "1"), new=(File("/opt/am", "2"),), provides=("user(odd)",)),
+        "makes the account user(odd)",
+    ),
+    Case(
+        "ldconfig-like",
+        *plain("lib", File("/usr/lib64/lib.so", "1"), new=(File("/usr/lib64/lib.so", "2"),), post="/sbin/ldconfig"),
+        "has a scriptlet (%post)",
+    ),
+    Case(
+        "trigger-on-name",
+        (
+            RpmSpec("moved-name", "1", files=(File("/opt/mn", "1"),)),
+            RpmSpec("watcher-name", "1", triggers=(Trigger("triggerin", "moved-name", "true"),)),
+        ),
+        (RpmSpec("moved-name", "2", files=(File("/opt/mn", "2"),)),),
+        "watcher-name has a trigger on moved-name",
+    ),
+    Case(
+        "trigger-on-file",
+        (
+            RpmSpec("moved-below", "1", files=(File("/opt/mb/x", "1"),)),
+            RpmSpec("watcher-below", "1", triggers=(Trigger("transfiletriggerin", "/opt/mb", "true"),)),
+        ),
+        (RpmSpec("moved-below", "2", files=(File("/opt/mb/x", "2"),)),),
+        "watcher-below has a trigger on files below /opt/mb",
+    ),
+    Case(
+        "systemd-there",
+        (RpmSpec("unit", "1"), RpmSpec("systemd", "1", files=(File(HELPER, "#!/bin/sh", mode=0o755),))),
+        (RpmSpec("unit", "2", post=systemd("eq 1", "install-system-units")),),
+        "unit has a scriptlet",
+    ),
+    Case(
+        "order-of-two",
+        (RpmSpec("above", "1", files=(directory("/opt/o"),)), RpmSpec("below", "1", files=(File("/opt/o/x", "1"),))),
+        (RpmSpec("above", "2"), RpmSpec("below", "2")),
+        "depends on the order",
+    ),
+)
