@@ -55,7 +55,6 @@ COMPOSED = (
     of_zoo("names"),
     of_zoo("long"),
     of_zoo("dates"),
-    of_zoo("documented"),
     of_zoo("lib32"),
     of_zoo("kinds"),
     Case("folders", *of_zoo("folders").pair, changed=(("opt/f/sub/unowned", "of nobody"),)),
@@ -114,6 +113,7 @@ COMPOSED = (
     ),
 )
 REFUSED = (
+    of_zoo("documented", "is documentation"),
     of_zoo("volatile", "is a link"),
     of_zoo("scripted", "has a scriptlet"),
     of_zoo("watcher", "has triggers"),

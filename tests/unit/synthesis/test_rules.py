@@ -97,6 +97,7 @@ class Files(unittest.TestCase):
             "comes with two packages": (tree(), [package("a", File("/opt/x", "1")), package("b", File("/opt/x", "2"))], []),
             "no layer names the directory": (Tree({"opt/x/y": FILE}), [package("a", File("/opt/x/z"))], []),
             "exists already": (tree(etc__c=FILE._replace(digest="0" * 64)), [package("a", config("/etc/c", "1"))], []),
+            "is documentation": (tree(), [package("a", File("/opt/x", "1", doc=True))], []),
             "goes": (tree(etc__c=FILE._replace(digest="0" * 64)), [], [package("a", config("/etc/c", "1"))]),
             "capabilities of a kind": (tree(), [package("a", File("/opt/x", "1", caps="cap_chown=p cap_kill=e"))], []),
         }
@@ -104,6 +105,14 @@ class Files(unittest.TestCase):
             with self.subTest(reason), self.assertRaises(Refusal) as caught:
                 composed(found, new, old)
             self.assertIn(reason, caught.exception.reason)
+
+    def test_what_rpm_would_leave_out_or_give_way_to_is_refused(self) -> None:
+        with self.assertRaises(Refusal):
+            composed(tree(), [package("a", File("/opt/x", "1"))], [], [package("b", File("/opt/x", "2"))])
+        found = tree()
+        found.contents["etc/rpm/macros.image"] = b"%_install_langs en\n"
+        with self.assertRaises(Refusal):
+            composed(found, [package("a", File("/opt/x", "1"))])
 
     def test_a_changed_setting_stays_and_the_new_one_lies_beside_it(self) -> None:
         found = tree(etc__c=FILE._replace(digest="0" * 64))
