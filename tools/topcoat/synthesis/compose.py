@@ -46,7 +46,7 @@ class Placed:
     size: int = 0
     digest: str = ""
     attributes: tuple[tuple[str, bytes], ...] = ()
-    hard_link: tuple | None = None
+    hard_link: tuple[int, tuple[int, int]] | None = None
     """Entries with the same value are names of one file."""
 
 

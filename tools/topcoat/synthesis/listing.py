@@ -16,18 +16,16 @@ from typing import BinaryIO
 from topcoat.archives import tarstream
 from topcoat.archives.plain import CutOffError, Plain
 from topcoat.errors import ContentError
+from topcoat.rpm import settings
 from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL
 from topcoat.synthesis.tree import Node, Tree
 
 _CHUNK = 1 << 18
 _SMALL = 1 << 20
 """Bytes of the largest file whose digest is taken: configuration files are smaller."""
-_MOST_KEPT = 1 << 18
 _MOST_DATABASE = 1 << 29
-_KEPT = re.compile(
-    r"etc/passwd|etc/group|etc/os-release|usr/lib/os-release|etc/dnf/modules\.d/[^/]+\.module|etc/rpm/macros[^/]*"
-    r"|usr/lib/rpm/macros\.d/macros[^/]*|etc/nsswitch\.conf"
-)
+_KEPT = re.compile(r"etc/passwd|etc/group|etc/rpm/macros[^/]*|usr/lib/rpm/macros\.d/macros[^/]*|etc/nsswitch\.conf")
+"""Beside what steers dnf."""
 _KINDS = {tarstream.REGULAR: "f", tarstream.DIRECTORY: "d", tarstream.SYMLINK: "l"}
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
@@ -86,8 +84,8 @@ def _node(reader: tarstream.Reader, entry: tarstream.Entry, path: str, found: Li
         database = folder in FOLDERS and name in (SQLITE, WAL)
         if folder in FOLDERS and name in FOREIGN:
             found.foreign.add(path)
-        limit = _MOST_DATABASE if database else _MOST_KEPT
-        if database or _KEPT.fullmatch(path):
+        limit = _MOST_DATABASE if database else settings.MOST_BYTES
+        if database or _KEPT.fullmatch(path) or settings.wanted(path):
             if entry.size > limit:
                 raise ContentError(f"/{path} has {entry.size} bytes; at most {limit} are read", next_step="look at the image")
             found.contents[path] = b"".join(bytes(piece) for piece in reader.content())

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from topcoat.errors import ContentError
 from topcoat.model import Nevra
@@ -92,7 +92,7 @@ class Package:
         except (struct.error, ValueError) as error:
             raise _damaged(error) from error
 
-    def _values(self, tag: int) -> list:
+    def _values(self, tag: int) -> list[Any]:
         kind, offset, count = self._index.get(tag, (0, 0, 0))
         try:
             if not count:
@@ -204,7 +204,7 @@ class Package:
             self._check_kind(tag, text=False)
         sizes = self._values(5008) or self._values(1028)
 
-        def column(tag: int, default: object) -> list:
+        def column(tag: int, default: object) -> list[Any]:
             self._check_kind(tag, text=isinstance(default, str))
             return self._values(tag) or [default] * count
 

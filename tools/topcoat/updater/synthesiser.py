@@ -27,7 +27,7 @@ from topcoat.layers.writer import GZIP_LEVEL
 from topcoat.model import Digest, Nevra, PackageChange, PlannedImage
 from topcoat.model.labels import UPDATE_BASE
 from topcoat.registry.oci import Descriptor, Image, append_layer
-from topcoat.rpm import header, inventory, rpmdb
+from topcoat.rpm import header, inventory, rpmdb, settings, settingsfiles
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import Snapshot
 from topcoat.rpm.rpmdb import Database
@@ -111,6 +111,7 @@ class Synthesiser:
                     root, work, wanted_of(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log
                 )
                 start = _stage(stages, "database", start)
+                _check_settings(known.tree, root)
                 database.settle(root)
                 layout = _layout(known.tree, rows, _rows(rpmdb.read_root(root), place / "after"), planned, outcome, epoch)
                 by_nevra = {self._payload(path).package.nevra: path for path in files}
@@ -289,6 +290,13 @@ def _skeleton(known: Known, root: Path) -> Path:
     return root
 
 
+def _check_settings(tree: Tree, root: Path) -> None:
+    """dnf writes the state of module streams when it installs from one; such a file would have to be in a layer."""
+    before = {path: content for path, content in tree.contents.items() if settings.wanted(path)}
+    if settingsfiles.read_stack([root]) != before:
+        raise Refusal("the transaction changes the state of module streams")
+
+
 def _layout(tree: Tree, before: Sequence[bytes], after: Sequence[bytes], planned: PlannedImage, outcome: Outcome, epoch: int) -> Layout:
     """What the transaction's files do, told from the database before and after."""
     stayed = set(before) & set(after)
@@ -307,7 +315,7 @@ def _layout(tree: Tree, before: Sequence[bytes], after: Sequence[bytes], planned
 
 def _write(destination: Path, entries: dict[str, Placed], hidden: Sequence[str], content) -> Layer:  # type: ignore[no-untyped-def]
     """Write a layer of these entries, sorted by path, and whiteouts."""
-    first: dict[tuple, str] = {}
+    first: dict[tuple[int, tuple[int, int]], str] = {}
     with destination.open("wb") as out:
         archive = Archive(out, GZIP_LEVEL)
         for path in sorted([*entries, *hidden]):
