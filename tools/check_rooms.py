@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[1] / "doc/source/contributor/architecture.rst"
 BEGIN, END = ".. the rooms, written by tools/check_rooms.py --write\n", ".. end of the rooms\n"
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "generation", "model"}),
+    frozenset({"errors", "documents", "generation", "model"}),
     frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
     frozenset({"containerfile", "planner", "engine", "layers", "changes", "synthesis"}),
     frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection"}),
@@ -26,6 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 # Rooms of one floor that may use a neighbour, with the reason.
 NEIGHBOURS = {
+    ("documents", "errors"): "documents are refused",
     ("model", "errors"): "values refuse what is malformed",
     ("rpm", "archives"): "the package database lies in layers",
     ("rpm", "process"): "rpmdb2solv",
@@ -43,7 +44,7 @@ WORDS = {"io.topcoat.": ("model", "names of labels and annotations are constants
 """Texts that stand in one room only: text, (room, what the others use instead)."""
 STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "failed"}
 """Words of ``topcoat.model.Status``: whoever compares one as text would go on silently when it is spelt otherwise."""
-FOR_COMMANDS = {"errors", "model", "process", "report"}
+FOR_COMMANDS = {"documents", "errors", "model", "process", "report"}
 """Rooms that any command may use beside the one that does its work."""
 STILL_WIRED = {
     "build": "opens what a run needs; names that images had before come from the lists",

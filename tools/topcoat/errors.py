@@ -13,6 +13,17 @@ import email.utils
 import errno
 import re
 
+_LONGEST = 4000
+"""Letters of an error. What is longer is a document that somebody put where a word belongs."""
+
+
+def one_line(text: str) -> str:
+    """A text as one line that a terminal shows and any encoding writes: what cannot be printed is escaped, what is endless cut."""
+    if not text.isprintable():
+        text = " ".join(text.split())
+        text = "".join(letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} [{len(text) - _LONGEST} more letters]"
+
 
 class TopcoatError(Exception):
     """Base of every error that a command turns into a line for people.
@@ -49,13 +60,13 @@ class TopcoatError(Exception):
         """One line: where, image, what, next step."""
         head = "".join(f"{part}: " for part in (self.where, self.image) if part)
         tail = f" -> {self.next_step}" if self.next_step else ""
-        return f"{head}{self.what}{tail}"
+        return one_line(f"{head}{self.what}{tail}")
 
     def as_dict(self) -> dict[str, object]:
         """The shape that receipts and ``--format json`` carry."""
         return {
             "class": self.code,
-            "what": self.what,
+            "what": one_line(self.what),
             "image": self.image,
             "next_step": self.next_step,
             "where": self.where,

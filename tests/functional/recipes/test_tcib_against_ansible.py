@@ -13,10 +13,10 @@ import yaml
 
 from tests.needs import needs
 from tests.unit.recipes.tcibtrees import write_tree
+from topcoat.documents.yamltree import parse_file
 from topcoat.recipes.tcibfile import Variables
 from topcoat.recipes.templating import Templates
 from topcoat.recipes.treefiles import TreeFiles
-from topcoat.recipes.yamltree import parse_file
 
 SHAPES = {
     "modules": {

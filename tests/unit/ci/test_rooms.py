@@ -44,7 +44,7 @@ class Breaches(unittest.TestCase):
             (
                 "cli/a.py",
                 "def command():\n    from topcoat.lists import x\n    from topcoat.report import y\n    from topcoat.zuul import z\n",
-                ["4: the command uses lists, zuul: one room does the work, beside errors, model, process, report"],
+                ["4: the command uses lists, zuul: one room does the work, beside documents, errors, model, process, report"],
             ),
             ("cli/a.py", "if TYPE_CHECKING:\n    from topcoat.lists import x\nfrom topcoat.zuul import z\n", []),
             ("model/labels.py", 'OWN = "io.topcoat."\n', []),

@@ -11,11 +11,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from topcoat.documents.yamltree import parse
 from topcoat.errors import UsageError
 from topcoat.lists import lint
 from topcoat.recipes import load_profile, load_tree
 from topcoat.recipes.schema import RECIPE_KEYS
-from topcoat.recipes.yamltree import parse
 
 WORDS = st.sampled_from(
     ["base", "nova", "profile", "/etc/x", "../x", "a b", "{{ x }}", "", "0644", "x86_64", "kolla", "files/a", "$(id)", "\x07", "a:b", "sha256:"]

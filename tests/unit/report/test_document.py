@@ -46,8 +46,8 @@ class Document(unittest.TestCase):
         bad = dict(receipt_to_dict(fixtures.green()))
         bad["images"] = [{"name": 3}]
         cases = {
-            "": "cannot read",
-            "{": "cannot read",
+            "": "cannot be read",
+            "{": "cannot be read",
             "[]": "not a receipt",
             "{}": "not a receipt",
             '{"schema": "https://topcoat.dev/schemas/receipt/99"}': "not a receipt",
@@ -62,7 +62,7 @@ class Document(unittest.TestCase):
                 self.assertEqual(str(path), caught.exception.where)
                 self.assertTrue(caught.exception.next_step)
             path.write_bytes(b"\xff\xfe{")
-            with self.assertRaisesRegex(UsageError, "cannot read"):
+            with self.assertRaisesRegex(UsageError, "cannot be read"):
                 load(path)
-            with self.assertRaisesRegex(UsageError, "cannot read"):
+            with self.assertRaisesRegex(UsageError, "cannot be read"):
                 load(Path(folder) / "missing.json")

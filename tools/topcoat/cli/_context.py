@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from topcoat.documents import Door
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
     from topcoat.model import Profile, Recipe, RunOptions
     from topcoat.registry import Registries
+
+_VALUES = Door(UsageError, "write one 'name: value' a line, in YAML")
 
 format_option = click.option(
     "--format", "output_format", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True, help="How the result is printed."
@@ -77,15 +80,11 @@ class Settings:
         """Values for the profile's placeholders: the file first, then ``--set``."""
         values: dict[str, str] = {}
         if self._settings_file:
-            import yaml
-
-            try:
-                loaded = yaml.safe_load(Path(self._settings_file).read_text(encoding="utf-8"))
-            except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-                raise UsageError(f"cannot read {self._settings_file}: {error}", next_step="give a YAML file of names and values") from error
+            loaded = _VALUES.yaml_file(Path(self._settings_file), "the file of values")
+            shape = _VALUES.shape("the file of values", where=self._settings_file)
             if not isinstance(loaded, dict):
-                raise UsageError(f"{self._settings_file} is not a mapping of names and values", next_step="write one 'name: value' a line")
-            values.update({str(name): str(value) for name, value in loaded.items()})
+                shape.refuse("it", "a mapping of names and values")
+            values.update({name: shape.scalar(value, name) or "" for name, value in loaded.items()})
         for setting in self._settings:
             name, equals, value = setting.partition("=")
             if not equals or not name:

@@ -6,7 +6,6 @@ This module must never decide anything about an image.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,15 @@ import click
 
 from topcoat.cli import _complete
 from topcoat.cli._context import Settings
+from topcoat.documents import Door
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
     from topcoat.model import RunRequest
     from topcoat.recipes import Selection
+
+_ARTIFACTS = Door(UsageError, "give a JSON list in the shape of zuul.artifacts")
+_VIEW = Door(UsageError, "make it with 'topcoat freeze --output'")
 
 
 def selection_options(function: Callable[..., object]) -> Callable[..., object]:
@@ -98,12 +101,8 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Ru
     from topcoat.model import RunRequest
     from topcoat.runs.planning import artifacts_from
 
-    artifacts = _json(sources.artifacts, "pass zuul.artifacts as a JSON file") if sources.artifacts else []
-    view = _json(sources.view, "make it with 'topcoat freeze --output'") if sources.view else None
-    if view is not None and not isinstance(view, dict):
-        raise UsageError(f"{sources.view} holds no view", next_step="make it with 'topcoat freeze --output'")
-    if not isinstance(artifacts, list):
-        raise UsageError(f"{sources.artifacts} holds no list", next_step="pass zuul.artifacts, a list of mappings")
+    artifacts = read_artifacts(Path(sources.artifacts)) if sources.artifacts else []
+    view = _VIEW.shape("the view", where=sources.view).texts(_VIEW.json_file(Path(sources.view), "the view"), "it") if sources.view else None
     profile = replace(settings.profile, image_format=sources.image_format) if sources.image_format else settings.profile
     return RunRequest(
         profile=profile,
@@ -118,8 +117,10 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Ru
     )
 
 
-def _json(path: str, next_step: str) -> object:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {error}", next_step=next_step) from error
+def read_artifacts(path: Path) -> list[dict[str, object]]:
+    """``zuul.artifacts`` out of a file: a list of mappings.
+
+    :raises UsageError: it is something else.
+    """
+    shape = _ARTIFACTS.shape("zuul.artifacts", where=str(path))
+    return shape.items(shape.need({"it": _ARTIFACTS.json_file(path, "zuul.artifacts")}, "it", list), "it", dict, "mappings")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +10,13 @@ import click
 
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 from topcoat.cli._selection import Sources, request_of, selection_options, source_options
+from topcoat.documents import Door
+from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
     from topcoat.recipes import Selection
+
+_ITEMS = Door(UsageError, "write build, buildset and items of the variable 'zuul' into it")
 
 
 @click.command()
@@ -95,7 +98,7 @@ def command(
         check_coverage=not no_coverage and shard is None,
         only=frozenset(Action(word) for word in only) or frozenset(Action),
         shard=parse_shard(shard) if shard else None,
-        zuul=json.loads(Path(zuul_items).read_text(encoding="utf-8")) if zuul_items else {},
+        zuul=_under_test(Path(zuul_items)) if zuul_items else {},
         bills=bills.CHOICES[sbom],
     )
     # bad input writes nothing, but it may not leave an earlier receipt to speak for this run
@@ -112,3 +115,11 @@ def command(
         console.show(receipt)
     else:
         emit(document.receipt_to_dict(receipt), output_format, "")
+
+
+def _under_test(path: Path) -> dict[str, object]:
+    """What Zuul says is under test, for the receipt."""
+    shape = _ITEMS.shape("the file of what is under test", where=str(path))
+    found = shape.table(_ITEMS.yaml_file(path, "the file of what is under test"), "it")
+    shape.items(found.get("items"), "items", dict, "objects")
+    return found

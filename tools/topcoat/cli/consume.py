@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._selection import read_artifacts
 from topcoat.errors import UsageError
 
 
@@ -47,13 +48,7 @@ def command(
     if bool(artifacts) == bool(receipt):
         raise UsageError("the images come from --artifacts or from --receipt, one of them", next_step="name one file")
     if artifacts:
-        try:
-            entries = json.loads(Path(artifacts).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"cannot read the artifacts: {error}", where=artifacts, next_step="give a JSON list in the shape of zuul.artifacts"
-            ) from error
-        expected = consumer.expected_from_artifacts(parse_artifacts(entries), images)
+        expected = consumer.expected_from_artifacts(parse_artifacts(read_artifacts(Path(artifacts))), images)
     else:
         expected = consumer.expected_from_receipt(load_finished(Path(str(receipt))), images)
     with tempfile.TemporaryDirectory(prefix="topcoat-certificates-") as certificates:

@@ -5,17 +5,20 @@ This module must never change an image: digests are the same on both sides.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._selection import read_artifacts
+from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference
 from topcoat.model.image import check_digest
 from topcoat.process.each import each
+
+_LIST = Door(UsageError, "make one with 'topcoat discover --output'")
 
 
 @click.command()
@@ -104,28 +107,17 @@ def _artifacts(path: Path) -> list[ImageReference]:
     from topcoat.zuul import newest_images, parse_artifacts
 
     found = []
-    for artifact in newest_images(parse_artifacts(_json(path))):
+    for artifact in newest_images(parse_artifacts(read_artifacts(path))):
         reference = ImageReference.parse(artifact.url)
         found.append(replace(reference, digest=check_digest(artifact.digest)) if artifact.digest else reference)
     return found
 
 
 def _listed(path: Path) -> list[ImageReference]:
-    import yaml
-
-    try:
-        found = []
-        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["images"]:
-            reference = ImageReference.parse(entry["reference"])
-            found.append(replace(reference, tag=entry["tag"]) if entry.get("tag") and not entry.get("external") else reference)
-        return found
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not a resolved list: {error}", next_step="make one with 'topcoat discover --output'") from error
-
-
-def _json(path: Path) -> list[object]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {error}", next_step="give zuul.artifacts as JSON") from error
-    return data if isinstance(data, list) else []
+    shape = _LIST.shape("the resolved list", where=str(path))
+    found = []
+    for entry in shape.items(shape.need(shape.table(_LIST.yaml_file(path, "the resolved list"), "it"), "images", list), "images", dict):
+        reference = ImageReference.parse(shape.need(entry, "reference", str, "images"))
+        tag = shape.text(entry.get("tag"), "tag")
+        found.append(replace(reference, tag=tag) if tag and not entry.get("external") else reference)
+    return found

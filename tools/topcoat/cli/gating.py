@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.documents import Door
+from topcoat.errors import UsageError
+
+_CHANGES = Door(UsageError, "make the file with 'topcoat zuul-items --changes'")
 
 
 @click.command()
@@ -45,10 +48,17 @@ def command(
         paths,
         Path(output).absolute(),
         work=settings.work_dir / "gating",
-        changes=json.loads(Path(changes).read_text(encoding="utf-8")) if changes else None,
+        changes=_changes(changes) if changes else None,
         dlrn_config=Path(dlrn_config) if dlrn_config else None,
         store=gating.PackageStore(settings.registries, store) if store else None,
         timeout=timeout,
         say=lambda line: click.echo(line, err=True),
     )
     emit([asdict(package) for package in repository.packages], output_format, "\n".join(package.nevra for package in repository.packages))
+
+
+def _changes(path: str) -> dict[str, dict[str, str]]:
+    """Absolute path of a checkout → its project and change."""
+    shape = _CHANGES.shape("the changes", where=path)
+    found = _CHANGES.json_object(Path(path).read_bytes(), "the changes", where=path)
+    return {checkout: shape.texts(entry, checkout) for checkout, entry in found.items()}

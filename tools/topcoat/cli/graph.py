@@ -5,7 +5,6 @@ This module must never decide anything; it prints what ``topcoat.report.graph`` 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,14 @@ import click
 
 from topcoat.cli._context import Settings, emit
 from topcoat.cli._selection import selection_options
+from topcoat.documents import Door
 from topcoat.errors import UsageError
 from topcoat.model import Status
 
 if TYPE_CHECKING:
     from topcoat.recipes import Selection
+
+_DOOR = Door(UsageError, "give a file that topcoat plan or build wrote", limit=64 << 20)
 
 
 @click.command()
@@ -48,12 +50,10 @@ def command(
 
 def _status(path: Path) -> dict[str, str]:
     """Image to word, from the ``images`` of a plan (its action) or of a receipt (its status, or its action when it is done)."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        words = {}
-        for image in document["images"]:
-            result = image.get("status", Status.DONE)
-            words[image["name"]] = image.get("action", result) if result == Status.DONE else result
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"not a plan or a receipt: {error}", where=str(path), next_step="give a file that topcoat plan or build wrote") from error
+    what = "the plan or receipt"
+    shape = _DOOR.shape(what, where=str(path))
+    words = {}
+    for image in shape.items(shape.need(shape.table(_DOOR.json_file(path, what), "it"), "images", list), "images", dict):
+        result, action = shape.text(image.get("status"), "status") or Status.DONE, shape.text(image.get("action"), "action")
+        words[shape.need(image, "name", str, "images")] = (action or result) if result == Status.DONE else result
     return words

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._selection import read_artifacts
 
 
 def _pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
@@ -80,10 +81,7 @@ def command(
     WHAT is the zuul-info/inventory.yaml of a build (file or URL), the page of a build, or the URLs of one or more changes; what they depend on is
     found and put ahead, as Zuul does. The job's code runs here without a sandbox: use a machine that you can throw away.
     """
-    import json
-
-    import yaml
-
+    from topcoat.documents import Door
     from topcoat.errors import ContentError, UsageError
     from topcoat.planner import plan_from_dict
     from topcoat.process import Processes
@@ -96,11 +94,9 @@ def command(
     identities = [Identity.parse(text) for text in merged_as]
     if None in identities:
         raise UsageError("--merged-as wants 'NAME <MAIL>'", next_step="write the git_user_name and git_user_email of that Zuul")
-    try:
-        given = {name: yaml.safe_load(value) for name, value in _pairs(variables, "--var").items()}
-        ahead = json.loads(Path(artifacts).read_text("utf-8")) if artifacts else None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read --var or --artifacts: {error}", next_step="give YAML values and a JSON file") from error
+    values = Door(UsageError, "write a YAML value")
+    given = {name: values.yaml(value, f"--var {name}") for name, value in _pairs(variables, "--var").items()}
+    ahead = read_artifacts(Path(artifacts)) if artifacts else None
     options = Options(
         work=Path(directory).absolute() if directory else settings.work_dir / "reproduce",
         until=until,

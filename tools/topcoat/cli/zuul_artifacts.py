@@ -24,7 +24,7 @@ def command(settings: Settings, variables: str, reachable: bool, output: str | N
     path = Path(variables)
     if not path.is_file():
         raise UsageError(f"{variables} is not a file", next_step="give an inventory or a variables file of Zuul")
-    job = parse_job(load_variables(path.read_text(encoding="utf-8"), where=variables))
+    job = parse_job(load_variables(path.read_bytes(), where=variables))
     kept, lost = [], {}
     for artifact in newest_images(job.artifacts):
         reference = ImageReference.parse(artifact.url)

@@ -29,7 +29,7 @@ def command(
     from topcoat.gating.source import SourceTree
 
     path = Path(variables)
-    job = parse_job(load_variables(path.read_text(encoding="utf-8"), where=variables) if path.is_file() else _missing(variables))
+    job = parse_job(load_variables(path.read_bytes(), where=variables) if path.is_file() else _missing(variables))
     found, skipped = projects_under_test(job, not_packaged=not_packaged)
     projects, left_out, recipes = [], [{"project": entry.project, "reason": entry.reason} for entry in skipped], False
     for under_test in found:

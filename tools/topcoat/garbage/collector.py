@@ -18,14 +18,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from topcoat.errors import ContentError, InfrastructureError
+from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.garbage.rules import KeepRules, RepositoryPlan, RepositoryState, decide, subject_of
 from topcoat.model import Digest
+from topcoat.model.image import check_digest
 from topcoat.model.labels import GC_CONDEMNED, GC_SEEN, UPDATE_BASE
 from topcoat.process.each import each
 from topcoat.promotion import Control
 from topcoat.registry import Manifest, NotFoundError, RegistryClient
-from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, Descriptor, artifact_manifest, digest_of
+from topcoat.registry.oci import CONFIG_TYPES, DOOR, EMPTY_BLOB, OCI_MANIFEST, Descriptor, artifact_manifest, digest_of, read_json
 
 _SEEN_TAG = "topcoat-gc.seen"
 _SEEN_TYPE = "application/vnd.topcoat.gc-seen.v1+json"
@@ -185,7 +186,9 @@ class Collector:
                 return [child.digest for child in manifest.children]
             if manifest.document.get("artifactType"):
                 return []
-            labels = json.loads(self._client.blob(name, manifest.config.digest)).get("config") or {}
+            if manifest.config.media_type not in CONFIG_TYPES:
+                return []
+            config = self._client.blob(name, manifest.config.digest)
         except NotFoundError as error:
             if must_be:
                 raise InfrastructureError(
@@ -193,10 +196,12 @@ class Collector:
                     next_step="nothing was removed here; push this image again, or delete its tag",
                 ) from error
             return []
-        except (ValueError, AttributeError):
-            return []
-        base = (labels.get("Labels") or {}).get(UPDATE_BASE)
-        return [base] if base else []
+        try:
+            document, shape = read_json(config, "configuration"), DOOR.shape("configuration")
+            base = shape.texts(shape.table(document.get("config"), "config").get("Labels"), "config.Labels").get(UPDATE_BASE)
+            return [check_digest(base)] if base else []
+        except (ContentError, UsageError):
+            return []  # its bytes are what its digest says: nobody can run this, so it needs nothing
 
     def _first_seen(self) -> dict[str, float]:
         return self._note(GC_SEEN)
@@ -213,9 +218,14 @@ class Collector:
             return {}
         try:
             manifest = self._client.manifest(self._control.repository, _SEEN_TAG)
-            return {str(entry): float(when) for entry, when in json.loads(manifest.document["annotations"][name]).items()}
-        except (NotFoundError, KeyError, ValueError, AttributeError, TypeError):
+            note = (manifest.document.get("annotations") or {}).get(name)
+        except NotFoundError:
             return {}
+        if note is None:
+            return {}
+        what = f"the note {name} of an earlier collection"
+        shape = DOOR.shape(what)
+        return {entry: shape.moment(when, entry) for entry, when in read_json(note.encode(), what).items()}
 
     def _remember(self, seen: dict[str, float], condemned: dict[str, float]) -> None:
         text = json.dumps({tag: round(when) for tag, when in sorted(seen.items())}, separators=(",", ":"))

@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from topcoat.documents import Door, Shape
 from topcoat.errors import UsageError
 from topcoat.gating.createrepo import CreateRepo
 from topcoat.model import Nevra
 
 MANIFEST = "gating.json"
+_DOOR = Door(UsageError, "build the repository again with 'topcoat gating'")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,18 @@ def load(directory: Path) -> GatingRepository:
     manifest = directory / MANIFEST
     if not manifest.is_file():
         return GatingRepository(directory, ())
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    return GatingRepository(directory, tuple(GatedPackage(**package) for package in content["packages"]))
+    shape = _DOOR.shape("the list of packages under test", where=str(manifest))
+    content = shape.table(_DOOR.json_file(manifest, "the list of packages under test"), "it")
+    return GatingRepository(directory, tuple(_package(entry, shape) for entry in shape.items(content.get("packages"), "packages", dict)))
+
+
+def _package(entry: dict[str, object], shape: Shape) -> GatedPackage:
+    nevra, file, project, commit = (shape.need(entry, key, str, "packages") for key in ("nevra", "file", "project", "commit"))
+    url, committed = shape.text(entry.get("change_url"), "change_url") or None, shape.number(entry.get("committed", 0), "committed")
+    try:
+        return GatedPackage(str(Nevra.parse(nevra)), file, project, commit, url, committed)
+    except UsageError as error:
+        raise shape.wrong("packages.nevra", f"the name of a package ({error.what})") from error
 
 
 def publish(staging: Path, output: Path, packages: Iterable[GatedPackage]) -> GatingRepository:

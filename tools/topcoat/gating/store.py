@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from topcoat import generation
@@ -22,6 +23,7 @@ from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
 PACKAGES_TYPE = "application/vnd.topcoat.packages.v1+json"
 _RPM = "application/x-rpm"
 _HEX = 40
+_FILE = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+~^:-]{0,240}\.rpm")
 
 
 class PackageStore:
@@ -61,9 +63,15 @@ class PackageStore:
             )
         folder.mkdir(parents=True, exist_ok=True)
         files = []
-        for layer in document["layers"]:
-            name = Path(str((layer.get("annotations") or {}).get(labels.TITLE))).name
-            with self._client.stream_blob(self._repository, layer["digest"], layer["size"]) as chunks, (folder / name).open("wb") as file:
+        for layer in document.get("layers") or ():
+            found = Descriptor.parse(layer)
+            name = dict(found.annotations).get(labels.TITLE, "")
+            if not _FILE.fullmatch(name):
+                raise ContentError(
+                    f"{self._client.host}/{self._repository}:{tag} names a package {name[:80]!r}",
+                    next_step="remove that tag, and look who else can write to this repository",
+                )
+            with self._client.stream_blob(self._repository, found.digest, found.size) as chunks, (folder / name).open("wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
             files.append(folder / name)

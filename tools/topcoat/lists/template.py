@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.recipes.reading import IMAGE_NAME, Problems, Reader, nearest
-from topcoat.recipes.yamltree import Node, parse_file
 
 BUILT_IN = ("registry", "namespace", "prefix", "suffix", "tag")
 """Variables that every list has; their defaults come from the profile."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from topcoat.errors import UsageError
 
-_NEVRA = re.compile(r"(?P<name>.+)-(?:(?P<epoch>\d+):)?(?P<version>[^-:]+)-(?P<release>[^-]+)\.(?P<arch>[^.-]+)")
+_NEVRA = re.compile(r"(?P<name>.+)-(?:(?P<epoch>[0-9]{1,10}):)?(?P<version>[^-:]+)-(?P<release>[^-]+)\.(?P<arch>[^.-]+)")
+_LONGEST = 1024
+"""Letters. A file name has at most 255, and a package is a file."""
 
 
 @dataclass(frozen=True, order=True)
@@ -29,9 +31,9 @@ class Nevra:
 
         :raises UsageError: not a NEVRA.
         """
-        match = _NEVRA.fullmatch(text)
+        match = _NEVRA.fullmatch(text) if len(text) <= _LONGEST and text.isprintable() else None
         if not match:
-            raise UsageError(f"not a NEVRA: {text!r}")
+            raise UsageError(f"not a NEVRA: {text[:_LONGEST]!r}")
         return cls(match["name"], int(match["epoch"] or 0), match["version"], match["release"], match["arch"])
 
     @property

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from topcoat.documents import Door, Shape
 from topcoat.errors import UsageError
-from topcoat.model import Nevra, PackageChange, Plan, PlannedImage, Reason
+from topcoat.model import Digest, Nevra, PackageChange, Plan, PlannedImage, Reason
 
 SCHEMA = "https://topcoat.dev/schemas/plan/1"
+_DOOR = Door(UsageError, "make it again ('topcoat plan --format json')")
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
@@ -49,33 +51,45 @@ def plan_from_dict(document: Mapping[str, Any]) -> Plan:
         raise UsageError(
             f"not a plan of schema {SCHEMA}: {found!r}", next_step="make the plan again with this version ('topcoat plan --format json')"
         )
+    shape = _DOOR.shape("the plan")
     try:
         return Plan(
-            document["profile"],
-            tuple(_image(image) for image in document["images"]),
-            tuple((repository["id"], repository["repomd_sha256"]) for repository in document["repositories"]),
-            tuple(Nevra.parse(text) for text in document["gated"]),
+            shape.need(document, "profile", str),
+            tuple(_image(image, shape) for image in shape.items(shape.need(document, "images", list), "images", dict)),
+            tuple(
+                (shape.need(entry, "id", str), shape.need(entry, "repomd_sha256", str))
+                for entry in shape.items(shape.need(document, "repositories", list), "repositories", dict)
+            ),
+            tuple(Nevra.parse(text) for text in shape.items(shape.need(document, "gated", list), "gated", str)),
         )
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise UsageError(f"the plan is damaged: {error!r}", next_step="make it again ('topcoat plan --format json')") from error
+    except (ValueError, UsageError) as error:
+        raise UsageError(f"the plan is damaged: {getattr(error, 'what', error)}", next_step=_DOOR.next_step) from error
 
 
-def _image(data: Mapping[str, Any]) -> PlannedImage:
-    changes = tuple(PackageChange(_nevra(change["old"]), _nevra(change["new"]), change["repository"]) for change in data["changes"])
+def _image(data: Mapping[str, Any], shape: Shape) -> PlannedImage:
+    name = shape.need(data, "name", str, "images")
+    changes = tuple(_change(change, shape) for change in shape.items(data.get("changes"), f"changes of {name}", dict))
     image = PlannedImage(
-        data["name"],
-        Reason.of(data["reason"]),
-        data["sentence"],
-        data["parent"],
-        data["fingerprint"],
-        data["reference"],
+        name,
+        Reason.of(shape.need(data, "reason", str, name)),
+        shape.need(data, "sentence", str, name),
+        shape.text(data.get("parent"), f"{name}.parent") or None,
+        shape.need(data, "fingerprint", str, name),
+        Digest(shape.text(data.get("reference"), f"{name}.reference")) or None,
         changes,
-        data["update_base"],
-        tuple(str(entry) for entry in data.get("held_back", ())),
+        Digest(shape.text(data.get("update_base"), f"{name}.update_base")) or None,
+        tuple(shape.items(data.get("held_back"), f"held_back of {name}", str)),
     )
-    if image.action.value != data["action"]:
-        raise ValueError(f"{image.name}: action {data['action']!r} does not go with the reason {image.reason.code!r}")
+    if image.action.value != data.get("action"):
+        raise ValueError(f"{image.name}: action {str(data.get('action'))[:40]!r} does not go with the reason {image.reason.code!r}")
     return image
+
+
+def _change(data: Mapping[str, Any], shape: Shape) -> PackageChange:
+    old, new = _nevra(shape.text(data.get("old"), "old")), _nevra(shape.text(data.get("new"), "new"))
+    if old is None and new is None:
+        shape.refuse("a change", "one with an old or a new package")
+    return PackageChange(old, new, shape.text(data.get("repository"), "repository") or None)
 
 
 def _text(nevra: Nevra | None) -> str | None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from topcoat.documents import Door
 from topcoat.errors import InfrastructureError, TopcoatError
 from topcoat.model import Digest, labels
 from topcoat.promotion.sets import SetRecord
@@ -31,6 +32,7 @@ REPOSITORY = "topcoat-promotions"
 RECORD_TYPE = "application/vnd.topcoat.promotion.v1+json"
 LOCK_TYPE = "application/vnd.topcoat.promotion-lock.v1+json"
 LOCK_SECONDS = 900.0
+_DOOR = Door(InfrastructureError, "delete its tag in the control repository, if nobody promotes", limit=4096)
 
 
 def control_repository(namespace: str) -> str:
@@ -171,9 +173,8 @@ class Control:
             manifest = self._manifest(tag)
             if manifest is None:
                 continue  # released between list and look
-            try:
-                owner = Owner(**json.loads((manifest.document.get("annotations") or {}).get(labels.LOCK) or "null"))
-            except (ValueError, TypeError):
+            owner = _owner((manifest.document.get("annotations") or {}).get(labels.LOCK))
+            if owner is None:
                 continue  # released on a registry that deletes nothing
             if owner.is_dead(time.time()):
                 Lock(self, tag, manifest.digest).release()
@@ -211,6 +212,19 @@ class Lock:
 
     def __exit__(self, *_error: object) -> None:
         self.release()
+
+
+def _owner(text: str | None) -> Owner | None:
+    """Who a lock names; None where it names nobody.
+
+    :raises InfrastructureError: it names somebody in words that are none of ours: whoever that is, he holds it.
+    """
+    if text is None:
+        return None
+    document, shape = _DOOR.json_object(text, "a promotion lock"), _DOOR.shape("a promotion lock")
+    names = [shape.need(document, key, str) for key in ("id", "host", "boot")]
+    pid = shape.number(document.get("pid"), "pid", most=1 << 31)
+    return Owner(names[0], names[1], pid, names[2], shape.moment(document.get("expires"), "expires"))
 
 
 def _boot_id() -> str:

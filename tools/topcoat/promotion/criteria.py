@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from topcoat.documents import Door
 from topcoat.errors import UsageError
 from topcoat.trunk import Vote
 
 _KEYS = {"candidate", "required", "alternatives", "max_age_hours", "too_old"}
+_DOOR = Door(UsageError, "give a YAML file of promotion criteria")
 
 
 class TooOld(enum.Enum):
@@ -109,12 +109,7 @@ def load_criteria(path: Path) -> dict[str, Criteria]:
     :raises UsageError: not such a file; names the key at fault.
     """
     where = str(path)
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"cannot be read: {' '.join(str(error).split())[:200]}", where=where, next_step="give a YAML file of promotion criteria"
-        ) from error
+    document = _DOOR.yaml_file(path, "the file of criteria")
     if not isinstance(document, dict) or not document:
         raise UsageError("holds no rule", where=where, next_step="write '<floating name>: {candidate: ..., required: [...]}'")
     return {str(name): _rule(str(name), value, where) for name, value in document.items()}

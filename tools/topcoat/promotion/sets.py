@@ -9,12 +9,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, Status
 from topcoat.model.image import check_digest, check_repository
 from topcoat.model.receipt import Receipt
 
 SCHEMA = 1
+_DOOR = Door(ContentError, "use the version of topcoat that wrote it")
 
 
 @dataclass(frozen=True)
@@ -103,29 +105,30 @@ class SetRecord:
 
         :raises ContentError: it is none of ours, or of a later version.
         """
+        document, shape = _DOOR.json_object(text, "a promotion record in the registry"), _DOOR.shape("a promotion record in the registry")
         try:
-            document = json.loads(text)
-            if document["schema"] != SCHEMA:
-                raise ValueError(f"schema {document['schema']}")
-            images, previous = ({str(k): check_digest(v) for k, v in document[key].items()} for key in ("images", "previous"))
-            repositories = {str(k): check_repository(v) for k, v in document["repositories"].items()}
+            if document.get("schema") != SCHEMA:
+                raise ValueError(f"schema {str(document.get('schema'))[:40]}")
+            images, previous = (
+                {name: check_digest(digest) for name, digest in shape.texts(document.get(key), key).items()} for key in ("images", "previous")
+            )
+            repositories = {name: check_repository(value) for name, value in shape.texts(document.get("repositories"), "repositories").items()}
+            texts = {key: shape.need(document, key, str) for key in ("name", "source", "previous_source", "by")}
             missing = (set(images) | set(previous)) - set(repositories)
             if missing:
                 raise ValueError(f"no repository for {sorted(missing)}")
             return cls(
-                str(document["name"]),
-                str(document["source"]),
+                texts["name"],
+                texts["source"],
                 ImageSet.of(images),
                 tuple(sorted(repositories.items())),
                 ImageSet.of(previous),
-                str(document["previous_source"]),
-                float(document["time"]),
-                str(document["by"]),
+                texts["previous_source"],
+                shape.moment(document.get("time"), "time"),
+                texts["by"],
             )
-        except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-            raise ContentError(
-                f"a promotion record in the registry cannot be read: {error}", next_step="use the version of topcoat that wrote it"
-            ) from error
+        except (ValueError, UsageError) as error:
+            raise ContentError(f"a promotion record in the registry cannot be read: {error}", next_step=_DOOR.next_step) from error
 
 
 def check_receipt(receipt: Receipt, found: Mapping[str, Digest]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.model import ancestry
 from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag
@@ -17,7 +18,6 @@ from topcoat.model.profile import Base, Link, Profile, Repository, SignaturePoli
 from topcoat.model.recipe import Package, Recipe, Step
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import read_packages, read_steps
-from topcoat.recipes.yamltree import Node, parse_file
 
 _OWN_PROFILES = Path(__file__).parents[3] / "container-images" / "profiles"
 _STAND_IN = "stand-in"

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from topcoat.documents.yamltree import Node
 from topcoat.errors import UsageError
 from topcoat.model.recipe import Condition
-from topcoat.recipes.yamltree import Node
 
 # OCI distribution specification 1.1, grammar of one component of <name>.
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")

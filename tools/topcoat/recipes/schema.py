@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from topcoat.documents.yamltree import Node
 from topcoat.model.labels import OWN
 from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
 from topcoat.recipes.reading import (
@@ -23,7 +24,6 @@ from topcoat.recipes.reading import (
     Problems,
     Reader,
 )
-from topcoat.recipes.yamltree import Node
 
 ROOT_PARENT = "profile"
 """The word of ``from`` that stands for the profile's base image."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.model.recipe import CopyFile, Recipe
 from topcoat.recipes.reading import IMAGE_NAME, Problems
 from topcoat.recipes.tcibfile import Variables, containerfile
 from topcoat.recipes.templating import Templates
 from topcoat.recipes.treefiles import TreeFiles
-from topcoat.recipes.yamltree import Node, parse_file
 
 MAX_IMAGES = 10_000
 _SUFFIXES = (".yaml", ".yml")

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from topcoat.documents.yamltree import Node
 from topcoat.errors import UsageError
 from topcoat.model.recipe import PARENT_LINE, PARENT_NAME, PARENT_TEXT
 from topcoat.recipes.reading import nearest
 from topcoat.recipes.templating import TemplateError, Templates
-from topcoat.recipes.yamltree import Node
 
 _VERBS = ("RUN", "COPY", "ADD", "USER", "WORKDIR", "ENV", "LABEL", "ARG", "EXPOSE", "VOLUME", "ENTRYPOINT", "CMD", "SHELL", "STOPSIGNAL") + (
     "HEALTHCHECK",

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.model import ancestry
 from topcoat.model.recipe import Recipe, User
 from topcoat.recipes.reading import USER_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import Draft, read_recipe
-from topcoat.recipes.yamltree import Node, parse_file
 
 CLASSES = ("openstack", "infra")
 _USER_KEYS = ("uid", "gid", "home", "shell", "groups")

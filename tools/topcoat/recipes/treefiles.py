@@ -8,9 +8,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from topcoat.documents.yamltree import read_text
 from topcoat.errors import UsageError
 from topcoat.recipes.templating import TemplateError
-from topcoat.recipes.yamltree import read_text
 
 _MAX_TEXT = 64 << 10
 

@@ -6,8 +6,6 @@ This module must never show a password or a token: not in a repr, not in an erro
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import re
 import threading
 import time
@@ -15,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from topcoat.documents import Door
 from topcoat.errors import UsageError
 from topcoat.registry.errors import AccessError
 from topcoat.registry.scopes import stand_ins
@@ -26,6 +25,10 @@ _PART = re.compile(
     rf"|(?P<scheme>{_TOKEN})(?:\s+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$)))?"
 )
 _EARLY_SECONDS = 5.0
+_LONGEST = 8192
+"""Letters of a header that are read; web servers send no longer ones."""
+_TOKEN_VALUE = re.compile(r"[!-~]+")  # it becomes a header
+_AUTHFILE = Door(UsageError, "make one with 'podman login --authfile'")
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,14 @@ class Credentials:
         try:
             if path.stat().st_mode & 0o077:
                 raise UsageError(f"{path} holds passwords and can be read by others than its owner", next_step=f"chmod 600 {path}")
-            data = json.loads(path.read_text(encoding="utf-8"))
-            entries = data["auths"]
-            logins = {}
-            for key, entry in entries.items():
+            data = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read the auth file {path}: {error.strerror}", next_step="check --authfile") from error
+        shape = _AUTHFILE.shape(str(path))
+        logins = {}
+        try:
+            for key, value in shape.need(_AUTHFILE.json_object(data, "auth file"), "auths", dict).items():
+                entry = shape.texts(value, key)
                 if entry.get("auth"):
                     user, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
                 elif entry.get("username"):
@@ -71,11 +78,9 @@ class Credentials:
                 else:
                     continue
                 logins[_normal(key)] = Login(user, password)
-        except OSError as error:
-            raise UsageError(f"cannot read the auth file {path}: {error.strerror}", next_step="check --authfile") from error
-        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        except (ValueError, UsageError):
             # the cause is cut off on purpose: its text may quote the file
-            raise UsageError(f"{path} is not an auth file (containers-auth.json)", next_step="make one with 'podman login --authfile'") from None
+            raise UsageError(f"{path} is not an auth file (containers-auth.json)", next_step=_AUTHFILE.next_step) from None
         return cls(logins)
 
     def find(self, host: str, repository: str = "") -> Login | None:
@@ -98,7 +103,7 @@ def _normal(key: str) -> str:
 def parse_challenges(header: str) -> list[tuple[str, dict[str, str]]]:
     """(scheme in lower case, parameters) of each challenge of a WWW-Authenticate header (RFC 9110, 11.6.1), in its order."""
     found: list[tuple[str, dict[str, str]]] = []
-    for part in _PART.finditer(header):
+    for part in _PART.finditer(header[:_LONGEST]):
         if part["scheme"]:
             found.append((part["scheme"].lower(), {}))
         elif found:
@@ -196,7 +201,7 @@ class Authenticator:
         service = {"service": self._parameters["service"]} if "service" in self._parameters else {}
         answer = self._fetch_token(realm, service, scopes, login.header if login else None)
         value = answer.get("token") or answer.get("access_token")
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not _TOKEN_VALUE.fullmatch(value):
             raise UsageError(f"the token server of {self._host} answered without a token", next_step="check the registry's auth configuration")
         seconds = answer.get("expires_in")
         if not isinstance(seconds, int | float) or seconds <= 0:

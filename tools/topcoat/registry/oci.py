@@ -9,11 +9,11 @@ import copy
 import datetime
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from topcoat.documents import Door, Shape
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest
@@ -29,6 +29,7 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+CONFIG_TYPES = (OCI_CONFIG, DOCKER_CONFIG)
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 
@@ -44,7 +45,8 @@ _OCI_NAMES = {
 # Docker's schema 2 has no zstd of its own: clients that know the format alone refuse such a layer.
 _DOCKER_NAMES = {oci: docker for docker, oci in _OCI_NAMES.items() if not docker.endswith("zstd")}
 
-_MAX_DEPTH = 64
+DOOR = Door(ContentError, "push the image again")
+"""Documents of registries."""
 _MAX_SIZE = 1 << 50
 """Bytes of one blob; no registry holds a larger one, and sums of such sizes fit everywhere."""
 
@@ -60,71 +62,12 @@ def to_json(document: object) -> bytes:
 
 
 def read_json(data: bytes, what: str) -> dict[str, Any]:
-    """A JSON object that a registry sent, proved to be one that can be written again: no endless nesting, no lone surrogates, no infinite numbers.
+    """A JSON object that a registry sent.
 
     :param what: name of the document, for the error.
     :raises ContentError: it is something else.
     """
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ContentError(f"{what} is not JSON", next_step="push the image again") from error
-    if not isinstance(document, dict):
-        raise ContentError(f"{what} is not a JSON object", next_step="push the image again")
-    waiting: list[tuple[object, int]] = [(document, 0)]
-    while waiting:
-        value, depth = waiting.pop()
-        inner: list[object] = []
-        if isinstance(value, dict):
-            inner = [*value.keys(), *value.values()]
-        elif isinstance(value, list):
-            inner = value
-        elif (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and not _is_text(value)):
-            raise ContentError(f"{what} holds a value that JSON cannot carry", next_step="push the image again")
-        if depth > _MAX_DEPTH:
-            raise ContentError(f"{what} is nested more than {_MAX_DEPTH} levels deep", next_step="do not use this image")
-        waiting += [(entry, depth + 1) for entry in inner]
-    return document
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-class _Shape:
-    """Asks a document of a registry for values of known types; a missing value and null are the same (image-spec: fields are optional)."""
-
-    def __init__(self, what: str, next_step: str = "push the image again") -> None:
-        self._what = what
-        self._next_step = next_step
-
-    def wrong(self, where: str, wanted: str) -> ContentError:
-        return ContentError(f"{self._what}: {where} is not {wanted}", next_step=self._next_step)
-
-    def table(self, value: object, where: str) -> dict[str, Any]:
-        if value is not None and not isinstance(value, dict):
-            raise self.wrong(where, "an object")
-        return value or {}
-
-    def items(self, value: object, where: str, kind: type, name: str) -> list[Any]:
-        if value is not None and (not isinstance(value, list) or not all(isinstance(entry, kind) for entry in value)):
-            raise self.wrong(where, f"a list of {name}")
-        return value or []
-
-    def texts(self, value: object, where: str) -> dict[str, str]:
-        found = self.table(value, where)
-        if not all(isinstance(entry, str) for entry in found.values()):
-            raise self.wrong(where, "an object of texts")
-        return found
-
-    def text(self, value: object, where: str) -> str:
-        if value is not None and not isinstance(value, str):
-            raise self.wrong(where, "a text")
-        return value or ""
+    return DOOR.json_object(data, what)
 
 
 @dataclass(frozen=True)
@@ -141,7 +84,7 @@ class Descriptor:
     @classmethod
     def parse(cls, data: Mapping[str, object]) -> Descriptor:
         """From its JSON form; ContentError when a field is missing or wrong."""
-        shape = _Shape("broken descriptor in a manifest")
+        shape = DOOR.shape("broken descriptor in a manifest")
         size = data.get("size")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_SIZE:
             raise shape.wrong("size", "a number of bytes")
@@ -169,7 +112,7 @@ class Descriptor:
         return document
 
 
-def _digest(value: object, shape: _Shape) -> Digest:
+def _digest(value: object, shape: Shape) -> Digest:
     """A digest, proved: it ends in paths and URLs."""
     try:
         return check_digest(value if isinstance(value, str) else "")
@@ -189,7 +132,7 @@ class Manifest:
     def document(self) -> dict[str, Any]:
         """The parsed body, its lists and objects of the right kind; ContentError when it is not."""
         what = f"manifest {self.digest}"
-        document, shape = read_json(self.body, what), _Shape(what)
+        document, shape = read_json(self.body, what), DOOR.shape(what)
         for name in ("manifests", "layers"):
             shape.items(document.get(name), name, dict, "objects")
         for name in ("config", "subject"):
@@ -294,14 +237,14 @@ def parse_image(manifest: Manifest, config: bytes) -> Image:
         raise ContentError(f"{manifest.digest} is no image: it has no layers", next_step="push an image under this name")
     layers = tuple(Descriptor.parse(entry) for entry in document["layers"] or ())
     parsed = read_json(config, what)
-    _check_config(parsed, _Shape(what))
+    _check_config(parsed, DOOR.shape(what))
     count = len(parsed["rootfs"].get("diff_ids") or ())
     if count != len(layers):
         raise ContentError(f"{manifest.digest}: {len(layers)} layers but {count} diff ids", next_step="push the image again")
     return Image(parsed, layers, tuple(sorted((document.get("annotations") or {}).items())), manifest.media_type)
 
 
-def _check_config(config: dict[str, Any], shape: _Shape) -> None:
+def _check_config(config: dict[str, Any], shape: Shape) -> None:
     """Every field that this package reads or writes again is of the kind that image-spec, config.md, gives it."""
     rootfs = shape.table(config.get("rootfs"), "rootfs")
     if not rootfs:

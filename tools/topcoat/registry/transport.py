@@ -6,7 +6,6 @@ This module must never send our credentials to another host, and never put a hea
 from __future__ import annotations
 
 import copy
-import json
 import random
 import ssl
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from topcoat.documents import Door
 from topcoat.errors import InfrastructureError, TopcoatError, UsageError, seconds_to_wait
 from topcoat.registry.auth import Authenticator, Credentials
 from topcoat.registry.connection import ConnectionPool, Deadline
@@ -30,6 +30,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _SAME_VERB = {307, 308}  # RFC 9110, 15.4: the others may turn a PUT into a GET
 _MAX_DOCUMENT = 16 * 1024 * 1024
 _MAX_ERROR = 4 * 1024
+_TOKENS = Door(InfrastructureError, "check the token server")
 # errno numbers as docker-registry shows them ("Err":28) and the texts of the kernel
 _DISK_FULL = ("no space left on device", '"err":28', '"err": 28', "quota exceeded", '"err":122')
 _READ_ONLY = ("read-only file system", '"err":30', "read-only mode", "readonly")
@@ -266,11 +267,7 @@ class Transport:
                     if reply.status == 400:  # quay's answer to a scope that it does not know
                         raise AccessError(error.what, next_step=error.next_step)
                     raise error
-                try:
-                    answer = json.loads(reply.read(_MAX_DOCUMENT))
-                except ValueError as error:
-                    raise InfrastructureError(f"{self.host}: the token server's answer is not JSON", next_step="check the token server") from error
-            return answer if isinstance(answer, dict) else {}
+                return _TOKENS.json_object(reply.read(_MAX_DOCUMENT), f"{self.host}: the token server's answer")
 
         return self.operation("token", work)
 
@@ -346,9 +343,9 @@ def failure(host: str, verb: str, url: str, answer: Response, *, has_login: bool
 def _said(text: str) -> str:
     """The registry's own words, one line (distribution-spec, "Error Codes")."""
     try:
-        errors = json.loads(text)["errors"]
-        text = "; ".join(f"{entry.get('code', '')} {entry.get('message', '')}".strip() for entry in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        errors = _TOKENS.shape("").items(_TOKENS.json_object(text, "").get("errors"), "", dict)
+        text = "; ".join(f"{entry.get('code', '')} {entry.get('message', '')}".strip() for entry in errors) or text
+    except TopcoatError:
         if "<html" in text.lower():
             return ""
     return " ".join(text.split())[:300]

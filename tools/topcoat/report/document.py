@@ -12,11 +12,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt, Status
 from topcoat.model.receipt import SCHEMA
 from topcoat.model.status import OF_RUNS, OF_TASKS
 from topcoat.process.files import write_whole
+
+_DOOR = Door(UsageError, "give the receipt.json of a run", limit=64 << 20)
 
 
 def schema() -> dict[str, Any]:
@@ -40,6 +43,8 @@ def change_to_dict(change: PackageChange) -> dict[str, object]:
 def change_from_dict(shape: Mapping[str, object]) -> PackageChange:
     """The inverse of ``change_to_dict``."""
     old, new = shape.get("old"), shape.get("new")
+    if not old and not new:
+        raise UsageError("a change of packages names neither an old nor a new one", next_step=_DOOR.next_step)
     return PackageChange(Nevra.parse(str(old)) if old else None, Nevra.parse(str(new)) if new else None, shape.get("repository"))  # type: ignore[arg-type]
 
 
@@ -110,14 +115,19 @@ def load(path: Path) -> Receipt:
 
     :raises UsageError: missing, not JSON, or not a receipt; names the file.
     """
+    return _named(_DOOR.json_file(path, "the receipt"), str(path))
+
+
+def from_text(text: str, where: str) -> Receipt:
+    """The receipt that a text holds; raises as ``load``."""
+    return _named(_DOOR.json(text, "the receipt", where=where), where)
+
+
+def _named(shape: object, where: str) -> Receipt:
     try:
-        shape = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"cannot read the receipt: {error}", where=str(path), next_step="give the receipt.json of a run") from error
-    try:
-        return receipt_from_dict(shape)
+        return receipt_from_dict(shape)  # type: ignore[arg-type]
     except UsageError as error:
-        raise UsageError(error.what, where=str(path), next_step=error.next_step) from error
+        raise UsageError(error.what, where=where, next_step=error.next_step or _DOOR.next_step) from error
 
 
 def load_finished(path: Path) -> Receipt:

@@ -5,9 +5,10 @@ This module must never decide: it reads a plan and what the plan was made from.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
+from topcoat.documents import Door
+from topcoat.errors import ContentError
 from topcoat.model import Plan, ancestry
 from topcoat.model.labels import FINGERPRINT_PARTS
 
@@ -17,6 +18,7 @@ _PARTS = {
     "arguments": "the target (architecture, distribution, release)",
     "parent": "the parent's recipe, or the base image",
 }
+_DOOR = Door(ContentError, "build the image again")
 _ACTIONS = {
     "build": "is built from its recipe",
     "update": "gets one update layer",
@@ -27,10 +29,10 @@ _ACTIONS = {
 def parts_of(labels: Mapping[str, str]) -> dict[str, str]:
     """Parts of the fingerprint that an image carries in its labels; empty when it carries none."""
     try:
-        found = json.loads(labels.get(FINGERPRINT_PARTS) or "{}")
-    except ValueError:
+        found = _DOOR.json_object(labels.get(FINGERPRINT_PARTS) or "{}", "label")
+        return _DOOR.shape("label").texts(found, "parts")
+    except ContentError:
         return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def explain(

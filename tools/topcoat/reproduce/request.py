@@ -5,8 +5,8 @@ This module must never follow a name inside the fetched data to anything but the
 
 from __future__ import annotations
 
-import json
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from topcoat.documents import Door
 from topcoat.errors import InfrastructureError, UsageError
 
 _BUILD = re.compile(r"(?P<base>https?://[^?#]+?)(?:/t/(?P<tenant>[^/?#]+))?/build/(?P<build>[0-9a-f]{32})/?(?:[?#].*)?")
@@ -22,6 +23,8 @@ _CHANGE = re.compile(
     r"(?P<base>https?://[^?#]+?)/(?:#/)?(?:c/(?:(?P<project>[^?#]+?)/\+/)?)?(?P<number>[0-9]+)(?:/(?P<patchset>[0-9]+))?/?(?:[?#].*)?"
 )
 _LARGEST = 32 * 1024 * 1024
+_SECONDS = 300.0
+_DOOR = Door(InfrastructureError, "check the address of the Zuul")
 _NEXT = "name an inventory.yaml (file or URL), the page of a build, or the URLs of changes"
 
 
@@ -116,11 +119,16 @@ def fetch(url: str, *, missing_is_none: bool = False) -> str | None:
             if answer.status_code != 200:
                 raise InfrastructureError(f"{url} answered {answer.status_code}", retriable=False, next_step="open it in a browser")
             content = bytearray()
+            until = time.monotonic() + _SECONDS
             for piece in answer.iter_bytes():
                 content += piece
+                if time.monotonic() > until:
+                    raise InfrastructureError(
+                        f"{url} takes more than {_SECONDS:.0f} s", retriable=False, next_step="fetch it by hand, and name the file"
+                    )
                 if len(content) > _LARGEST:
-                    raise InfrastructureError(f"{url} is larger than {_LARGEST} bytes", retriable=False)
-    except httpx.HTTPError as error:
+                    raise InfrastructureError(f"{url} is larger than {_LARGEST} bytes", retriable=False, next_step="look at what lies there")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise InfrastructureError(f"{url} cannot be read: {error}", next_step="check the address and the network") from error
     return content.decode("utf-8", "replace")
 
@@ -145,11 +153,8 @@ def open_recording(what: Path | str | BuildUrl) -> Recording:
 
 
 def _inventory_of(build: BuildUrl) -> str:
-    try:
-        answer = json.loads(str(fetch(build.api)))
-        logs = answer.get("log_url")
-    except (ValueError, AttributeError) as error:
-        raise InfrastructureError(f"{build.api} did not answer with a build", retriable=False, next_step="check the address of the Zuul") from error
-    if not logs or not str(logs).startswith(("http://", "https://")):
+    what = f"the answer of {build.api}"
+    logs = _DOOR.shape(what).text(_DOOR.json_object(str(fetch(build.api)), what).get("log_url"), "log_url")
+    if not logs.startswith(("http://", "https://")):
         raise UsageError(f"the build {build.api} has no logs", next_step="name the changes instead")
-    return str(logs).rstrip("/") + "/zuul-info/inventory.yaml"
+    return logs.rstrip("/") + "/zuul-info/inventory.yaml"

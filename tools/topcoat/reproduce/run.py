@@ -5,7 +5,6 @@ This module must never be the place of a rule; it calls the modules beside it in
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,12 @@ from typing import Any
 
 import yaml
 
+from topcoat.documents import Door
 from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import Receipt
 from topcoat.process import Processes
 from topcoat.process.network import free_port
-from topcoat.report.document import receipt_from_dict
+from topcoat.report import document
 from topcoat.reproduce import jobs, resolve
 from topcoat.reproduce.compare import Comparison, compare
 from topcoat.reproduce.gerrit import Gerrit
@@ -28,8 +28,10 @@ from topcoat.reproduce.play import Places, Player
 from topcoat.reproduce.recorded import Identity
 from topcoat.reproduce.request import ChangeUrl, Recording, open_recording, recognise
 from topcoat.reproduce.workspace import Checkout, Merge, Source, prepare
-from topcoat.zuul import load_variables
+from topcoat.zuul import load_variables, parse_job, read_inventory
 
+_DOOR = Door(ContentError, "look at the log of the job: it wrote this")
+_RECORDED = Door(UsageError, "give the zuul-info/inventory.yaml of a build")
 _HOSTS = ("controller", "node", "primary")
 """Usual names of a job's first node, for recordings that hold the variables only."""
 
@@ -153,7 +155,7 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Op
             except TopcoatError as error:
                 player.say(f"the registry could not be stopped: {error}")
     plan_file, receipt_file = player.found("plan.json"), player.found("receipt.json")
-    receipt = receipt_from_dict(json.loads(receipt_file.read_text("utf-8"))) if receipt_file and options.until == "run" else None
+    receipt = document.load(receipt_file) if receipt_file and options.until == "run" else None
     notes = [checkout.note for checkout in outcome.checkouts if checkout.note]
     if failure is not None and (inputs.original is None or receipt is None):
         raise failure
@@ -161,7 +163,7 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Op
         outcome.items,
         outcome.checkouts,
         job.left_out,
-        plan=json.loads(plan_file.read_text("utf-8")) if plan_file else None,
+        plan=_DOOR.json_object(plan_file.read_bytes(), "the plan", where=str(plan_file)) if plan_file else None,
         receipt=receipt,
         comparison=compare(inputs.original, receipt, notes) if inputs.original and receipt else None,
         returned=player.returned()["data"],
@@ -249,44 +251,50 @@ def from_changes(urls: Sequence[ChangeUrl], options: Options) -> Inputs:
 def from_recording(recording: Recording, options: Options) -> Inputs:
     """Read variables, sources and the original receipt out of a recorded job."""
     zuul = dict(load_variables(recording.text, where=recording.where))
-    document = yaml.safe_load(recording.text)
-    shape = document.get("all", {}) if isinstance(document, Mapping) else {}
-    variables = {name: value for name, value in (shape.get("vars") or {}).items() if name not in ("zuul", "unsafe_vars", "nodepool")}
-    hosts = [str(name) for name in shape.get("hosts") or {}] or list(_HOSTS)
+    parse_job(zuul)  # proves the shape of what is read below
+    asked = _RECORDED.shape("the recording", where=recording.where)
+    whole = read_inventory(recording.text, where=recording.where)
+    shape = asked.table(whole.get("all"), "all") if isinstance(whole, Mapping) else {}
+    variables = {name: value for name, value in asked.table(shape.get("vars"), "vars").items() if name not in ("zuul", "unsafe_vars", "nodepool")}
+    others = tuple(asked.table(shape.get("hosts"), "hosts"))
+    hosts = list(others) or list(_HOSTS)
     items = [item for item in zuul.get("items") or () if isinstance(item, Mapping)]  # type: ignore[attr-defined]
     zuul["items"] = items
     projects = {str(name): dict(project) for name, project in dict(zuul.get("projects") or {}).items()}  # type: ignore[call-overload]
     zuul["projects"] = projects
     original = _original(recording, hosts, options)
-    others = tuple(name for name in shape.get("hosts") or {} if str(name) != hosts[0])
+    others = tuple(name for name in others if name != hosts[0])
     sources = []
     for name, project in projects.items():
         own = [item for item in items if item["project"]["canonical_name"] == name and item.get("change")]
         merges = tuple(Merge(str(item.get("ref") or _ref(item)), str(item["commit_id"]) if item.get("commit_id") else None) for item in own)
-        branch = str(project.get("checkout") or (own[-1]["branch"] if own else "master"))
+        branch = str(project.get("checkout") or (own[-1].get("branch") if own else "") or "master")
         commit = str(project["commit"]) if project.get("commit") else None
         url = git_url(name, options.git)
         review = ChangeUrl.parse(str(own[0].get("change_url"))) if own else None
         if review and name not in options.git and name.partition("/")[0] not in options.git:
-            url = f"{review.base}/{own[0]['project']['name']}"
+            url = f"{review.base}/{own[0]['project'].get('name') or name.partition('/')[2]}"
         sources.append(Source(name, str(project.get("src_dir") or f"src/{name}"), url, branch, merges, commit, _times(original, commit)))
     return Inputs(zuul, variables, tuple(sources), host=hosts[0], original=original, other_hosts=others)
 
 
 def _ref(item: Mapping[str, object]) -> str:
     """The ref of a Gerrit change (the last two digits of its number come first)."""
-    number = int(str(item["change"]))
+    text = str(item["change"])
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and str(item.get("patchset")).isdigit()):
+        raise UsageError(f"the item {text[:40]!r} has no ref, and is no change of a Gerrit", next_step=_RECORDED.next_step)
+    number = int(text)
     return f"refs/changes/{number % 100:02d}/{number}/{item['patchset']}"
 
 
 def _original(recording: Recording, hosts: Sequence[str], options: Options) -> Receipt | None:
     """The receipt of the recorded job: named by the caller, else looked for in the log folder where our roles put it."""
     if options.receipt:
-        return receipt_from_dict(json.loads(options.receipt.read_text("utf-8")))
+        return document.load(options.receipt)
     for host in hosts:
         text = recording.beside(f"container-images/{host}/receipt.json")
         if text:
-            return receipt_from_dict(json.loads(text))
+            return document.from_text(text, "the receipt beside the recording")
     return None
 
 

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 import solv
 from isal import isal_zlib
 
+from topcoat.documents import Door, Shape
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, Nevra, PackageChange
 from topcoat.model.image import check_digest
@@ -33,6 +34,11 @@ _LISTED = (SCHEMA, "https://topcoat.dev/schemas/inventory/1")
 FILE_PACKAGES = "packages.json"
 FILE_SOLV = "installed.solv.gz"
 _SOLV_TIMEOUT_SECONDS = 120.0
+_DOOR = Door(ContentError, "remove it; it is made again from the image's layers")
+_LONGEST = 4096
+"""Letters of one value of a package."""
+_MAX_SOLV = 256 << 20
+"""Bytes; a hundred times what the largest images have."""
 
 
 class About(NamedTuple):
@@ -101,7 +107,14 @@ class Inventory:
     @functools.cached_property
     def solv(self) -> bytes:
         """The installed packages as a .solv file: names, dependencies and files."""
-        return isal_zlib.decompress(self.solv_gz, 31)
+        engine = isal_zlib.decompressobj(31)
+        try:
+            plain = engine.decompress(self.solv_gz, _MAX_SOLV)
+        except isal_zlib.error as error:  # type: ignore[misc]
+            raise ContentError(f"the inventory is damaged: {FILE_SOLV}: {error}", next_step=_DOOR.next_step) from error
+        if not engine.eof:
+            raise ContentError(f"the inventory is damaged: {FILE_SOLV} is cut off, or larger than {_MAX_SOLV} bytes", next_step=_DOOR.next_step)
+        return plain
 
     def with_changelogs(self, below: Inventory | None) -> tuple[Inventory, bytes | None]:
         """This inventory with a place for each changelog: that of the image below, which holds the same source package, else a new bundle.
@@ -147,22 +160,28 @@ class Inventory:
 
         :raises ContentError: a file is missing or not of this shape.
         """
+        if not {FILE_PACKAGES, FILE_SOLV} <= files.keys():
+            raise ContentError(f"the inventory is damaged: it has no {FILE_PACKAGES} or no {FILE_SOLV}", next_step=_DOOR.next_step)
+        document, shape = _DOOR.json_object(files[FILE_PACKAGES], "the inventory"), _DOOR.shape("the inventory")
+        if document.get("schema") != SCHEMA:
+            raise ContentError(
+                f"the inventory has the schema {str(document.get('schema'))[:80]!r}, this program reads {SCHEMA}",
+                next_step="use the topcoat version that made it",
+            )
+        entries = shape.need(document, "packages", list)
+        signers = document.get("signers") or [None] * len(entries)
+        path = shape.need(document, "rpmdb_path", str)
+        if path not in rpmdb.PATHS:
+            shape.refuse("rpmdb_path", f"one of {', '.join(rpmdb.PATHS)}")
         try:
-            document = json.loads(files[FILE_PACKAGES])
-            if document["schema"] != SCHEMA:
-                raise ContentError(
-                    f"the inventory has the schema {document['schema']!r}, this program reads {SCHEMA}",
-                    next_step="remove it; it is made again from the image's layers",
-                )
-            entries = document["packages"]
-            signers = document.get("signers") or [None] * len(entries)
             about = document.get("about") or [None] * len(entries)
             packages = tuple([_package(*entry, signed, told and About(*told)) for entry, signed, told in zip(entries, signers, about, strict=True)])
-            kept = {str(source): check_digest(digest) for digest, sources in document.get("changelogs", {}).items() for source in sources}
-            settings = Settings.from_data(document["settings"])
-            return cls(packages, document["rpmdb_path"], document["key"], files[FILE_SOLV], settings, kept)
-        except (KeyError, ValueError, TypeError, AttributeError, UsageError) as error:
-            raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
+            settings = Settings.from_data(shape.need(document, "settings", dict))
+            return cls(packages, path, check_digest(shape.need(document, "key", str)), files[FILE_SOLV], settings, _bundles(document, shape))
+        except TypeError as error:
+            raise shape.wrong("packages", "a list of packages with their signers") from error
+        except (ValueError, UsageError) as error:
+            raise ContentError(f"the inventory is damaged: {error}", next_step=_DOOR.next_step) from error
 
     def to_bytes(self) -> bytes:
         """All files in one: a line of JSON with their names and lengths, then the files."""
@@ -186,11 +205,12 @@ def files_of(content: bytes) -> dict[str, bytes]:
     """
     head, _, body = content.partition(b"\n")
     files: dict[str, bytes] = {}
-    try:
-        for name, length in json.loads(head):
-            files[name], body = body[:length], body[length:]
-    except (ValueError, TypeError) as error:
-        raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
+    shape = _DOOR.shape("the inventory")
+    for entry in shape.items(_DOOR.json(head, "the inventory"), "its table of contents", list, "lists"):
+        if len(entry) != 2 or not isinstance(entry[0], str):
+            shape.refuse("its table of contents", "names and lengths")
+        length = shape.number(entry[1], "a length", most=len(content))
+        files[entry[0]], body = body[:length], body[length:]
     return files
 
 
@@ -207,21 +227,36 @@ def listing(content: bytes) -> Listing:
 
     :raises ContentError: damaged, or of another version.
     """
+    document, shape = _DOOR.json_object(content, "the inventory"), _DOOR.shape("the inventory")
+    if document.get("schema") not in _LISTED:
+        raise ContentError(f"the inventory has the schema {str(document.get('schema'))[:80]!r}", next_step=_DOOR.next_step)
     try:
-        document = json.loads(content)
-        if document["schema"] not in _LISTED:
-            raise ValueError(f"schema {document['schema']!r}")
-        kept: dict[str, Digest] = {}
-        for digest, sources in document.get("changelogs", {}).items():
-            kept |= dict.fromkeys(sources, check_digest(digest))
-        return Listing(frozenset([(nevra, source, built) for nevra, source, _size, built in document["packages"]]), kept)
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
-        raise ContentError(f"the inventory is damaged: {error!r}", next_step="remove it; it is made again from the image's layers") from error
+        entries = [(nevra, source, built) for nevra, source, _size, built in shape.need(document, "packages", list)]
+        if not all(isinstance(nevra, str) and isinstance(source, str) and isinstance(built, int) for nevra, source, built in entries):
+            shape.refuse("packages", "texts and numbers")
+        return Listing(frozenset(entries), _bundles(document, shape))
+    except (ValueError, TypeError, UsageError) as error:
+        raise ContentError(f"the inventory is damaged: {error}", next_step=_DOOR.next_step) from error
+
+
+def _bundles(document: Mapping[str, object], shape: Shape) -> dict[str, Digest]:
+    """Source RPM → digest of the bundle that holds its changelog."""
+    found: dict[str, Digest] = {}
+    for digest, sources in shape.table(document.get("changelogs"), "changelogs").items():
+        found |= dict.fromkeys(shape.items(sources, "changelogs", str), check_digest(digest))
+    return found
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: str | None, about: About | None) -> InstalledPackage:
-    # A hundred images share most of their packages: each is made once.
+    # A hundred images share most of their packages: each is made once, and proved once.
+    texts = (nevra, source_rpm, *(() if signers is None else (signers,)))
+    if not all(isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST for text in texts):
+        raise ValueError(f"{str(nevra)[:80]!r} is not a package of texts that can be printed")
+    if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in (size, build_time)):
+        raise ValueError(f"size or time of {nevra!r} is no number that can be")
+    if about is not None and not all(isinstance(text, str) for text in about):
+        raise ValueError(f"licence, vendor or digest of {nevra!r} is no text")
     return InstalledPackage(Nevra.parse(nevra), source_rpm, size, build_time, signers, about)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import solv
 import yaml
 
-from topcoat.errors import ContentError, UsageError
+from topcoat.errors import ContentError, UsageError, machine_error
 from topcoat.model import Nevra
 from topcoat.process.files import write_whole
 from topcoat.rpm import compression
@@ -28,6 +28,8 @@ from topcoat.rpm.settings import Settings
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CACHE_VERSION = 2
 FAIL_SAFE_ID = "@modulefailsafe"
+_MAX_PLAIN = 128 << 20
+"""Bytes of a plain modules.yaml; Fedora's has 20 million."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,11 @@ def _of_repository(frozen: FrozenRepository) -> dict[str, Any]:
             pass
     try:
         found = parse(_text(path))
-    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, *compression.ERRORS) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, yaml.YAMLError, *compression.ERRORS) as error:
+        if machine_error(error):
+            raise
         raise ContentError(
-            f"repository {frozen.id}: module metadata {path.name} is corrupt: {error!r}", next_step="have the repository's metadata made again"
+            f"repository {frozen.id}: module metadata {path.name} is corrupt: {error}", next_step="have the repository's metadata made again"
         ) from error
     write_whole(cache, json.dumps(found))
     return found
@@ -200,7 +204,10 @@ def _requires(dependencies: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> 
 
 def _text(path: Path) -> bytes:
     with path.open("rb") as stream:
-        return compression.opened(stream).read()
+        plain = compression.opened(stream).read(_MAX_PLAIN + 1)
+    if len(plain) > _MAX_PLAIN:
+        raise ValueError(f"it holds more than {_MAX_PLAIN} bytes")
+    return plain
 
 
 def activity(streams: Streams, settings: Settings, *, arch: str, platform: str | None) -> Activity:

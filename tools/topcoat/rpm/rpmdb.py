@@ -18,8 +18,11 @@ FOLDERS = ("usr/lib/sysimage/rpm", "var/lib/rpm")
 """Where a database can lie, relative to the root; the first that holds one wins, as in rpm's own migration."""
 SQLITE = "rpmdb.sqlite"
 WAL = "rpmdb.sqlite-wal"
+PATHS = tuple(f"/{folder}/{SQLITE}" for folder in FOLDERS)
+"""Where it is inside an image."""
 FOREIGN = {"Packages": "Berkeley DB", "Packages.db": "ndb"}
 _MOST_LINKS = 16
+_MAGIC, _SMALLEST = b"SQLite format 3\0", 512  # SQLite, "Database File Format", 1.3: one page of the smallest size
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def opened(database: Database) -> Iterator[sqlite3.Connection]:
         with tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder, closing(sqlite3.connect(place(database, Path(folder)))) as connection:
             yield connection
         return
+    if len(database.main) < _SMALLEST or not database.main.startswith(_MAGIC):  # SQLite would answer that there is no memory left
+        raise sqlite3.DatabaseError("file is not a database")
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.deserialize(_without_wal_mode(database.main))
         yield connection

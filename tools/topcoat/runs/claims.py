@@ -13,12 +13,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+from topcoat.documents import Door
 from topcoat.errors import UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest
 
 _MOST_FILES = 8
-_LONGEST = 4096
+_DOOR = Door(UsageError, "what it says is not believed", limit=4096)
 
 
 def claim(files: Mapping[str, Digest], diff_ids: Sequence[Digest]) -> str:
@@ -32,14 +33,14 @@ def claim(files: Mapping[str, Digest], diff_ids: Sequence[Digest]) -> str:
 
 def claimed(text: str | None, diff_ids: Sequence[Digest]) -> dict[str, Digest] | None:
     """File name -> digest of an image's inventory; None where the image claims nothing, or something about other layers."""
-    if not text or len(text) > _LONGEST:
+    if not text:
         return None
     try:
-        document = json.loads(text)
-        if document["layers"] != _layers(diff_ids):
+        document, shape = _DOOR.json_object(text, "the claim"), _DOOR.shape("the claim")
+        if document.get("layers") != _layers(diff_ids):
             return None
-        files = {str(name): check_digest(digest) for name, digest in document["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError):
+        files = {name: check_digest(digest) for name, digest in shape.texts(document.get("files"), "files").items()}
+    except UsageError:
         return None
     return files if 0 < len(files) <= _MOST_FILES else None
 

@@ -6,7 +6,6 @@ This module must never pull an image: it reads manifests, configurations and att
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from topcoat.model.image import check_digest
 from topcoat.planner import Reference
 from topcoat.process.each import each
 from topcoat.registry import INVENTORY_TYPE, Image, Manifest, Registries, digest_of
-from topcoat.registry.oci import Descriptor, parse_image, to_json
+from topcoat.registry.oci import DOOR, Descriptor, parse_image, read_json, to_json
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import headers, layerdb
 from topcoat.rpm import inventory as inventories
@@ -95,16 +94,14 @@ class ImageReader:
         digest = reference.digest or client.head(reference.repository, reference.target)
         if digest is None:
             return None
-        kept = self._cache.read(digest, self._image_kind)
-        if kept is None:
+        found = _opened(self._cache.read(digest, self._image_kind))
+        if found is None:
             if reference.digest and client.head(reference.repository, digest) is None:
                 return None
             manifest, image = client.image(reference.repository, digest, platform=self._platform)
-            kept = self._keep_image(manifest, image, digest)
-        content = json.loads(kept)
-        body = content["body"].encode()
-        manifest = Manifest(digest_of(body), content["media_type"], body)
-        return StoredImage(reference.host, reference.repository, manifest, parse_image(manifest, to_json(content["config"])))
+            self._keep_image(manifest, image, digest)
+            found = manifest, image
+        return StoredImage(reference.host, reference.repository, *found)
 
     def inventory(self, stored: StoredImage) -> Inventory:
         """The packages of an image: the documents that its own configuration names, else read from its layers.
@@ -203,14 +200,39 @@ class ImageReader:
         self._keep_image(stored.manifest, stored.image, stored.digest)
         self._keep(stored.digest, inventory)
 
-    def _keep_image(self, manifest: Manifest, image: Image, digest: Digest) -> bytes:
+    def _keep_image(self, manifest: Manifest, image: Image, digest: Digest) -> None:
         """:param digest: what was asked for: of the manifest, or of an index around it."""
         kept = to_json({"media_type": manifest.media_type, "body": manifest.body.decode(), "config": image.config})
         self._cache.write(digest, self._image_kind, kept)
-        return kept
 
     def _keep(self, digest: Digest, found: Inventory) -> None:
         self._cache.write(digest, _INVENTORY, found.to_bytes())
+
+
+def _opened(kept: bytes | None) -> tuple[Manifest, Image] | None:
+    """What ``_keep_image`` kept; None where there is nothing, or nothing that can be read: our own disk can be cut off too."""
+    if kept is None:
+        return None
+    try:
+        return _parsed(kept)
+    except ContentError:
+        return None
+
+
+def _parsed(kept: bytes) -> tuple[Manifest, Image]:
+    content, shape = read_json(kept, "an image in the work folder"), DOOR.shape("an image in the work folder")
+    body = shape.need(content, "body", str).encode()
+    manifest = Manifest(digest_of(body), shape.need(content, "media_type", str), body)
+    return manifest, parse_image(manifest, to_json(shape.need(content, "config", dict)))
+
+
+def parts_of(own: Mapping[str, str]) -> dict[str, str]:
+    """Parts of the fingerprint that an image's labels name; empty where they name none, or in words of others."""
+    try:
+        text = own.get(labels.FINGERPRINT_PARTS) or "{}"
+        return DOOR.shape("label").texts(read_json(text.encode(), "label"), labels.FINGERPRINT_PARTS)
+    except ContentError:
+        return {}
 
 
 def reference_names(profile: Profile, names: Iterable[str], tag: str, artifacts: Iterable[Mapping[str, object]] = ()) -> dict[str, ImageReference]:
@@ -271,7 +293,7 @@ def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[s
 def as_planner_reference(name: str, found: ReferenceImage) -> Reference:
     """The planner's view of a reference image."""
     own = found.stored.labels
-    parts = json.loads(own.get(labels.FINGERPRINT_PARTS) or "{}")
+    parts = parts_of(own)
     return Reference(
         name=name,
         digest=found.stored.digest,

@@ -5,7 +5,6 @@ This module must never be the place of a rule; it opens what the rooms below nee
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from topcoat import gating, planner
+from topcoat.documents import Door
 from topcoat.engine.events import JsonLines
 from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import Plan, Receipt, RunOptions, RunRequest, Status
@@ -28,6 +28,8 @@ from topcoat.runs.planning import Decision, decide
 from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
 from topcoat.runs.steps import Steps
+
+_PLAN = Door(UsageError, "make it with 'topcoat plan --output'", limit=64 << 20)
 
 
 def run(request: RunRequest, options: RunOptions, *, registries: Registries, progress_mode: str = "auto", stream: TextIO) -> Receipt:
@@ -120,10 +122,7 @@ def require_same(plan: Plan, file: Path) -> None:
 
     :raises UsageError: the file is no plan. :raises ContentError: the plans differ; the error names the first images that do.
     """
-    try:
-        before = planner.plan_from_dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the plan {file}: {error}", next_step="make it with 'topcoat plan --output'") from error
+    before = planner.plan_from_dict(_PLAN.json_file(file, "the plan"))  # type: ignore[arg-type]
     old = {image.name: (image.reason, image.reference, tuple(change.key for change in image.changes)) for image in before.images}
     new = {image.name: (image.reason, image.reference, tuple(change.key for change in image.changes)) for image in plan.images}
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))

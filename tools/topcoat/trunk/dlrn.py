@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from topcoat.documents import Door
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.trunk.hashes import TrunkHash
 
 _SECONDS = 60.0
 _ATTEMPTS = 4
 _PAGE = 100
+_MOST_SAID = 4096
+_DOOR = Door(InfrastructureError, "check that this is a DLRN API")
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,14 @@ class DlrnApi:
         """Every vote on a hash, oldest first."""
         path, query = ("/api/agg_status", {"aggregate_hash": trunk.aggregate}) if trunk.aggregate else ("/api/repo_status", _names(trunk))
         rows = self._get(path, query)
-        found = [Vote(str(row["job_id"]), bool(row["success"]), float(row["timestamp"]), str(row.get("url") or "")) for row in rows]
-        return tuple(sorted(found, key=lambda vote: (vote.time, vote.job)))
+        return tuple(sorted(map(self._vote, rows), key=lambda vote: (vote.time, vote.job)))
+
+    def _vote(self, row: dict[str, Any]) -> Vote:
+        shape = _DOOR.shape(f"a vote of {self.url}")
+        success = shape.need(row, "success", bool)  # the word "false" would be true
+        return Vote(
+            shape.need(row, "job_id", str), success, shape.moment(row.get("timestamp"), "timestamp"), shape.scalar(row.get("url"), "url") or ""
+        )
 
     def promotions(self, name: str, *, limit: int = _PAGE, component: str = "") -> tuple[DlrnPromotion, ...]:
         """The last hashes that got this name, newest first."""
@@ -93,7 +102,7 @@ class DlrnApi:
         while True:
             query = {"promote_name": name, "limit": str(min(at_once, self._page)), "offset": str(offset)}
             rows = self._get("/api/promotions", {**query, **({"component": component} if component else {})})
-            for found in map(_row, rows):
+            for found in map(self._row, rows):
                 key = (found.hash, found.aggregate, found.time)
                 if key not in seen:
                     seen.add(key)
@@ -148,36 +157,58 @@ class DlrnApi:
         self._call("POST", "/api/report_result", json=body, expected=(200, 201))
 
     def _get(self, path: str, params: dict[str, str]) -> list[dict[str, Any]]:
-        rows = self._call("GET", path, params=params, expected=(200,))
+        rows = _DOOR.json(self._call("GET", path, params=params, expected=(200,)), f"the answer of {self.url}{path}")
         if not isinstance(rows, list):
-            raise InfrastructureError(f"{self.url}{path}: not a list", retriable=False, next_step="check that this is a DLRN API")
-        return rows
+            raise InfrastructureError(f"{self.url}{path}: not a list", retriable=False, next_step=_DOOR.next_step)
+        return _DOOR.shape(f"the answer of {self.url}{path}").items(rows, "its list", dict)
 
-    def _call(self, verb: str, path: str, *, expected: tuple[int, ...], **options: object) -> object:
+    def _call(self, verb: str, path: str, *, expected: tuple[int, ...], **options: object) -> bytes:
         """One call; a GET is repeated while it may help, a POST never (votes and promotions are rows, each call adds one)."""
         attempts = _ATTEMPTS if verb == "GET" else 1
         for attempt in range(1, attempts + 1):
             try:
-                answer = self._client.request(verb, path, **options)  # type: ignore[arg-type]
+                status, body = self._exchange(verb, path, options)
             except self._httpx.HTTPError as error:
                 problem: Exception = InfrastructureError(f"{self.url}{path}: {error}", next_step="check that the DLRN API can be reached")
             else:
-                if answer.status_code in expected:
-                    try:
-                        return answer.json()
-                    except ValueError as error:
-                        raise InfrastructureError(
-                            f"{self.url}{path}: not JSON", retriable=False, next_step="check that this is a DLRN API"
-                        ) from error
-                said = _said(answer)
-                if answer.status_code in (401, 403):
+                if status in expected:
+                    return body
+                said = _said(body)
+                if status in (401, 403):
                     raise UsageError(f"{self.url}{path} refuses the login: {said}", next_step="add the DLRN server to the auth file")
-                if answer.status_code < 500 and answer.status_code != 429:
-                    raise ContentError(f"{self.url}{path} answered {answer.status_code}: {said}", next_step="check the hash and the name")
-                problem = InfrastructureError(f"{self.url}{path} answered {answer.status_code}: {said}", next_step="look at the DLRN server")
+                if status < 500 and status != 429:
+                    raise ContentError(f"{self.url}{path} answered {status}: {said}", next_step="check the hash and the name")
+                problem = InfrastructureError(f"{self.url}{path} answered {status}: {said}", next_step="look at the DLRN server")
             if attempt < attempts:
                 time.sleep(self._first_wait * 2 ** (attempt - 1))
         raise problem
+
+    def _exchange(self, verb: str, path: str, options: dict[str, Any]) -> tuple[int, bytes]:
+        """One request and its whole answer, within one time limit and one size.
+
+        :raises InfrastructureError: it is larger, or comes too slowly.
+        """
+        until = time.monotonic() + _SECONDS
+        body = bytearray()
+        with self._client.stream(verb, path, **options) as answer:
+            for chunk in answer.iter_bytes():
+                body += chunk
+                if len(body) > _DOOR.limit:
+                    raise InfrastructureError(f"{self.url}{path}: the answer is larger than {_DOOR.limit} bytes", next_step=_DOOR.next_step)
+                if time.monotonic() > until:
+                    raise InfrastructureError(f"{self.url}{path}: the answer takes more than {_SECONDS:.0f} s", next_step="look at the DLRN server")
+        return answer.status_code, bytes(body)
+
+    def _row(self, row: dict[str, Any]) -> DlrnPromotion:
+        shape = _DOOR.shape(f"a promotion of {self.url}")
+        optional = {key: shape.scalar(row.get(key), key) or "" for key in ("extended_hash", "component", "aggregate_hash", "user")}
+        try:
+            commit, distro = shape.need(row, "commit_hash", str), shape.need(row, "distro_hash", str)
+            trunk = TrunkHash(commit, distro, optional["extended_hash"], component=optional["component"])
+        except UsageError as error:
+            raise InfrastructureError(f"{self.url}: {error.what}", retriable=False, next_step=_DOOR.next_step) from error
+        moment = shape.moment(row.get("timestamp"), "timestamp")
+        return DlrnPromotion(trunk, shape.need(row, "promote_name", str), moment, optional["aggregate_hash"], optional["user"])
 
     def close(self) -> None:
         """Close connections."""
@@ -193,17 +224,11 @@ def _names(trunk: TrunkHash) -> dict[str, str]:
     return {**names, "extended_hash": trunk.extended} if trunk.extended else names
 
 
-def _row(row: dict[str, Any]) -> DlrnPromotion:
-    trunk = TrunkHash(
-        str(row["commit_hash"]), str(row["distro_hash"]), str(row.get("extended_hash") or ""), component=str(row.get("component") or "")
-    )
-    return DlrnPromotion(trunk, str(row["promote_name"]), float(row["timestamp"]), str(row.get("aggregate_hash") or ""), str(row.get("user") or ""))
-
-
-def _said(answer) -> str:  # type: ignore[no-untyped-def]
+def _said(body: bytes) -> str:
     """The server's own words, one line."""
+    text = body[:_MOST_SAID].decode("utf-8", "replace")
     try:
-        text = str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        text = "" if "<html" in answer.text.lower() else answer.text
+        text = _DOOR.shape("").need(_DOOR.json_object(text, ""), "message", str)
+    except InfrastructureError:
+        text = "" if "<html" in text.lower() else text
     return " ".join(text.split())[:300]

@@ -10,12 +10,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-import yaml
-
+from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PART = re.compile(r"[0-9A-Za-z]{1,8}")
+_COMMITS = Door(ContentError, "check the trunk repository")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -114,15 +114,13 @@ def from_commit_yaml(text: str) -> TrunkHash:
 
     :raises ContentError: it holds none.
     """
+    shape = _COMMITS.shape("commit.yaml")
+    commits = shape.items(shape.table(_COMMITS.yaml(text, "commit.yaml"), "it").get("commits"), "commits", dict, "objects")
+    if not commits:
+        raise ContentError("commit.yaml holds no commit", next_step=_COMMITS.next_step)
+    found = {key: shape.scalar(commits[0].get(key), key) for key in ("commit_hash", "distro_hash", "extended_hash", "component")}
+    words = {key: "" if value in (None, "None") else str(value) for key, value in found.items()}
     try:
-        commit = yaml.safe_load(text)["commits"][0]
-        extended = commit.get("extended_hash")
-        component = commit.get("component")
-        return TrunkHash(
-            str(commit["commit_hash"]),
-            str(commit["distro_hash"]),
-            "" if extended in (None, "None") else str(extended),
-            component="" if component in (None, "None") else str(component),
-        )
-    except (yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ContentError(f"commit.yaml holds no commit: {error}", next_step="check the trunk repository") from error
+        return TrunkHash(words["commit_hash"], words["distro_hash"], words["extended_hash"], component=words["component"])
+    except UsageError as error:
+        raise ContentError(f"commit.yaml holds no commit: {error.what}", next_step=_COMMITS.next_step) from error

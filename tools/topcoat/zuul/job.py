@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import yaml
-
+from topcoat.documents import Door
 from topcoat.errors import UsageError
 
 _NEXT = "give the zuul-info/inventory.yaml of a build, or a file with the variable 'zuul'"
+_DOOR = Door(UsageError, _NEXT)
+_TAGS = frozenset({"!unsafe"})
+"""What Zuul puts before text of authors."""
 
 
 @dataclass(frozen=True)
@@ -73,35 +75,22 @@ class ZuulJob:
     """Canonical name of the project that the job runs for."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe, and reads the ``!unsafe`` that Zuul puts before text of authors."""
+def read_inventory(text: bytes | str, *, where: str | None = None) -> object:
+    """A file of Zuul's variables (YAML or JSON) as plain data.
+
+    :raises UsageError: it is neither.
+    """
+    return _DOOR.yaml(text, "the file of variables", where=where, tags=_TAGS)
 
 
-def _unsafe(loader: yaml.SafeLoader, node: yaml.Node) -> object:
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
-
-
-_Loader.add_constructor("!unsafe", _unsafe)
-
-
-def load_variables(text: str, *, where: str | None = None) -> Mapping[str, object]:
+def load_variables(text: bytes | str, *, where: str | None = None) -> Mapping[str, object]:
     """The variable ``zuul`` out of a file's text (YAML or JSON).
 
     Three shapes are understood: an inventory (``all: {vars: {zuul: ...}}``), a variables file (``zuul: ...``), the variable itself.
 
     :raises UsageError: none of these.
     """
-    try:
-        loaded = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        raise UsageError(
-            f"not YAML: {getattr(error, 'problem', error)}", where=f"{where}:{line + 1}" if where and line is not None else where, next_step=_NEXT
-        ) from error
+    loaded = read_inventory(text, where=where)
     if isinstance(loaded, Mapping):
         inventory = loaded.get("all")
         if isinstance(inventory, Mapping) and isinstance(inventory.get("vars"), Mapping):
@@ -116,8 +105,7 @@ def load_variables(text: str, *, where: str | None = None) -> Mapping[str, objec
 
 
 def _text(mapping: Mapping[str, object], key: str) -> str | None:
-    value = mapping.get(key)
-    return None if value is None or value == "" else str(value)
+    return _DOOR.shape("the variable zuul").scalar(mapping.get(key), key) or None
 
 
 def _mapping(value: object, what: str) -> Mapping[str, object]:

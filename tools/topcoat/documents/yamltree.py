@@ -7,6 +7,7 @@ PyYAML's event stream (YAML 1.1) is read without recursion, so neither a deep do
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -84,8 +85,22 @@ def read_text(path: Path, shown: str, *, limit: int = MAX_BYTES) -> str:
         raise UsageError("is not UTF-8", where=f"{shown}:{line}", next_step="save the file as UTF-8") from error
 
 
-def parse(text: str, shown: str, *, aliases: bool = False, yaml11: bool = False, duplicates: bool = False) -> Node | None:
+def parse(
+    text: str,
+    shown: str,
+    *,
+    aliases: bool = False,
+    yaml11: bool = False,
+    duplicates: bool = False,
+    tags: frozenset[str] = frozenset(),
+    depth: int = MAX_DEPTH,
+    controls: bool = False,
+) -> Node | None:
     """Parse one document.
+
+    :param tags: local tags that are passed over; any other is refused.
+    :param depth: levels that it may have, aliases expanded.
+    :param controls: accept control characters; where they are not printed, and the text is not ours to correct.
 
     :param duplicates: accept a key that is given twice, the last one wins; False refuses it.
     :param aliases: accept aliases (bounded by MAX_NODES after expansion); False refuses them.
@@ -95,14 +110,17 @@ def parse(text: str, shown: str, *, aliases: bool = False, yaml11: bool = False,
     :raises UsageError: not YAML, more than one document, duplicate keys, keys that are not text, or over the bounds.
     """
     match = _FORBIDDEN.search(text, 1 if text.startswith("\ufeff") else 0)
-    if match:
+    if match and not controls:
         line = text.count("\n", 0, match.start()) + 1
         raise UsageError(f"holds the control character {match.group()!r}", where=f"{shown}:{line}", next_step="remove it")
     try:
-        return _Composer(shown, aliases=aliases, yaml11=yaml11, duplicates=duplicates).compose(yaml.parse(text, Loader=_LOADER))
+        composer = _Composer(shown, aliases=aliases, yaml11=yaml11, duplicates=duplicates, tags=tags, depth=depth)
+        return composer.compose(yaml.parse(text, Loader=_LOADER))
+    except UnicodeEncodeError as error:  # half a surrogate pair
+        raise UsageError("holds a text that cannot be written", where=shown, next_step="save the file as UTF-8") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{shown}:{mark.line + 1}" if mark else shown
+        where = f"{shown}:{min(mark.line, text.count(chr(10))) + 1}" if mark else shown  # at the end the parser counts one more
         problem = (getattr(error, "problem", None) or str(error).splitlines()[0]).strip()
         step = "indent with spaces, never with tabs" if "\t" in _line(text, mark.line if mark else 0) else "correct the YAML"
         raise UsageError(f"is not YAML: {problem}", where=where, next_step=step) from error
@@ -121,14 +139,17 @@ def _line(text: str, number: int) -> str:
 class _Composer:
     """Turns the event stream into nodes with an explicit stack."""
 
-    def __init__(self, shown: str, *, aliases: bool, yaml11: bool, duplicates: bool) -> None:
+    def __init__(self, shown: str, *, aliases: bool, yaml11: bool, duplicates: bool, tags: frozenset[str], depth: int) -> None:
         self.shown = shown
+        self.tags = tags
+        self.depth = depth
         self.duplicates = duplicates
         self.aliases = aliases
         self.resolver = yaml.resolver.Resolver() if yaml11 else None
         self.constructor = yaml.constructor.SafeConstructor() if yaml11 else None
         self.anchors: dict[str, Node] = {}
         self.sizes: dict[int, int] = {}
+        self.heights: dict[int, int] = {}
         self.count = 0
 
     def compose(self, events: Iterator[yaml.Event]) -> Node | None:
@@ -136,6 +157,7 @@ class _Composer:
         root: Node | None = None
         documents = 0
         stack: list[tuple[Node, list[Node], int]] = []
+        below = [0]  # levels under each collection that is open, the document first
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
@@ -146,14 +168,19 @@ class _Composer:
                 node, children, before = stack.pop()
                 self.close(node, children)
                 self.sizes[id(node)] = self.count - before
+                self.heights[id(node)] = height = below.pop() + 1
+                below[-1] = max(below[-1], height)
             elif isinstance(event, yaml.NodeEvent):
                 node = self.node(event)
+                height = self.heights.get(id(node), 0) if isinstance(event, yaml.AliasEvent) else isinstance(event, yaml.CollectionStartEvent)
+                if len(stack) + height > self.depth:
+                    raise self.error(event, f"is nested deeper than {self.depth} levels", "flatten it")
                 if isinstance(event, yaml.CollectionStartEvent):
-                    if len(stack) >= MAX_DEPTH:
-                        raise self.error(event, f"is nested deeper than {MAX_DEPTH} levels", "flatten it")
                     self.remember(event, node)
                     stack.append((node, [], self.count))
+                    below.append(0)
                     continue
+                below[-1] = max(below[-1], height)
                 self.remember(event, node)
             else:
                 continue
@@ -191,7 +218,7 @@ class _Composer:
                 raise self.error(event, f"its aliases expand to more than {MAX_NODES} values", "write fewer aliases")
             return target
         tag = event.tag
-        if tag and not tag.startswith("tag:yaml.org,2002:") and tag != "!":
+        if tag and not tag.startswith("tag:yaml.org,2002:") and tag != "!" and tag not in self.tags:
             raise self.error(event, f"uses the tag {tag}", "write plain YAML without tags")
         if isinstance(event, yaml.MappingStartEvent):
             return Node("map", self.shown, line)
@@ -207,9 +234,10 @@ class _Composer:
             tag = self.resolver.resolve(yaml.ScalarNode, text, (True, False))
             if tag in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:null"):
                 try:
-                    return self.constructor.construct_object(yaml.ScalarNode(tag, text), deep=True)
+                    found = self.constructor.construct_object(yaml.ScalarNode(tag, text), deep=True)
                 except (ValueError, yaml.YAMLError):
                     return text
+                return text if isinstance(found, float) and not math.isfinite(found) else found  # JSON has no such number
             return text
         if text in ("", "~", "null"):
             return None
@@ -217,7 +245,7 @@ class _Composer:
             return text == "true"
         if _INTEGER.fullmatch(text) and len(text) < 20:
             return int(text)
-        if _FLOAT.fullmatch(text):
+        if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
         return text
 
@@ -226,14 +254,18 @@ class _Composer:
             node.items = children
             return
         seen: dict[str, Node] = {}
+        twice = False
         for key, value in zip(children[::2], children[1::2], strict=True):
             if key.kind != "scalar":
                 step = "write a plain word as the key; a value that begins with '{' wants quotes, and recipes hold no {{ templates }} at all"
                 raise UsageError("has a key that is not text", where=f"{self.shown}:{key.line}", next_step=step)
             if key.text in seen and self.duplicates:
-                node.entries = [entry for entry in node.entries if entry[0].text != key.text]
+                twice = True
             elif key.text in seen:
                 first = seen[key.text].line
                 raise UsageError(f"the key {key.text!r} is given twice (first in line {first})", where=key.where, next_step="keep one of them")
             seen[key.text] = key
             node.entries.append((key, value))
+        if twice:
+            last = {key.text: (key, value) for key, value in node.entries}
+            node.entries = list(last.values())
