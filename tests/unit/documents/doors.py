@@ -185,6 +185,15 @@ def _inventory() -> dict[str, object]:
         "key": DIGEST,
         "packages": [[NEVRA, "bash-5.1-2.src.rpm", 5, 7]],
         "signers": ["0123456789abcdef"],
+        "about": [["MIT", "Demo", "00"]],
+        "settings": {
+            "excludes": ["kernel*"],
+            "install_only_limit": 2,
+            "obsoletes": False,
+            "modules": [["m", "s", "enabled", ["p"]]],
+            "platform": "platform:el9",
+        },
+        "changelogs": {DIGEST: ["bash-5.1-2.src.rpm"]},
     }
 
 

@@ -60,5 +60,5 @@ def command(
 def _changes(path: str) -> dict[str, dict[str, str]]:
     """Absolute path of a checkout → its project and change."""
     shape = _CHANGES.shape("the changes", where=path)
-    found = _CHANGES.json_object(Path(path).read_bytes(), "the changes", where=path)
+    found = shape.table(_CHANGES.json_file(Path(path), "the changes"), "it")
     return {checkout: shape.texts(entry, checkout) for checkout, entry in found.items()}

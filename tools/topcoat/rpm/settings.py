@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from topcoat.errors import ContentError
 
@@ -88,12 +87,14 @@ class Settings:
 
     @classmethod
     def from_data(cls, data: Mapping[str, object]) -> Settings:
-        """Read back what ``to_data`` gave; ValueError or TypeError when it is something else."""
+        """Read back what ``to_data`` gave; ValueError when it is something else."""
         if unknown := data.keys() - cls.__dataclass_fields__.keys():
-            raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown settings: {', '.join(sorted(unknown))[:80]}")
         values = {name: _frozen(value) for name, value in data.items()}
-        entries: Any = values.get("modules", ())
-        values["modules"] = tuple(ModuleState(*entry) for entry in entries)
+        for name, value in values.items():
+            if not _fits(name, value, cls.__dataclass_fields__[name].default):
+                raise ValueError(f"{name} of its settings is none")
+        values["modules"] = tuple(ModuleState(*entry) for entry in values.get("modules", ()))  # type: ignore[attr-defined]
         return cls(**values)  # type: ignore[arg-type]
 
     @property
@@ -105,6 +106,25 @@ class Settings:
 
 def _frozen(value: object) -> object:
     return tuple(_frozen(entry) for entry in value) if isinstance(value, (list, tuple)) else value
+
+
+def _fits(name: str, value: object, default: object) -> bool:
+    """Whether a value read back is of the kind that the field holds."""
+    if name == "platform":
+        return value is None or isinstance(value, str)
+    if not isinstance(default, tuple):
+        return type(value) is type(default)
+    if not isinstance(value, tuple):
+        return False
+    if name == "modules":
+        return all(isinstance(entry, tuple) and len(entry) == 4 and _texts(entry[:3]) and _texts(entry[3]) for entry in value)
+    if name in ("defaults", "fail_safe"):
+        return all(_texts(entry) and len(entry) == 2 for entry in value)
+    return _texts(value)
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
 
 
 DEFAULT = Settings()
