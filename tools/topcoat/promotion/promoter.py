@@ -135,9 +135,8 @@ class Promoter:
             prepare(manifests)
             for target in self._targets:
                 target.check(manifests, inventories=request.inventories)
-            self._apply(request, wanted, shown, records, announce)
-            written = self._targets[0].control.read(request.name)
-            outcome.state, outcome.record = "promoted", written.as_dict() if written else None
+            written = self._apply(request, wanted, shown, records, announce)
+            outcome.state, outcome.record = "promoted", written[self._targets[0]].as_dict()
         outcome.seconds = time.monotonic() - begin
         return outcome
 
@@ -173,9 +172,11 @@ class Promoter:
         shown: Mapping[Target, Mapping[str, Digest | None]],
         records: Mapping[Target, SetRecord | None],
         announce: Callable[[], None],
-    ) -> None:
+    ) -> dict[Target, SetRecord]:
+        """Move everything, or nothing; the records that were written. Nothing may fail any more once it is done."""
         plans = {target: self._record(request, target, wanted, shown[target], records[target]) for target in self._targets}
         begun: list[Target] = []
+        written: dict[Target, SetRecord] = {}
         try:
             for target, plan in plans.items():
                 begun.append(target)
@@ -188,13 +189,15 @@ class Promoter:
                 before = records[target]
                 if before and before.source != request.source:
                     target.control.write(f"{request.name}.previous", before)
-                target.control.write(request.name, plan.over(before) if request.partial else plan)
+                written[target] = plan.over(before) if request.partial else plan
+                target.control.write(request.name, written[target])
             announce()
         except BaseException as error:
             self._undo(request.name, plans, begun, records, error)
             raise
         for target in self._targets:
             self._forget(target, request.name)
+        return written
 
     def _record(
         self, request: Request, target: Target, wanted: Mapping[str, Digest], shown: Mapping[str, Digest | None], before: SetRecord | None
