@@ -248,7 +248,7 @@ def _with_fail_safe(streams: Streams, settings: Settings) -> tuple[list[Build], 
             if name.startswith(prefix):
                 try:
                     found += _builds(parse(text.encode("utf-8", "surrogateescape")), FAIL_SAFE_ID)
-                except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
                     continue  # as dnf: what cannot be read is not there
         (kept if found else lost).append(prefix[:-1])
         builds += found
@@ -262,7 +262,7 @@ def _default_streams(streams: Streams, settings: Settings) -> dict[str, str]:
     for _, text in settings.defaults:
         try:
             own += _defaults(parse(text.encode("utf-8", "surrogateescape")))
-        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
             continue
     found.update(_merged(own))
     return {module: stream for module, stream in found.items() if stream}
