@@ -38,6 +38,7 @@ class DemoTree(SolverTestCase):
         published = self.bench.freeze(self.base, self.passed)
         self.addCleanup(published.close)
         builder = UpdateSolver(published, arch=ARCH)
+        nothing = inventory.from_root(self.bench.root_of([]))  # but the word for the platform, without which no module can be had
         files = {
             package.nevra: Path(frozen.repository.baseurl.removeprefix("file://")) / package.href
             for frozen in published.repositories
@@ -45,7 +46,9 @@ class DemoTree(SolverTestCase):
         }
         gating = self.gating(files)
         solver = self.solver(gating, self.current, self.passed, self.base)
-        contents = {frozenset(change.new for change in builder.resolve_install(self.names(recipe))): name for name, recipe in self.recipes.items()}
+        contents = {
+            frozenset(change.new for change in builder.resolve_install(self.names(recipe), nothing)): name for name, recipe in self.recipes.items()
+        }
         contents = {nevras: name for nevras, name in contents.items() if nevras}
         self.assertGreater(len(contents), 10)
         cache = str(self.bench.path("dnf-cache"))

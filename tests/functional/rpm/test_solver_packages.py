@@ -276,5 +276,5 @@ class Architectures(SolverTestCase):
         self.assertEqual(self.both([OSLO.bump(arch="x86_64")], current), ())
 
     def test_source_packages_are_nothing(self) -> None:
-        current = self.bench.repository("current", [OSLO.bump(version="9.5", arch="src")])
+        current = self.bench.repository("current", [OSLO.bump(version="9.5", arch="src"), RpmSpec("another", "1.0")])
         self.assertEqual(self.both([OSLO], current), ())
