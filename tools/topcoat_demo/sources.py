@@ -155,6 +155,11 @@ class Change:
         """As a Depends-On footer names it."""
         return f"https://{HOST}/c/openstack/{self.project}/+/{self.number}"
 
+    @property
+    def canonical_name(self) -> str:
+        """As Zuul names the project: host and full name."""
+        return f"{HOST}/openstack/{self.project}"
+
     def item(self) -> dict[str, object]:
         """The entry of ``zuul['items']`` for this change (Zuul documentation, "Job variables")."""
         name = f"openstack/{self.project}"
@@ -169,7 +174,7 @@ class Change:
                 "name": name,
                 "short_name": self.project,
                 "canonical_hostname": HOST,
-                "canonical_name": f"{HOST}/{name}",
+                "canonical_name": self.canonical_name,
                 "src_dir": f"src/{HOST}/{name}",
             },
         }

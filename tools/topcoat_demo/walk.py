@@ -82,11 +82,13 @@ class Walk:
                 self.console.print(f"  {change.url}  {change.note}")
             items = self.directory / "zuul-items.json"
             items.write_text(json.dumps({"items": sources.zuul_items(changes)}))
-            by_project = self.directory / "changes.json"
-            by_project.write_text(json.dumps({change.project: change.url for change in changes}))
+            held = self.directory / "changes.json"
+            held.write_text(
+                json.dumps({str(change.directory.resolve()): {"project": change.canonical_name, "change": change.url} for change in changes})
+            )
             gating = self.directory / "gating"
             trees = [str(change.directory) for change in changes]
-            self.topcoat(environment, "gating", "--output", str(gating), "--changes", str(by_project), *trees)
+            self.topcoat(environment, "gating", "--output", str(gating), "--changes", str(held), *trees)
         with self.step("review", "The review job: plan, one yum layer where it is needed, push, proof"):
             self.topcoat(environment, "plan", *self.patterns, "--gating-repo", str(gating), "--output", str(self.directory / "plan.json"), show=18)
             words = ["build", *self.patterns, "--gating-repo", str(gating), "--plan", str(self.directory / "plan.json"), "--tag", "review-102"]
