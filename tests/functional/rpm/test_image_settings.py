@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 from tests.functional.rpm.support import SolverTestCase, texts
@@ -12,6 +14,14 @@ from topcoat_demo.rpms import RpmSpec
 TOOL = RpmSpec("tool", "1.0")
 LIB = RpmSpec("lib", "1.0")
 CONF = "etc/dnf/dnf.conf"
+
+
+def replaces_protected() -> bool:
+    """Newer dnf, as Debian 13's, lets another package take the place of a protected one; that of Enterprise Linux 9 and Debian 12 refuses, as we do."""
+    told = subprocess.run(["dnf", "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.match(r"(\d+)\.(\d+)", told)
+    assert match, told
+    return (int(match[1]), int(match[2])) > (4, 18)
 
 
 def kernel(version: str, name: str = "kernel-core") -> RpmSpec:
@@ -33,7 +43,8 @@ class ImageSettings(SolverTestCase):
         with self.assertRaises(ContentError) as caught:
             solver.changes(found)
         theirs = self.ask_dnf(root, repos, upgrade=list(solver.request(found).upgrade))
-        self.assertIn("protected", theirs.get("error", ""), theirs)
+        if not replaces_protected():
+            self.assertIn("protected", theirs.get("error", ""), theirs)
         return str(caught.exception)
 
     def test_excluded_packages_stay_and_the_plan_says_why(self) -> None:
@@ -139,7 +150,8 @@ class Duplicates(SolverTestCase):
                 with self.assertRaisesRegex(ContentError, "inferior architecture"):
                     self.solver(gating).changes(inventory.from_root(root))
                 theirs = self.ask_dnf(root, [gating], install=[f"glib-2-1.el9.{arch}"])
-                self.assertIn("inferior architecture", theirs["error"])
+                # in the words of dnf 4.14 and of 4.23
+                self.assertRegex(theirs["error"], "inferior architecture|cannot install both")
 
     def test_gated_builds_of_both_architectures(self) -> None:
         both = [RpmSpec("glib", "1", arch=arch) for arch in ("i686", "x86_64")]
