@@ -17,7 +17,7 @@ CONF = "etc/dnf/dnf.conf"
 
 
 def replaces_protected() -> bool:
-    """Newer dnf, as Debian 13's, lets another package take the place of a protected one; that of Enterprise Linux 9 and Debian 12 refuses, as we do."""
+    """Newer dnf, as that of Debian 13, lets another package take the place of a protected one; the older ones refuse, and so do we."""
     told = subprocess.run(["dnf", "--version"], capture_output=True, text=True, check=True).stdout
     match = re.match(r"(\d+)\.(\d+)", told)
     assert match, told
