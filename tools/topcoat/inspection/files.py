@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from topcoat.archives import tarstream
 from topcoat.archives.plain import PIECE, CutOffError, Plain
+from topcoat.archives.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX
 from topcoat.errors import ContentError
 
 KEPT = frozenset(("etc/passwd", "etc/group"))
@@ -87,10 +88,11 @@ def read_layer(stream: BinaryIO) -> LayerListing:
             if path in ("", "."):
                 continue
             folder, _, name = path.rpartition("/")
-            if name == ".wh..wh..opq":
+            if name == OPAQUE_NAME:
                 opaque.append(folder)
-            elif name.startswith(".wh."):
-                whiteouts.append(f"{folder}/{name[4:]}" if folder else name[4:])
+            elif name.startswith(WHITEOUT_PREFIX):
+                gone = name.removeprefix(WHITEOUT_PREFIX)
+                whiteouts.append(f"{folder}/{gone}" if folder else gone)
             elif member.kind == tarstream.HARDLINK:
                 target = entries.get(normpath(member.link).lstrip("/"))
                 if target is not None:

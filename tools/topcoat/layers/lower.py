@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from topcoat.layers import whiteouts
+from topcoat.archives import whiteouts
 
 _MAX_LINKS = 40
 

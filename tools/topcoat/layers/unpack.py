@@ -16,10 +16,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from topcoat.archives import tarstream
+from topcoat.archives import tarstream, whiteouts
 from topcoat.archives.plain import CutOffError, Plain
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.layers import whiteouts
 
 _MALFORMED = frozenset(
     {

@@ -16,9 +16,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from topcoat.archives import whiteouts
 from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.errors import InfrastructureError
-from topcoat.layers import database, leftovers, whiteouts
+from topcoat.layers import database, leftovers
 from topcoat.layers.archive import Archive
 from topcoat.layers.lower import Entry, LowerView
 from topcoat.model import Digest

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from topcoat.archives import tarstream
 from topcoat.archives.plain import PIECE, CutOffError, Plain
+from topcoat.archives.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference
 from topcoat.process.files import write_whole
@@ -103,12 +104,12 @@ def merge(paths: set[str], members: Iterable[str]) -> None:
     names = [name.removeprefix("./").lstrip("/") for name in members]
     for name in names:
         folder, _, last = name.rpartition("/")
-        if last == ".wh..wh..opq":
+        if last == OPAQUE_NAME:
             paths.difference_update({path for path in paths if path.startswith(f"{folder}/")})
-        elif last.startswith(".wh."):
-            gone = f"{folder}/{last[4:]}".lstrip("/")
+        elif last.startswith(WHITEOUT_PREFIX):
+            gone = f"{folder}/{last.removeprefix(WHITEOUT_PREFIX)}".lstrip("/")
             paths.difference_update({path for path in paths if path == gone or path.startswith(f"{gone}/")})
-    paths.update(name for name in names if not name.rpartition("/")[2].startswith(".wh."))
+    paths.update(name for name in names if not name.rpartition("/")[2].startswith(WHITEOUT_PREFIX))
 
 
 def mirror(registries: Registries, image: str, digest: Digest, target: ImageReference) -> ImageReference:

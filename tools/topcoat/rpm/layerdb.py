@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from topcoat.archives import tarstream
 from topcoat.archives.plain import CutOffError, Plain
+from topcoat.archives.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX
 from topcoat.errors import ContentError
 from topcoat.rpm import settings
 from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL, Database, choose
@@ -19,8 +20,6 @@ _WANTED = (SQLITE, WAL, *FOREIGN)
 _CHUNK = 1 << 18
 _MAX_DATABASE = 1 << 29
 """Bytes; ten times what the largest installations have."""
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
 # OCI image specification 1.1, "Image Layer Filesystem Changeset": whiteouts hide what lies in layers below, never in their own.
 
 
@@ -116,10 +115,10 @@ def _read_layer(stream: BinaryIO, view: _View) -> None:
     for entry in reader:
         path = "/".join(part for part in entry.name.split("/") if part not in ("", "."))
         folder, _, name = path.rpartition("/")
-        if name == _OPAQUE and (folder or ".") in _ABOVE:
+        if name == OPAQUE_NAME and (folder or ".") in _ABOVE:
             emptied.add(folder or ".")
-        elif name.startswith(_WHITEOUT) and (folder or ".") in _ABOVE:
-            hidden.add(str(PurePosixPath(folder) / name.removeprefix(_WHITEOUT)))
+        elif name.startswith(WHITEOUT_PREFIX) and (folder or ".") in _ABOVE:
+            hidden.add(str(PurePosixPath(folder) / name.removeprefix(WHITEOUT_PREFIX)))
         elif entry.kind == tarstream.SYMLINK and path in _ABOVE:
             links[path] = entry.link
         elif folder in FOLDERS and name in _WANTED:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from topcoat.archives.whiteouts import WHITEOUT_PREFIX
 from topcoat.errors import ContentError
 
 CONFIGURATION = "etc/dnf/dnf.conf"
@@ -41,7 +42,7 @@ _TRUE, _FALSE = ("1", "yes", "true", "on", "enabled"), ("0", "no", "false", "off
 def wanted(path: str) -> bool:
     """Whether a file of an image, relative to its root, is one of those that matter."""
     folder, _, name = path.rpartition("/")
-    return path in FILES or (folder in _SUFFIXES and name.endswith(_SUFFIXES[folder]) and not name.startswith(".wh."))
+    return path in FILES or (folder in _SUFFIXES and name.endswith(_SUFFIXES[folder]) and not name.startswith(WHITEOUT_PREFIX))
 
 
 @dataclass(frozen=True)

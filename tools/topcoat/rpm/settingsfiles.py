@@ -5,16 +5,13 @@ This module must never follow a link: it could lead out of the image.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from topcoat.archives.whiteouts import is_opaque, is_whiteout
 from topcoat.errors import ContentError
 from topcoat.rpm import settings
-
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
-# Linux, filesystems/overlayfs.rst, "whiteouts and opaque directories": a character device 0/0 hides a name, the attribute a folder's lower content.
 
 
 def read_stack(stack: Sequence[Path]) -> dict[str, bytes]:
@@ -58,7 +55,7 @@ def _entries(stack: Sequence[Path], folder: str, *, only: str | None = None) -> 
             if not stat.S_ISDIR(status.st_mode):
                 covered = True
                 break
-            covered = covered or _is_opaque(path)
+            covered = covered or is_opaque(path)
         else:
             for name in [only] if only else sorted(entry.name for entry in path.iterdir()):
                 entry = path / name
@@ -66,17 +63,7 @@ def _entries(stack: Sequence[Path], folder: str, *, only: str | None = None) -> 
                     status = entry.lstat()
                 except FileNotFoundError:
                     continue
-                found.setdefault(name, None if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0 else entry)
+                found.setdefault(name, None if is_whiteout(status) else entry)
         if covered:
             break
     return {name: path for name, path in found.items() if path is not None}
-
-
-def _is_opaque(path: Path) -> bool:
-    for name in _OPAQUE:
-        try:
-            if os.getxattr(path, name) == b"y":
-                return True
-        except OSError:
-            continue
-    return False

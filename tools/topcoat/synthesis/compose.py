@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from topcoat.archives.whiteouts import WHITEOUT_PREFIX
 from topcoat.synthesis.package import DOC, MISSINGOK, NOREPLACE, NORMAL, Package, PackageFile, is_kind
 from topcoat.synthesis.refusal import Refusal
 from topcoat.synthesis.tree import Node, Tree
@@ -231,7 +232,7 @@ class _Composer:
 
     def _check_path(self, path: str, package: str) -> None:
         parts = path.split("/")
-        if not path or any(part in ("", ".", "..") or part.startswith(".wh.") for part in parts):
+        if not path or any(part in ("", ".", "..") or part.startswith(WHITEOUT_PREFIX) for part in parts):
             raise Refusal(f"{package} has a file with an odd name (/{path!r})")
         for count in range(1, len(parts)):
             folder = "/".join(parts[:count])

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from topcoat.archives import tarstream
 from topcoat.archives.plain import CutOffError, Plain
+from topcoat.archives.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX
 from topcoat.errors import ContentError
 from topcoat.rpm import settings
 from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL
@@ -27,7 +28,6 @@ _MOST_DATABASE = 1 << 29
 _KEPT = re.compile(r"etc/passwd|etc/group|etc/rpm/macros[^/]*|usr/lib/rpm/macros\.d/macros[^/]*|etc/nsswitch\.conf")
 """Beside what steers dnf."""
 _KINDS = {tarstream.REGULAR: "f", tarstream.DIRECTORY: "d", tarstream.SYMLINK: "l"}
-_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
 @dataclass
@@ -59,10 +59,11 @@ def read_listing(stream: BinaryIO) -> Listing:
             if ".." in path.split("/"):
                 raise tarstream.TarError(f"{entry.name!r} leads out of it")
             folder, _, name = path.rpartition("/")
-            if name == _OPAQUE:
+            if name == OPAQUE_NAME:
                 found.opaque.append(folder)
-            elif name.startswith(_WHITEOUT):
-                found.whiteouts.append(f"{folder}/{name[len(_WHITEOUT) :]}" if folder else name[len(_WHITEOUT) :])
+            elif name.startswith(WHITEOUT_PREFIX):
+                gone = name.removeprefix(WHITEOUT_PREFIX)
+                found.whiteouts.append(f"{folder}/{gone}" if folder else gone)
             elif entry.kind == tarstream.HARDLINK:
                 target = "/".join(part for part in entry.link.split("/") if part not in ("", "."))
                 found.entries.pop(path, None)

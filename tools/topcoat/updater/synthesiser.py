@@ -18,9 +18,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from topcoat.archives import whiteouts
 from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.layers import Layer, database, whiteouts
+from topcoat.layers import Layer, database
 from topcoat.layers.archive import Archive
 from topcoat.layers.leftovers import DATABASE_SIDE_FILES
 from topcoat.layers.writer import GZIP_LEVEL
