@@ -17,6 +17,7 @@ import yaml
 
 from tests.unit.report import fixtures
 from topcoat.cli import _selection
+from topcoat.containerfile.labels import fingerprint_parts
 from topcoat.documents import Door
 from topcoat.errors import UsageError
 from topcoat.garbage.collector import Collector
@@ -32,7 +33,6 @@ from topcoat.registry.oci import Descriptor, Manifest, artifact_manifest, digest
 from topcoat.registry.referrers import _entries, _parsed
 from topcoat.registry.transport import Response, failure
 from topcoat.report import console, document, junit, page
-from topcoat.report.explain import parts_of
 from topcoat.reproduce import gerrit, request
 from topcoat.reproduce.request import ChangeUrl, Recording
 from topcoat.reproduce.run import Options, from_recording
@@ -99,7 +99,7 @@ def _image(manifest: bytes, config: bytes) -> object:
     found = parse_image(Manifest(digest_of(manifest), oci.OCI_MANIFEST, manifest), config)
     more = oci.append_layer(found, LAYER, DIGEST, created_by="x", labels={"c": "d"})
     oci.require_platform(found, f"linux/{found.config.get('architecture') or 'amd64'}", "x")
-    return (image_manifest(more), found.labels, found.has_healthcheck, found.created, found.platform, parts_of(found.labels))
+    return (image_manifest(more), found.labels, found.has_healthcheck, found.created, found.platform, fingerprint_parts(found.labels))
 
 
 def _manifest(data: bytes) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unittest
 
+from topcoat.containerfile.labels import fingerprint_parts
 from topcoat.model import Nevra, Package, PackageChange, Plan, PlannedImage, Reason, Recipe
 from topcoat.report import explain, origins
 
@@ -46,9 +47,9 @@ class Explain(unittest.TestCase):
         self.assertEqual([], told["differs"])
 
     def test_labels_that_are_no_json(self):
-        self.assertEqual({}, explain.parts_of({"io.topcoat.fingerprint-parts": "{"}))
-        self.assertEqual({}, explain.parts_of({"io.topcoat.fingerprint-parts": "[]"}))
-        self.assertEqual({"a": "b"}, explain.parts_of({"io.topcoat.fingerprint-parts": '{"a":"b"}'}))
+        self.assertEqual({}, fingerprint_parts({"io.topcoat.fingerprint-parts": "{"}))
+        self.assertEqual({}, fingerprint_parts({"io.topcoat.fingerprint-parts": "[]"}))
+        self.assertEqual({"a": "b"}, fingerprint_parts({"io.topcoat.fingerprint-parts": '{"a":"b"}'}))
 
 
 class Fixed(origins.Requirements):

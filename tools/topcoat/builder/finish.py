@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from topcoat.builder.compose import compose
-from topcoat.layers import BuiltImage, LayerStore, litter, write_layer
+from topcoat.layers import BuiltImage, LayerStore, litter, note_stage, write_layer
 from topcoat.layers.leftovers import RPM_DATABASES
 from topcoat.model import Recipe
 from topcoat.registry.oci import Image
@@ -52,19 +52,13 @@ def finish(
     if changed:
         epoch = max(epoch, facts.built)
     layer = written if written.entries else None
-    start = _stage(stages, "layer", start)
+    start = note_stage(stages, "layer", start)
     after = _packages(upper, lower, parent_inventory, changed=changed)
-    _stage(stages, "inventory", start)
+    note_stage(stages, "inventory", start)
     image = compose(parent, runtime, layer, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=image_format)
     known = parent_inventory is not None and after is not None
     changes = pair(parent_inventory.nevras - after.nevras, after.nevras - parent_inventory.nevras) if known else ()  # type: ignore[union-attr]
     return BuiltImage(image, layer, after, changes, method, tuple(stages))
-
-
-def _stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:
-    end = time.time()
-    stages.append((name, start, end))
-    return end
 
 
 def _compiled(upper: Path) -> frozenset[str]:

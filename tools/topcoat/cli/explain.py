@@ -22,6 +22,7 @@ def command(settings: Settings, sources: Sources, image: str, output_format: str
     import re
 
     from topcoat import gating
+    from topcoat.containerfile.labels import fingerprint_parts
     from topcoat.errors import UsageError
     from topcoat.recipes import Selection
     from topcoat.report import explain
@@ -42,7 +43,7 @@ def command(settings: Settings, sources: Sources, image: str, output_format: str
         decision.plan,
         image,
         parts=decision.fingerprints[image].parts,
-        reference_parts=explain.parts_of(labels) if reference else None,
+        reference_parts=fingerprint_parts(labels) if reference else None,
         where=settings.recipes[image].where,
         changes_under_test=under_test,
     )

@@ -1,10 +1,11 @@
 """What a build or an update hands to the publisher.
 
-This module must never do anything.
+This module must never do anything but look at the clock.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from topcoat.layers.writer import Layer
@@ -28,3 +29,10 @@ class BuiltImage:
     """``transaction``, ``containerfile`` or ``direct`` (the receipt says so)."""
     stages: tuple[tuple[str, float, float], ...] = ()
     """(stage, start, end), seconds since the epoch: where the time went."""
+
+
+def note_stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:
+    """Add a stage that began at ``start`` and ends now; the moment, which is the start of the next one (seconds since the epoch)."""
+    end = time.time()
+    stages.append((name, start, end))
+    return end

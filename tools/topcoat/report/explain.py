@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from topcoat.documents import Door
-from topcoat.errors import ContentError
 from topcoat.model import Plan, ancestry
-from topcoat.model.labels import FINGERPRINT_PARTS
 
 _PARTS = {
     "containerfile": "the recipe (its Containerfile)",
@@ -18,21 +15,11 @@ _PARTS = {
     "arguments": "the target (architecture, distribution, release)",
     "parent": "the parent's recipe, or the base image",
 }
-_DOOR = Door(ContentError, "build the image again")
 _ACTIONS = {
     "build": "is built from its recipe",
     "update": "gets one update layer",
     "reuse": "is published again as it is, by digest; nothing is pulled",
 }
-
-
-def parts_of(labels: Mapping[str, str]) -> dict[str, str]:
-    """Parts of the fingerprint that an image carries in its labels; empty when it carries none."""
-    try:
-        found = _DOOR.json_object(labels.get(FINGERPRINT_PARTS) or "{}", "label")
-        return _DOOR.shape("label").texts(found, "parts")
-    except ContentError:
-        return {}
 
 
 def explain(

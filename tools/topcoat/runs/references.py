@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from topcoat.containerfile.labels import fingerprint_parts
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference, ImageRepository, Nevra, Profile, labels
 from topcoat.model.image import check_digest
@@ -226,15 +227,6 @@ def _parsed(kept: bytes) -> tuple[Manifest, Image]:
     return manifest, parse_image(manifest, to_json(shape.need(content, "config", dict)))
 
 
-def parts_of(own: Mapping[str, str]) -> dict[str, str]:
-    """Parts of the fingerprint that an image's labels name; empty where they name none, or in words of others."""
-    try:
-        text = own.get(labels.FINGERPRINT_PARTS) or "{}"
-        return DOOR.shape("label").texts(read_json(text.encode(), "label"), labels.FINGERPRINT_PARTS)
-    except ContentError:
-        return {}
-
-
 def reference_names(profile: Profile, names: Iterable[str], tag: str, artifacts: Iterable[Mapping[str, object]] = ()) -> dict[str, ImageReference]:
     """Where the reference image of each name is looked for.
 
@@ -293,7 +285,7 @@ def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[s
 def as_planner_reference(name: str, found: ReferenceImage) -> Reference:
     """The planner's view of a reference image."""
     own = found.stored.labels
-    parts = parts_of(own)
+    parts = fingerprint_parts(own)
     return Reference(
         name=name,
         digest=found.stored.digest,

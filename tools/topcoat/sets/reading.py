@@ -5,12 +5,12 @@ This module must never ask for a layer unless it was told to, and never twice fo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from topcoat.changes import ImageFacts, Move, Row, SetChanges, compare
 from topcoat.changes.compare import Package
+from topcoat.containerfile.labels import fingerprint_parts
 from topcoat.errors import ContentError
 from topcoat.model import Digest, ImageReference, labels
 from topcoat.process.each import each
@@ -74,7 +74,7 @@ class SetReader:
             self._shared.setdefault(listing.packages, listing.packages) if listing else None,
             listing.changelogs if listing else {},
             own.get(labels.FINGERPRINT, ""),
-            _parts(own.get(labels.FINGERPRINT_PARTS)),
+            fingerprint_parts(own),
             own.get(_REVISION, ""),
             own.get(_SOURCE, ""),
         )
@@ -132,11 +132,3 @@ def _place(move: Move, rpms: tuple[str, ...], named: NamedSet, facts: Mapping[Im
     reference = named.images.get(move.images[0])
     digest = facts[reference].changelogs.get(rpms[-1]) if reference and rpms else None
     return (reference.host, kept.repository_beside(reference.repository), digest) if reference and digest else None
-
-
-def _parts(text: str | None) -> dict[str, str]:
-    try:
-        found = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}

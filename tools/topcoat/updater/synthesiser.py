@@ -21,7 +21,7 @@ from pathlib import Path
 from topcoat.archives import whiteouts
 from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.layers import Layer, database
+from topcoat.layers import Layer, database, note_stage
 from topcoat.layers.archive import Archive
 from topcoat.layers.leftovers import DATABASE_SIDE_FILES
 from topcoat.layers.writer import GZIP_LEVEL
@@ -104,23 +104,23 @@ class Synthesiser:
                 rows = _rows(known.database, place / "before")
                 files = self._files(planned)
                 _check_before(planned, rows, [self._payload(path).package for path in files], known.tree)
-                start = _stage(stages, "rules", start)
+                start = note_stage(stages, "rules", start)
                 root = _skeleton(known, place / "root")
                 work = place / "work"
                 work.mkdir(mode=0o700)
                 outcome = self._transactions.record(
                     root, work, wanted_of(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log
                 )
-                start = _stage(stages, "database", start)
+                start = note_stage(stages, "database", start)
                 _check_settings(known.tree, root)
                 database.settle(root)
                 layout = _layout(known.tree, rows, _rows(rpmdb.read_root(root), place / "after"), planned, outcome, epoch)
                 by_nevra = {self._payload(path).package.nevra: path for path in files}
                 sources = [by_nevra[nevra] for nevra in outcome.order]
                 layers = [*self._payload_layer(layout, sources), self._database_layer(layout, known, root, epoch)]
-                start = _stage(stages, "layer", start)
+                start = note_stage(stages, "layer", start)
                 found = inventory.from_root(root)
-                _stage(stages, "inventory", start)
+                note_stage(stages, "inventory", start)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot compose an update: {error}", image=planned.name, retriable=False, next_step="free disk space or use another work folder"
@@ -239,12 +239,6 @@ class _Payload:
 
     def _is_regular(self, path: str) -> bool:
         return any(file.path == path and file.mode & 0o170000 == 0o100000 for file in self.package.files)
-
-
-def _stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:
-    end = time.time()
-    stages.append((name, start, end))
-    return end
 
 
 def _rows(found: Database, folder: Path) -> list[bytes]:

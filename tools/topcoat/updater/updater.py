@@ -9,7 +9,7 @@ import datetime
 import time
 from pathlib import Path
 
-from topcoat.layers import BuiltImage, Layer, LayerStore, litter, write_layer
+from topcoat.layers import BuiltImage, Layer, LayerStore, litter, note_stage, write_layer
 from topcoat.layers.leftovers import may_be_owned
 from topcoat.layers.store import BlobSource
 from topcoat.model import Digest, PackageChange, PlannedImage
@@ -57,11 +57,11 @@ class Updater:
         stages: list[tuple[str, float, float]] = []
         start = time.time()
         lower = self._store.ensure(client, repository, base)
-        start = began = _stage(stages, "pull", start)
+        start = began = note_stage(stages, "pull", start)
         epoch = created(base)
         with self._store.workspace(lower) as space:
             outcome = self._transactions.run(space, wanted_of(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log)
-            start = _stage(stages, "transaction", start)
+            start = note_stage(stages, "transaction", start)
             if not outcome.changes:
                 return BuiltImage(base, None, None, (), METHOD, tuple(stages))
             unowned = litter(space.upper)
@@ -76,18 +76,12 @@ class Updater:
                 since=began,
                 drop=lambda path, mode, size: path in unowned,
             )
-            start = _stage(stages, "layer", start)
+            start = note_stage(stages, "layer", start)
             found = inventory.from_root(space.upper, below=space.lower)
-            _stage(stages, "inventory", start)
+            note_stage(stages, "inventory", start)
         return BuiltImage(
             _compose(base, base_digest, layer, max(epoch, outcome.built), outcome.changes), layer, found, outcome.changes, METHOD, tuple(stages)
         )
-
-
-def _stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:
-    end = time.time()
-    stages.append((name, start, end))
-    return end
 
 
 def wanted_of(planned: PlannedImage, request: UpdateRequest | None) -> Wanted:
