@@ -51,8 +51,7 @@ def write(client: RegistryClient, repository: str, bundle: bytes) -> None:
     if client.head(repository, tag) is not None:
         return
     for content in (bundle, EMPTY_BLOB):
-        if not client.has_blob(repository, digest_of(content)):
-            client.put_blob(repository, digest_of(content), content)
+        client.blobs.put_missing(repository, digest_of(content), content)
     body = artifact_manifest(_TYPE, (Descriptor(_BUNDLE_TYPE, digest, len(bundle)),))
     client.put_manifest(repository, tag, body, OCI_MANIFEST, read_back=False)
 

@@ -85,9 +85,6 @@ class Publisher:
                     held.append(descriptor.digest)
                 elif self._ensure(client, target.path, descriptor, sources.get(descriptor.digest), tally):
                     sent.add(descriptor.digest)
-        else:
-            for layer in image.layers:
-                self._ledger.add(target.host, layer.digest, target.path)
         wanted = list(tags)
         if not unchanged or wanted:
             for number, tag in enumerate(wanted or [digest]):
@@ -98,9 +95,8 @@ class Publisher:
                 except InfrastructureError:
                     self._prove_held(client, target.path, held)
                     raise
-                for blob in held:
-                    self._ledger.add(target.host, blob, target.path)
-                held = []
+        for layer in image.layers:  # who holds the image holds its layers
+            self._ledger.add(target.host, layer.digest, target.path)
         layers = tuple(LayerSize(layer.digest, layer.size, layer.digest in sent) for layer in image.layers)
         return Published(manifest, tally.pushed, tally.mounted, layers, unchanged)
 
