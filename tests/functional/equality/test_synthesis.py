@@ -7,9 +7,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.functional.equality.storage import StorageCase
 from tests.functional.equality.synthesis_zoo import COMPOSED, REFUSED, Case
-from tests.functional.layers.others import TOOLS, Storage, differences, tree
-from tests.functional.updater.world import Base, WorldCase, need, rpm
+from tests.functional.layers.others import TOOLS, differences, tree
+from tests.functional.updater.world import Base, rpm
 from topcoat.errors import ContentError
 from topcoat.model import ImageRepository, Repository
 from topcoat.registry.streams import open_blob
@@ -21,7 +22,7 @@ from topcoat_demo.rpms import File, RpmSpec, make_repository
 FRESH = RpmSpec("fresh", "1", files=(File("/opt/fresh", "f"),))
 
 
-class SynthesisCase(WorldCase):
+class SynthesisCase(StorageCase):
     """A world that can compose updates."""
 
     @classmethod
@@ -68,18 +69,9 @@ def case(name: str) -> Case:
 
 
 class Synthesis(SynthesisCase):
-    @classmethod
-    def setUpClass(cls) -> None:
-        need("buildah", "podman", "dnf")
-        super().setUpClass()
-        cls.storage = Storage(cls.world.path("storage"))
-        cls.addClassCleanup(cls.storage.run, "buildah", "rm", "--all")
-        cls.addClassCleanup(cls.storage.run, "podman", "image", "unmount", "--all")
-
     @contextlib.contextmanager
     def unpacked(self, tool: str, name: str, digest: str) -> Iterator[Path]:
-        access = ["--authfile", str(self.world.server.authfile), "--cert-dir", str(self.world.server.certificates)]
-        with self.storage.unpacked(tool, f"docker://{self.world.server.host}/{name}@{digest}", *access) as root:
+        with self.storage.unpacked(tool, f"docker://{self.world.server.host}/{name}@{digest}", *self.access()) as root:
             yield root
 
     def test_composed_equals_the_transaction(self) -> None:

@@ -5,27 +5,16 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.functional.equality.storage import StorageCase
 from tests.functional.equality.zoo import LITTER, MADE, NEW, OLD
-from tests.functional.layers.others import TOOLS, Storage, differences, tree
-from tests.functional.updater.world import WorldCase, need, rpm
+from tests.functional.layers.others import TOOLS, differences, tree
+from tests.functional.updater.world import rpm
 from topcoat.registry.oci import DOCKER_MANIFEST
 from topcoat_demo.rpms import RpmSpec, make_repository
 
 
-class Beside(WorldCase):
+class Beside(StorageCase):
     """A world with a container storage of its own, and plain dnf on a root."""
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        need("buildah", "podman", "dnf")
-        super().setUpClass()
-        cls.storage = Storage(cls.world.path("storage"))
-        cls.addClassCleanup(cls.storage.run, "buildah", "rm", "--all")
-        cls.addClassCleanup(cls.storage.run, "podman", "image", "unmount", "--all")
-
-    @classmethod
-    def access(cls) -> list[str]:
-        return ["--authfile", str(cls.world.server.authfile), "--cert-dir", str(cls.world.server.certificates)]
 
     def reference(self, digest: str) -> str:
         return f"docker://{self.world.server.host}/zoo@{digest}"

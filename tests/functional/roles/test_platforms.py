@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import unittest
 
 from tests.functional.roles.harness import HERE, RoleCase
@@ -25,6 +26,10 @@ class Registry(RoleCase):
         """(method, packages asked for, output) of the role's preparation on a platform where nothing is installed."""
         recorded = self.folder / "packages.json"
         recorded.unlink(missing_ok=True)
+        modules = self.folder / "recorders"
+        modules.mkdir(exist_ok=True)
+        for manager in ("apt", "dnf", "dnf5"):
+            shutil.copyfile(HERE / "package_recorder.py", modules / f"{manager}.py")
         tasks = [
             {
                 "ansible.builtin.set_fact": {
@@ -40,7 +45,7 @@ class Registry(RoleCase):
             {"ansible.builtin.debug": {"msg": "method={{ _run_ci_registry_method }}."}},
         ]
         environment = {
-            "ANSIBLE_LIBRARY": f"{HERE / 'library'}:{HERE / 'recorders'}",
+            "ANSIBLE_LIBRARY": f"{HERE / 'library'}:{modules}",
             "RECORDED_PACKAGES": str(recorded),
         }
         # No program is found: the shell has an empty PATH.
