@@ -1,6 +1,8 @@
 """Layers of ours as buildah and podman unpack them: every name of a file has the file's own owner, mode, time and attributes."""
 
 import os
+import secrets
+import shutil
 import stat
 import tempfile
 import unittest
@@ -16,9 +18,10 @@ CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 
 class Case(unittest.TestCase):
     def setUp(self) -> None:
-        holder = tempfile.TemporaryDirectory(prefix="topcoat-others-")
-        self.addCleanup(holder.cleanup)
-        self.folder = Path(holder.name)
+        # buildah and podman make an image name of the path, and names with "_" at an edge, as tempfile gives some, are none.
+        self.folder = Path(tempfile.gettempdir()) / f"topcoat-others-{secrets.token_hex(8)}"
+        self.folder.mkdir(mode=0o700)
+        self.addCleanup(shutil.rmtree, self.folder)
         self.store = LayerStore(self.folder / "store")
         self.addCleanup(self.store.close)
         self.storage = Storage(self.folder / "storage")
