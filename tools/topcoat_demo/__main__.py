@@ -93,6 +93,19 @@ def real(directory: Path, recipes: Path, images: tuple[str, ...]) -> None:
     raise SystemExit(real_software.real(directory, recipes, images))
 
 
+@cli.command()
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Downloads and conversions (default: the account's cache).")
+@click.option("--refresh", is_flag=True, help="Ask Debian's index for today's versions; else those of last time.")
+def world(cache: Path | None, refresh: bool) -> None:
+    """The real-size world: Debian's software as signed RPMs in two states, and a base image of it."""
+    import json
+
+    from topcoat_demo import world as worlds
+
+    made = worlds.make(cache or distributions.default_cache(), say=_say, refresh=refresh)
+    click.echo(json.dumps({"directory": str(made.directory), "base": made.base.digest, **made.facts}, indent=1))
+
+
 def main() -> int:
     """Run; errors become one line. Being told to end unwinds, so that registries and containers end too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -143,10 +143,10 @@ def converted(
     if todo:
         archives = debian.fetch([deb for deb, _, _ in todo], cache / "debs")
         # The largest first, so that two workers end together.
-        todo.sort(key=lambda item: -archives[item[0].name].stat().st_size)
+        todo.sort(key=lambda item: -archives[item[0]].stat().st_size)
         with ProcessPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
             for job in [
-                pool.submit(_convert, deb, archives[deb.name], folder, requires, rules.get(deb.name, Rules()), release_suffix)
+                pool.submit(_convert, deb, archives[deb], folder, requires, rules.get(deb.name, Rules()), release_suffix)
                 for deb, requires, folder in todo
             ]:
                 job.result()

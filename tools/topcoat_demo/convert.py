@@ -1,9 +1,11 @@
 """Debian packages into RPMs that install, verify and run as RPMs.
 
-This module must never carry a maintainer script over: what one did for a base system is done by the ``filesystem`` package or by extra files.
+This module must never carry a maintainer script over as it is: what one did for a base system is done by the ``filesystem`` package or by extra
+files; whole packages get what ``scripts`` understands of them.
 
 Rules: epoch, version and revision are kept; of alternatives the first that exists is required; paths are rewritten to the merged /usr; conffiles
-become ``%config(noreplace)``; documentation, manuals and locales are dropped; Python modules get compiled files that do not depend on times.
+become ``%config(noreplace)``; Python modules get compiled files that do not depend on times. A small package has no documentation, manuals, locales,
+units and scriptlets; a whole one has all that an RPM of the field has.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from topcoat_demo import filesystem
-from topcoat_demo.debian import Deb, Relation, unpack
-from topcoat_demo.rpms import File, RpmSpec, symlink
+from topcoat_demo.debian import Deb, Relation, conffiles, unpack
+from topcoat_demo.rpms import File, RpmSpec, Trigger, symlink
+from topcoat_demo.scripts import Translation, translate
 
 _DROPPED = (
     "/usr/share/doc/",
@@ -45,6 +48,12 @@ _DROPPED = (
     "/usr/lib/x86_64-linux-gnu/gconv/",
     "/usr/share/perl5/Debian/",
 )
+_NEVER = ("/usr/share/lintian/", "/usr/share/bug/", "/usr/share/doc-base/", "/usr/share/menu/", "/usr/share/debhelper/", "/etc/init.d/", "/etc/rc")
+"""Of whole packages: what only Debian's own tools read."""
+_DOCUMENTS = ("/usr/share/doc/", "/usr/share/man/", "/usr/share/info/")
+_LANGUAGE = re.compile(r"/usr/share/(?:locale|man)/([a-z]{2,3}(?:_[A-Z]{2})?)(?:[.@][\w@.-]+)?/")
+_SHARED = re.compile(r"/usr/share/(?:doc|man|info|locale)(?:/.*)?")
+"""Directories below these belong to nobody."""
 _MERGED = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 _OPERATORS = {"<<": "<", ">>": ">", "<=": "<=", ">=": ">=", "=": "="}
 _ARCH = {"all": "noarch", "amd64": "x86_64", "arm64": "aarch64"}
@@ -69,6 +78,9 @@ class Rules:
     """(path, old text, new text) in text files."""
     pre: str | None = None
     post: str | None = None
+    keep: tuple[str, ...] = ()
+    """Path prefixes; with any, everything else is left out."""
+    triggers: tuple[Trigger, ...] = ()
 
 
 _OWNED = frozenset(item.path for item in filesystem.filesystem().files)
@@ -99,6 +111,8 @@ def _dependency(relation: Relation) -> str:
 def merged(path: str) -> str:
     """Absolute path with /bin, /sbin, /lib* moved below /usr."""
     clean = "/" + path.removeprefix("./").strip("/")
+    if clean.startswith(("/var/run/", "/var/lock/")):
+        clean = clean.replace("/var/run/", "/run/", 1).replace("/var/lock/", "/run/lock/", 1)
     first = clean.split("/")[1]
     return f"/usr{clean}" if first in _MERGED else clean
 
@@ -120,35 +134,41 @@ def _compiled(path: str, source: bytes) -> File | None:
     return File(f"{folder}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc", content)
 
 
-def _files(data: tarfile.TarFile, conffiles: frozenset[str], drop: tuple[str, ...]) -> dict[str, File]:
+def _files(data: tarfile.TarFile, configuration: frozenset[str], drop: tuple[str, ...], *, whole: bool = False) -> dict[str, File]:
     files: dict[str, File] = {}
     links: dict[str, str] = {}
     for member in data:
         path = merged(member.name)
-        if path == "/" or (path + "/").startswith(drop) or _TESTS.match(path + "/"):
+        if path == "/" or (path + "/").startswith(drop) or (not whole and _TESTS.match(path + "/")):
             continue
-        owner = {"user": "root", "group": "root"}
+        owner = {"user": member.uname or "root", "group": member.gname or "root"} if whole else {"user": "root", "group": "root"}
         mode = stat.S_IMODE(member.mode)
         if member.isdir():
+            if whole and _SHARED.fullmatch(path):
+                continue
             if path.count("/") > 1 and path.rsplit("/", 1)[0] not in ("", "/usr", "/var"):
                 files[path] = File(path, mode=mode, kind="directory", **owner)
         elif member.issym():
-            files[path] = symlink(path, _link_target(path, member))
+            files[path] = replace(symlink(path, _link_target(path, member)), doc=whole and path.startswith(_DOCUMENTS))
         elif member.islnk():
             links[path] = merged(member.linkname)
         elif member.isreg():
             stream = data.extractfile(member)
             content = stream.read() if stream else b""
-            is_config = "/" + member.name.removeprefix("./") in conffiles
-            files[path] = File(path, content, mode, config=is_config, noreplace=is_config, **owner)
+            is_config = "/" + member.name.removeprefix("./") in configuration
+            more: dict[str, object] = {"config": is_config, "noreplace": is_config}
+            language = _LANGUAGE.match(path)
+            if whole:
+                more |= {"doc": path.startswith(_DOCUMENTS), "language": language[1] if language else None}
+            files[path] = File(path, content, mode, **more, **owner)  # type: ignore[arg-type]
             compiled = _compiled(path, content)
             if compiled:
                 files[compiled.path] = compiled
     for path, target in links.items():
         if target in files:
             origin = files[target]
-            files[target] = File(target, origin.content, origin.mode, hardlink=target)
-            files[path] = File(path, origin.content, origin.mode, hardlink=target)
+            files[target] = replace(origin, hardlink=target)
+            files[path] = replace(origin, path=path, hardlink=target)
     return files
 
 
@@ -171,13 +191,26 @@ def requires_of(deb: Deb, satisfy: Callable[[tuple[Relation, ...]], Relation | N
     return tuple(_dependency(relation) for relation in map(satisfy, deb.depends) if relation)
 
 
-def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules) -> RpmSpec:
+def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules, *, whole: bool = False) -> RpmSpec:
     """What the RPM of one Debian package holds."""
-    data, conffiles = unpack(archive)
+    return convert(deb, archive, requires, rules, whole=whole)[0]
+
+
+def convert(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules, *, whole: bool = False) -> tuple[RpmSpec, Translation]:
+    """What the RPM of one Debian package holds, and what became of its maintainer scripts."""
+    data, control = unpack(archive)
     with data:
-        files = _files(data, conffiles, _DROPPED + rules.drop)
+        files = _files(data, conffiles(control), (_NEVER if whole else _DROPPED) + rules.drop, whole=whole)
+    if rules.keep:
+        files = {path: item for path, item in files.items() if f"{path}/".startswith(rules.keep)}
     # Which package of Debian brings /etc/login.defs, say, differs from release to release; here one package owns each of these.
     files = {path: item for path, item in files.items() if path not in _OWNED}
+    scripts = Translation()
+    if whole and not rules.keep:
+        contents = {path: item.content for path, item in files.items() if isinstance(item.content, bytes) and item.target is None}
+        scripts = translate(deb.name, control, contents)
+        _apply(scripts, files)
+    bodies = scripts.scriptlets()
     for extra in rules.add:
         files[extra.path] = extra
     for path, old, new in rules.edit:
@@ -189,22 +222,52 @@ def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rul
     provides = [_dependency(relation) for relation in deb.provides]
     if rules.rename:
         provides.append(f"{deb.name} = {f'{epoch}:' if epoch else ''}{version}-{release}")
-    return RpmSpec(
+    needed = [*requires, *rules.requires]
+    if "pre" in bodies:
+        needed.append("shadow-utils")
+    if scripts.alternatives:
+        needed.append("alternatives")
+    spec = RpmSpec(
         rules.rename or deb.name,
         version,
         release,
         epoch=epoch,
         arch=_ARCH[deb.arch],
         files=tuple(files[path] for path in sorted(files)),
-        requires=tuple(dict.fromkeys([*requires, *rules.requires])),
+        requires=tuple(dict.fromkeys(needed)),
         provides=tuple(dict.fromkeys([*provides, *rules.provides])),
         source=f"{deb.source}-{version}-{release}.src.rpm",
         summary=deb.summary,
         license="See the package's upstream",
         vendor="Converted from Debian",
-        pre=rules.pre,
-        post=rules.post,
+        pre=(rules.pre or "") + bodies.get("pre", "") or None,
+        post=(rules.post or "") + bodies.get("post", "") or None,
+        preun=bodies.get("preun"),
+        postun=bodies.get("postun"),
+        triggers=rules.triggers,
     )
+    return spec, scripts
+
+
+def _apply(scripts: Translation, files: dict[str, File]) -> None:
+    """Directories, owners, modes, configuration and capabilities of the scripts, as attributes of the package's own entries."""
+    for path, (source, owner) in scripts.copies.items():
+        if path not in files:
+            origin = files[source]
+            mode = origin.mode if owner.mode is None else owner.mode
+            files[path] = File(path, origin.content, mode, owner.user or "root", owner.group or "root", config=True, noreplace=True)
+    for path, owned in scripts.paths.items():
+        if owned.directory and path not in files and path not in _OWNED:
+            files[path] = File(path, mode=0o755, kind="directory")
+        for name in [path] if not owned.below else [name for name in files if f"{name}/".startswith(f"{path}/")]:
+            if name in files and files[name].target is None:
+                item = files[name]
+                mode = owned.mode if name == path and owned.mode is not None else item.mode
+                files[name] = replace(item, user=owned.user or item.user, group=owned.group or item.group, mode=mode)
+    for path, capabilities in scripts.capabilities.items():
+        path = merged(path)
+        if path in files:
+            files[path] = replace(files[path], caps=capabilities)
 
 
 def _text(item: File) -> str:

@@ -12,15 +12,18 @@ import io
 import re
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, cmp_to_key
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.process import run
 
 _RELATION = re.compile(r"(?P<name>[a-z0-9][a-z0-9+.-]*)(?::\w+)?\s*(?:\((?P<operator><<|<=|=|>=|>>)\s*(?P<version>[^)\s]+)\s*\))?")
+_BATCH = 40
+_ATTEMPTS = 3
 _APT = ("apt-get", "-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3")
 
 
@@ -51,6 +54,8 @@ class Deb:
     sha256: str
     source: str
     summary: str
+    size: int = 0
+    """Of the archive in bytes, as the index says; 0 where it does not."""
 
     @property
     def filename(self) -> str:
@@ -66,11 +71,50 @@ def _relations(text: str) -> tuple[tuple[Relation, ...], ...]:
     return tuple(groups)
 
 
-class Index:
-    """What apt would install today: one stanza a package (its candidate)."""
+def _every(text: str) -> dict[str, list[str]]:
+    """Name -> stanzas of an index in their order."""
+    found: dict[str, list[str]] = {}
+    for stanza in text.split("\n\n"):
+        if stanza.startswith("Package: "):
+            found.setdefault(stanza[9 : stanza.index("\n")], []).append(stanza)
+    return found
 
-    def __init__(self, text: str) -> None:
-        self._stanzas = {stanza[9 : stanza.index("\n")]: stanza for stanza in text.split("\n\n") if stanza.startswith("Package: ")}
+
+def _field(stanza: str, name: str) -> str:
+    match = re.search(rf"^{name}: (.*)$", stanza, re.MULTILINE)
+    return match[1] if match else ""
+
+
+class Index:
+    """One stanza a package: what apt would install today (its candidate), or one state of the archive."""
+
+    def __init__(self, text: str = "", *, stanzas: Mapping[str, str] | None = None) -> None:
+        self._stanzas = dict(stanzas) if stanzas is not None else {name: found[-1] for name, found in _every(text).items()}
+
+    @classmethod
+    def states(cls, order: Callable[[str, str], int]) -> tuple[Index, Index]:
+        """Two states of the archive, from all versions that its suites hold: the newest version of each package, and before it the one that was the
+        newest then. A package that never changed is the same in both.
+
+        :param order: compares two Debian versions: negative, zero, positive.
+        :raises InfrastructureError: apt is missing or the lists cannot be fetched.
+        """
+        text = _lists()
+        if "Package: bash\n" not in text:
+            run([*_APT, "update"], timeout=300, failure=InfrastructureError)
+            text = _lists()
+        earlier: dict[str, str] = {}
+        later: dict[str, str] = {}
+        for name, stanzas in _every(text).items():
+            versions = {_field(stanza, "Version"): stanza for stanza in stanzas}
+            ordered = sorted(versions, key=cmp_to_key(order))
+            later[name] = versions[ordered[-1]]
+            earlier[name] = versions[ordered[max(0, len(ordered) - 2)]]
+        return cls(stanzas=earlier), cls(stanzas=later)
+
+    def take(self, other: Index, name: str) -> None:
+        """Replace a package by that of another state."""
+        self._stanzas[name] = other._stanzas[name]
 
     @classmethod
     def load(cls) -> Index:
@@ -98,7 +142,15 @@ class Index:
         provides = tuple(group[0] for group in _relations(fields.get("Provides", "")))
         source = fields.get("Source", name).split(" ")[0]
         return Deb(
-            name, fields["Version"], fields["Architecture"], depends, provides, fields.get("SHA256", ""), source, fields.get("Description", name)
+            name,
+            fields["Version"],
+            fields["Architecture"],
+            depends,
+            provides,
+            fields.get("SHA256", ""),
+            source,
+            fields.get("Description", name),
+            int(fields.get("Size", 0)),
         )
 
     @cached_property
@@ -121,10 +173,12 @@ class Index:
         for relation in wanted:
             if relation.name in self._stanzas:
                 return relation
-        for relation in wanted:
-            for provider in sorted(self._providers.get(relation.name, ())):
-                if not without(provider):
-                    return Relation(provider)
+        providers = [provider for relation in wanted for provider in sorted(self._providers.get(relation.name, ()))]
+        for provider in providers:
+            if not without(provider):
+                return Relation(provider)
+        if providers:
+            return None
         raise ContentError(f"Debian has no package for {' | '.join(relation.name for relation in group)}")
 
     def closure(self, roots: Iterable[str], without: Iterable[str] = ()) -> dict[str, Deb]:
@@ -149,25 +203,58 @@ class Index:
         return dict(sorted(chosen.items()))
 
 
-def fetch(debs: Iterable[Deb], cache: Path) -> dict[str, Path]:
-    """Download what the cache lacks; every file is verified.
+def _lists() -> str:
+    """Every stanza of every package index that apt has."""
+    files = run(
+        ["apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages"], timeout=60, failure=InfrastructureError
+    ).output.split()
+    if not files:
+        return ""
+    return run(["/usr/lib/apt/apt-helper", "cat-file", *files], timeout=120, failure=InfrastructureError).output
 
-    :returns: name -> path.
+
+def fetch(debs: Iterable[Deb], cache: Path, progress: Callable[[Deb], None] = lambda deb: None) -> dict[Deb, Path]:
+    """Download what the cache lacks, some at a time; every file is verified as it comes, a batch that fails is asked for once more.
+
+    :param progress: is told each package that is there.
     :raises InfrastructureError: the registry cannot be reached or gives other bytes than its index promised.
     """
     cache.mkdir(parents=True, exist_ok=True)
     wanted = list(debs)
-    missing = [deb for deb in wanted if not (cache / deb.filename).exists()]
-    if missing:
-        run([*_APT, "download", *(f"{deb.name}={deb.version}" for deb in missing)], timeout=600, cwd=cache, failure=InfrastructureError)
-    for deb in missing:
-        path = cache / deb.filename
-        if not path.exists():
-            raise InfrastructureError(f"apt did not bring {deb.filename}", next_step="run apt-get update and try again")
-        if deb.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != deb.sha256:
-            path.unlink()
-            raise InfrastructureError(f"{deb.filename} is not what the index promised", next_step="run apt-get update and try again")
-    return {deb.name: cache / deb.filename for deb in wanted}
+    missing = []
+    for deb in wanted:
+        if (cache / deb.filename).exists():
+            progress(deb)
+        else:
+            missing.append(deb)
+    for start in range(0, len(missing), _BATCH):
+        batch = missing[start : start + _BATCH]
+        for attempt in range(_ATTEMPTS):
+            try:
+                _bring(batch, cache)
+                break
+            except InfrastructureError:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        for deb in batch:
+            progress(deb)
+    return {deb: cache / deb.filename for deb in wanted}
+
+
+def _bring(batch: Iterable[Deb], cache: Path) -> None:
+    """Into the cache under its name only when it is what the index promised."""
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".new-") as name:
+        folder = Path(name)
+        wanted = [deb for deb in batch if not (cache / deb.filename).exists()]
+        if wanted:
+            run([*_APT, "download", *(f"{deb.name}={deb.version}" for deb in wanted)], timeout=600, cwd=folder, failure=InfrastructureError)
+        for deb in wanted:
+            path = folder / deb.filename
+            if not path.exists():
+                raise InfrastructureError(f"apt did not bring {deb.filename}", next_step="run apt-get update and try again")
+            if deb.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != deb.sha256:
+                raise InfrastructureError(f"{deb.filename} is not what the index promised", next_step="run apt-get update and try again")
+            path.rename(cache / deb.filename)
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -183,12 +270,19 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
         offset += 60 + size + size % 2
 
 
-def unpack(path: Path) -> tuple[tarfile.TarFile, frozenset[str]]:
-    """The data archive of a .deb, open for reading, and the absolute paths of its conffiles."""
+def unpack(path: Path) -> tuple[tarfile.TarFile, dict[str, str]]:
+    """The data archive of a .deb, open for reading, and its control files (deb-control, conffiles, maintainer scripts, triggers) as text by name."""
     parts = dict(members(path))
     packed = {name.partition(".")[0]: io.BytesIO(data) for name, data in parts.items()}
-    with tarfile.open(fileobj=packed["control"]) as control:
-        names = {member.name.removeprefix("./"): member for member in control.getmembers()}
-        stream = control.extractfile(names["conffiles"]) if "conffiles" in names else None
-        conffiles = stream.read().decode().split("\n") if stream else []
-    return tarfile.open(fileobj=packed["data"]), frozenset(line.strip() for line in conffiles if line.startswith("/"))
+    control: dict[str, str] = {}
+    with tarfile.open(fileobj=packed["control"]) as archive:
+        for member in archive:
+            stream = archive.extractfile(member) if member.isreg() else None
+            if stream:
+                control[member.name.removeprefix("./")] = stream.read().decode("utf-8", "replace")
+    return tarfile.open(fileobj=packed["data"]), control
+
+
+def conffiles(control: Mapping[str, str]) -> frozenset[str]:
+    """Absolute paths of a package's configuration files (deb-conffiles(5))."""
+    return frozenset(line.strip() for line in control.get("conffiles", "").split("\n") if line.startswith("/"))

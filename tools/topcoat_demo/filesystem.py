@@ -64,10 +64,14 @@ module_platform_id={PLATFORM}
 """
 
 
-def filesystem() -> RpmSpec:
-    """The package; install it before anything else (the C library requires it)."""
-    shadow = "".join(f"{line.split(':')[0]}:*::0:99999:7:::\n" for line in _PASSWD.splitlines())
-    gshadow = "".join(f"{line.split(':')[0]}:::\n" for line in _GROUP.splitlines())
+def filesystem(*, passwd: str = "", group: str = "") -> RpmSpec:
+    """The package; install it before anything else (the C library requires it).
+
+    :param passwd: further lines of /etc/passwd. :param group: further lines of /etc/group.
+    """
+    passwd, group = _PASSWD + passwd, _GROUP + group
+    shadow = "".join(f"{line.split(':')[0]}:*::0:99999:7:::\n" for line in passwd.splitlines())
+    gshadow = "".join(f"{line.split(':')[0]}:::\n" for line in group.splitlines())
     files = [directory(path) for path in _DIRECTORIES]
     files += [
         directory("/tmp", mode=0o1777),
@@ -79,8 +83,8 @@ def filesystem() -> RpmSpec:
     files += [symlink(f"/{name}", f"usr/{name}") for name in ("bin", "sbin", "lib", "lib64")]
     files += [symlink("/var/run", "../run"), symlink("/var/lock", "../run/lock"), symlink("/etc/os-release", "../usr/lib/os-release")]
     files += [
-        config("/etc/passwd", _PASSWD),
-        config("/etc/group", _GROUP),
+        config("/etc/passwd", passwd),
+        config("/etc/group", group),
         config("/etc/shadow", shadow, mode=0o600),
         config("/etc/gshadow", gshadow, mode=0o600),
         config("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"),

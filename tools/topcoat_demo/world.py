@@ -1,0 +1,371 @@
+"""The real-size world: Debian's own software as signed RPMs under the names that the recipes use, in two states, and a base image of it.
+
+This module must never mix two states or show a half-made one: everything is made beside and takes its place when it is complete.
+
+``current-passed-ci`` holds of every package the version before the newest, ``current`` the newest: what point releases and security updates of Debian
+changed between them is what an update of the images must bring.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from topcoat.errors import ContentError
+from topcoat.rpm.evr import Order
+from topcoat_demo import _header, convert, debian, filesystem, images, rpms, scripts, signing, world_rules
+from topcoat_demo.convert import Rules, evr
+from topcoat_demo.debian import Deb, Index
+from topcoat_demo.images import Layout
+from topcoat_demo.packages import command
+from topcoat_demo.rpms import RpmSpec, make_repository, write_rpm
+
+Say = Callable[[str], None]
+STATES = ("current-passed-ci", "current")
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_STAND_IN_VERSION = ("1.0", "0")
+
+
+@dataclass(frozen=True)
+class World:
+    """Where everything is."""
+
+    directory: Path
+    base: Layout
+    facts: Mapping[str, object]
+    """Counts of packages, files, bytes and of what became of the maintainer scripts, as they are told to people."""
+
+    @property
+    def repositories(self) -> Path:
+        """Holds one repository a state and the key."""
+        return self.directory / "repos"
+
+
+class Table:
+    """What stands for each name of the recipes (``data/debian.yaml``)."""
+
+    def __init__(self) -> None:
+        self._path = Path(__file__).parent / "data" / "debian.yaml"
+        document = yaml.safe_load(self._path.read_text())
+        same = document["same"].split()
+        prefixed = {f"openstack-{name}": name for name in document["prefixed"].split()}
+        self.renamed: Mapping[str, str] = {**prefixed, **document["renamed"]}
+        """Name of the RPM -> Debian's."""
+        self.composed: Mapping[str, list[str]] = document["composed"]
+        self.absent: Mapping[str, Mapping[str, list[str]]] = document["absent"]
+        self.base: list[str] = document["base"].split()
+        self.without: list[str] = document["without"].split() + document["building"].split()
+        self.names = frozenset({*same, *self.renamed, *self.composed, *self.absent})
+        """Every name that the recipes use."""
+        others = {name for names in self.composed.values() for name in names} | {
+            n for entry in self.absent.values() for n in entry.get("requires", ())
+        }
+        self.roots = sorted({*same, *self.renamed.values(), *others, *self.base, *world_rules.EXTRA})
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with the table."""
+        return hashlib.sha256(self._path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One package of a state, with the requirements of its RPM."""
+
+    deb: Deb
+    requires: tuple[str, ...]
+
+
+def _order() -> Callable[[str, str], int]:
+    order = Order()
+
+    def text(version: str) -> str:
+        epoch, upstream, revision = evr(version)
+        return f"{epoch}:{upstream}-{revision}"
+
+    return lambda a, b: order.compare(text(a), text(b))
+
+
+def resolve(table: Table) -> dict[str, tuple[Chosen, ...]]:
+    """Both states as apt's lists have them today. What Debian lacks of the roots is left out: ``stand_ins`` makes something small of it."""
+    order = _order()
+    earlier, later = Index.states(order)
+    roots = [name for name in table.roots if name in later]
+    newest = later.closure(roots, table.without)
+    previous = _settled(earlier, later, roots, table.without, order)
+    left_out = frozenset(table.without)
+    found = {}
+    for state, index, chosen in ((STATES[0], earlier, previous), (STATES[1], later, newest)):
+        found[state] = tuple(
+            Chosen(deb, convert.requires_of(deb, lambda group: index.satisfy(group, chosen, left_out.__contains__)))  # noqa: B023
+            for deb in chosen.values()
+        )
+    return found
+
+
+def _settled(earlier: Index, later: Index, roots: Iterable[str], without: Iterable[str], order: Callable[[str, str], int]) -> dict[str, Deb]:
+    """The closure of the earlier state, where packages that need a newer version of another get it (with all of its source)."""
+    roots = list(roots)
+    while True:
+        chosen = earlier.closure(roots, without)
+        short = {
+            relation.name
+            for deb in chosen.values()
+            for group in deb.depends
+            for relation in group
+            if len(group) == 1 and relation.operator in (">=", "=", ">>") and relation.name in chosen
+            if not _meets(chosen[relation.name], relation, order)
+        }
+        if not short:
+            return chosen
+        sources = {chosen[name].source for name in short}
+        moved = [name for name, deb in chosen.items() if deb.source in sources and later.get(name).version != deb.version]
+        if not moved:
+            return chosen
+        for name in moved:
+            earlier.take(later, name)
+
+
+def _meets(deb: Deb, relation: debian.Relation, order: Callable[[str, str], int]) -> bool:
+    if relation.operator == "=":
+        return order(deb.version, relation.version) == 0
+    return order(deb.version, relation.version) >= 0
+
+
+def _load(path: Path, key: str) -> dict[str, tuple[Chosen, ...]] | None:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    if document.get("key") != key:
+        return None
+    found = {}
+    for state, entries in document["states"].items():
+        chosen = []
+        for entry in entries:
+            provides = tuple(debian.Relation(**item) for item in entry["deb"].pop("provides"))
+            deb = Deb(**{**entry["deb"], "depends": (), "provides": provides})
+            chosen.append(Chosen(deb, tuple(entry["requires"])))
+        found[state] = tuple(chosen)
+    return found
+
+
+def _store(path: Path, key: str, states: Mapping[str, Iterable[Chosen]]) -> None:
+    entries = {
+        state: [{"deb": {**asdict(item.deb), "depends": []}, "requires": item.requires} for item in chosen] for state, chosen in states.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".new")
+    partial.write_text(json.dumps({"key": key, "states": entries}))
+    partial.replace(path)
+
+
+def _code_digest() -> str:
+    """Changes whenever the same Debian package could become another RPM."""
+    digest = hashlib.sha256()
+    for module in (_header, convert, rpms, scripts, filesystem, signing):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+def _rules(table: Table) -> dict[str, Rules]:
+    rules = dict(world_rules.RULES)
+    for name, of in table.renamed.items():
+        rules[of] = replace(rules.get(of, Rules()), rename=name)
+    return rules
+
+
+class _Meter:
+    """Progress bars on a terminal, nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def bar(self, title: str, total: int, *, size: bool) -> Iterator[Callable[[int], None]]:
+        columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn() if size else MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda amount: progress.advance(task, amount)
+
+
+def make(cache: Path, *, say: Say = lambda line: None, console: Console | None = None, refresh: bool = False) -> World:
+    """Make the world, or find it made.
+
+    :param cache: downloads, conversions and the finished world.
+    :param refresh: ask Debian's index again; else the versions of last time are used, without a registry.
+    :raises InfrastructureError: Debian's registry is needed and cannot be reached.
+    """
+    from topcoat_demo.distribution import _lock
+
+    table = Table()
+    with _lock(cache / "world.lock"):
+        lock = cache / "world.lock.json"
+        key = hashlib.sha256(f"{table.digest} {world_rules.EXTRA}".encode()).hexdigest()
+        states = None if refresh else _load(lock, key)
+        if states is None:
+            say("Debian: choosing versions")
+            states = resolve(table)
+            _store(lock, key, states)
+        rules = _rules(table)
+        code = _code_digest()
+        folders: dict[Chosen, Path] = {}
+        for chosen in (*states[STATES[0]], *states[STATES[1]]):
+            text = f"world {code} {chosen.deb.sha256} {chosen.deb.version} {chosen.requires} {rules.get(chosen.deb.name)}"
+            mark = hashlib.sha256(text.encode()).hexdigest()
+            folders[chosen] = cache / "rpms" / mark[:2] / mark
+        whole = hashlib.sha256(Path(__file__).read_bytes() + Path(images.__file__).read_bytes() + repr(sorted(map(str, folders.values()))).encode())
+        directory = cache / "world" / whole.hexdigest()[:16]
+        found = _find(directory)
+        if found:
+            return found
+        meter = _Meter(console or Console(stderr=True))
+        _convert_all({chosen: folder for chosen, folder in folders.items() if not folder.is_dir()}, rules, cache, meter, say)
+        return _assemble(directory, table, states, folders, cache, say)
+
+
+def _find(directory: Path) -> World | None:
+    try:
+        document = json.loads((directory / "world.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return World(directory, Layout(directory / "base" / "layout", document["base"]), document["facts"])
+
+
+def _convert_all(todo: Mapping[Chosen, Path], rules: Mapping[str, Rules], cache: Path, meter: _Meter, say: Say) -> None:
+    if not todo:
+        return
+    debs = list(dict.fromkeys(item.deb for item in todo))
+    total = sum(deb.size for deb in debs)
+    with meter.bar("fetching from Debian", total, size=True) as advance:
+        archives = debian.fetch(debs, cache / "debs", lambda deb: advance(deb.size))
+    say(f"Debian: {len(debs)} archives, {total / 1e6:.0f} MB")
+    # The largest first, so that the workers end together.
+    ordered = sorted(todo, key=lambda item: -archives[item.deb].stat().st_size)
+    workers = os.cpu_count() or 1
+    with meter.bar("converting", total, size=True) as advance, ProcessPoolExecutor(max_workers=workers) as pool:
+        jobs = {pool.submit(_convert, item, archives[item.deb], todo[item], rules.get(item.deb.name, Rules())): item for item in ordered}
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                advance(jobs[job].deb.size)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    say(f"converted: {len(todo)} packages")
+
+
+def _convert(item: Chosen, archive: Path, folder: Path, rules: Rules) -> None:
+    """One package, signed, and what became of its scripts, into a folder that appears only when it is complete."""
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+    try:
+        spec, made = convert.convert(item.deb, archive, item.requires, rules, whole=True)
+        write_rpm(spec, partial, signer=signing.DEMO)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ContentError(f"{item.deb.filename} cannot be converted: {error}", next_step="this is a defect: please report it") from error
+    size = sum(len(file.content) for file in spec.files if isinstance(file.content, bytes))
+    facts = {"files": len(spec.files), "bytes": size, "done": made.done, "left": made.left, "scriptlets": sorted(made.scriptlets())}
+    (partial / "facts.json").write_text(json.dumps(facts))
+    partial.rename(folder)
+
+
+def _assemble(
+    directory: Path, table: Table, states: Mapping[str, tuple[Chosen, ...]], folders: Mapping[Chosen, Path], cache: Path, say: Say
+) -> World:
+    staging = directory.with_name(f".{directory.name}.new")
+    shutil.rmtree(staging, ignore_errors=True)
+    (staging / "repos").mkdir(parents=True)
+    own = [
+        write_rpm(spec, cache / "rpms" / "world-own", signer=signing.DEMO)
+        for spec in (*stand_ins(table, states["current"]), *world_rules.specifications())
+    ]
+    facts: dict[str, object] = {"names": len(table.names), "stand-ins": len(own) - len(table.composed) - len(world_rules.specifications())}
+    done: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    for state in STATES:
+        paths = [next(folders[item].glob("*.rpm")) for item in states[state]]
+        make_repository(staging / "repos" / state, [*own, *paths])
+        told = [json.loads((folders[item] / "facts.json").read_text()) for item in states[state]]
+        if state == STATES[1]:
+            for entry in told:
+                done.update(entry["done"])
+                left.update(entry["left"])
+        facts[state] = {
+            "packages": len(own) + len(paths),
+            "files": sum(entry["files"] for entry in told),
+            "bytes unpacked": sum(entry["bytes"] for entry in told),
+            "bytes packed": sum(path.stat().st_size for path in [*own, *paths]),
+            "with scriptlets": sum(bool(entry["scriptlets"]) for entry in told),
+        }
+        say(f"repository {state}: {len(own) + len(paths)} packages")
+    versions = {item.deb.name: item.deb.version for item in states[STATES[0]]}
+    facts["changed between the states"] = sum(versions.get(item.deb.name) != item.deb.version for item in states[STATES[1]])
+    facts["maintainer scripts, translated"] = dict(done.most_common())
+    facts["maintainer scripts, left out"] = dict(left.most_common())
+    (staging / "repos" / signing.KEY_FILE).write_text(signing.DEMO.armored())
+    root = staging / "root"
+    installed = _base_packages(table, states[STATES[0]])
+    images.install([*(next(folders[item].glob("*.rpm")) for item in installed), *(path for path in own if path.name.startswith("filesystem-"))], root)
+    layout = images.write_layout(root, staging / "base" / "layout", name="demo-world", environment=_ENVIRONMENT, command=["/bin/bash"])
+    shutil.rmtree(root)
+    say(f"base image: {len(installed)} packages, {layout.digest}")
+    (staging / "world.json").write_text(json.dumps({"base": layout.digest, "facts": facts}, indent=1))
+    shutil.rmtree(directory, ignore_errors=True)
+    staging.rename(directory)
+    for old in directory.parent.iterdir():
+        if old != directory and not old.name.startswith("."):
+            shutil.rmtree(old, ignore_errors=True)
+    made = _find(directory)
+    assert made is not None
+    return made
+
+
+def _base_packages(table: Table, state: Iterable[Chosen]) -> list[Chosen]:
+    """The packages of the base image: what it is asked to hold and all that those require."""
+    by_name = {item.deb.name: item for item in state}
+    providers: dict[str, str] = {name: name for name in by_name}
+    for item in state:
+        for given in item.deb.provides:
+            providers.setdefault(given.name, item.deb.name)
+    found: dict[str, Chosen] = {}
+    queue = [*table.base, *world_rules.BASE_EXTRA]
+    while queue:
+        name = providers.get(queue.pop())
+        if name and name not in found:
+            found[name] = by_name[name]
+            queue += [requirement.split(" ")[0] for requirement in by_name[name].requires]
+    return list(found.values())
+
+
+def stand_ins(table: Table, state: Iterable[Chosen]) -> list[RpmSpec]:
+    """Packages without files that ask for others, and small ones for what Debian lacks: they say so."""
+    there = {item.deb.name for item in state}
+    version, release = _STAND_IN_VERSION
+    specs = []
+    missing = dict(table.absent)
+    for name, of in table.renamed.items():
+        if of not in there:
+            missing[name] = {}
+    for name, others in table.composed.items():
+        requires = tuple(other for other in others if other in there)
+        specs.append(
+            RpmSpec(name, version, release, arch="noarch", requires=requires, summary=f"Asks for {', '.join(requires) or 'nothing'} of Debian")
+        )
+    for name, entry in missing.items():
+        files = tuple(command(path, name) for path in entry.get("commands", ()))
+        summary = "Stand-in: Debian has no package that does this"
+        specs.append(RpmSpec(name, version, release, arch="noarch", requires=tuple(entry.get("requires", ())), files=files, summary=summary))
+    return specs
