@@ -82,6 +82,18 @@ class Changes(SiteTest):
         self.assertIn('<a href="https://cve.example.org/CVE-2024-12345">', text)
         self.assertIn("No package differs", self.succeed("changes", "two", "two").output)
 
+    def test_the_reviewers_page_says_how_a_run_differs_from_what_is_promoted(self):
+        self.succeed("promote", "--from", "one")
+        page, receipt = self.site.directory / "report.html", str(self.site.directory / "work/receipt.json")
+        self.succeed("report", "--receipt", receipt, "--html", str(page), "--against", "current-passed-ci", work="fresh")
+        text = page.read_text()
+        self.assertIn("Against current-passed-ci (one)", text)
+        self.assertIn('id="package-python3-oslo"', text)
+        self.assertIn("&lt;b&gt;start", text)
+        answer = self.succeed("report", "--receipt", receipt, "--html", str(page), "--against", "nothing")
+        self.assertIn("not compared with nothing: ", answer.errors)
+        self.assertIn("could not be compared", page.read_text())
+
     def test_advisories_or_a_plain_sentence(self):
         found = self.changes("one", "two", "--advisories")
         self.assertIn("publishes advisories", found["advisories"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import unittest
 
+from tests.unit.report import fixtures
 from topcoat.changes import ImageFacts, compare
 from topcoat.model.profile import Link
-from topcoat.report import changelog
+from topcoat.report import changelog, page
 from topcoat.rpm.changelogs import Entry
 
 HOSTILE = '<script>x</script> [a](javascript:x) | `c` "q" \x1b[31m CVE-1-2'
@@ -51,3 +52,9 @@ class Renderings(unittest.TestCase):
         shape = changelog.document(self.changes, {"name": "a", "source": "a"}, {"name": "b", "source": "b"}, entries={"nova": None})
         for kind in ("text", "md", "html"):
             self.assertIn(changelog.NO_CHANGELOG, changelog.render(shape, kind))
+
+    def test_the_reviewers_page_holds_it_as_safely_as_its_own(self) -> None:
+        whole = page.render(fixtures.green(), against=changelog.Against(self.shape, links=LINKS))
+        self.assertNotIn("<script", whole)
+        self.assertIn('<a href="https://cve.example.org/CVE-1-2">CVE-1-2</a>', whole)
+        self.assertIn("could not be compared: it &amp; gone", page.render(fixtures.green(), against=changelog.Against(None, "it & gone")))

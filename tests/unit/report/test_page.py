@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from tests.unit.report import fixtures
-from topcoat.report import drawing, page
+from topcoat.report import drawing, page, pages
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -150,8 +150,8 @@ class Page(unittest.TestCase):
             3,
             "file:///etc/passwd",
         ):
-            self.assertEqual("", page.safe_url(url))
-        self.assertEqual("https://review.example.org/1", page.safe_url("https://review.example.org/1"))
+            self.assertEqual("", pages.safe_url(url))
+        self.assertEqual("https://review.example.org/1", pages.safe_url("https://review.example.org/1"))
 
     def test_a_circle_of_parents_is_drawn_once(self):
         first, second = fixtures.green().images[:2]

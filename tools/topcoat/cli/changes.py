@@ -33,23 +33,13 @@ def command(
     receipt or of what 'topcoat promote --output' wrote. Nothing is pulled.
     """
     from topcoat.report import changelog as report
-    from topcoat.sets import SetReader, find
-    from topcoat.sets.advising import advise
+    from topcoat.sets import SetReader, comparison, find
 
     profile = settings.profile
     first, second = (find(name, registries=settings.registries, profile=profile, images=tuple(settings.recipes)) for name in (before, after))
     reader = SetReader(settings.registries, settings.work_dir, profile.platform, read_layers=read_layers)
-    changes = reader.changes(first, second)
-    found = advise(changes, profile.repositories, settings.work_dir / "repositories") if advisories else None
-    shape = report.document(
-        changes,
-        first.as_dict(),
-        second.as_dict(),
-        links=profile.links,
-        entries=reader.entries(changes, first, second) if changelog else None,
-        advisories=found,
-        advisories_note=report.NO_ADVISORIES if advisories else report.NOT_ASKED,
-    )
+    repositories = settings.work_dir / "repositories" if advisories else None
+    shape = comparison.document(reader, first, second, profile, changelog=changelog, repositories=repositories)
     words = report.render(shape, output_format, profile.links)
     if output:
         from topcoat.process.files import write_whole

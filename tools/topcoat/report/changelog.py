@@ -9,15 +9,12 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
+from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from topcoat import __version__
 from topcoat.changes import Row, SetChanges, parts_of
 from topcoat.model.profile import Link
+from topcoat.report import pages
 from topcoat.report.console import clean
 from topcoat.report.figures import plural
 from topcoat.rpm.advisories import Advisory
@@ -37,6 +34,15 @@ _FOLD = 4
 NO_ADVISORIES = "No repository of the profile publishes advisories, so the changelogs are the only source of reasons."
 NOT_ASKED = "Advisories were not asked for."
 NO_CHANGELOG = "no changelog of it is kept in the registry"
+
+
+@dataclass(frozen=True)
+class Against:
+    """What a page about one set says of another: the comparison, or why there is none."""
+
+    shape: Mapping[str, Any] | None
+    problem: str = ""
+    links: tuple[Link, ...] = ()
 
 
 def document(
@@ -212,30 +218,20 @@ def _linked(words: str, links: Iterable[Link]) -> str:
     return "".join(f"[{escape_markdown(piece)}]({url})" if url else escape_markdown(piece) for piece, url in pieces)
 
 
-def environment() -> jinja2.Environment:
-    """Templates of pages about sets; everything is escaped."""
-    from topcoat.report.page import safe_url
-
-    found = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=jinja2.PackageLoader("topcoat.report", ".")
-    )
-    found.filters.update(
-        clean=clean,
-        link=safe_url,
-        day=lambda moment: time.strftime("%Y-%m-%d", time.gmtime(moment)),
-        moment=lambda moment: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment)),
-        versions=versions,
-        folded=folded,
-        title=title,
-    )
-    package = resources.files(__package__)
-    found.globals.update(css=Markup(package.joinpath("page.css").read_text("utf-8")), words=WORDS, version=__version__, no_changelog=NO_CHANGELOG)
-    return found
+def parts(links: Sequence[Link]) -> dict[str, Any]:
+    """What the templates of a comparison use, for any page that holds one."""
+    return {
+        "linked": lambda words: list(parts_of(clean(words), links)),
+        "words": WORDS,
+        "no_changelog": NO_CHANGELOG,
+        "versions": versions,
+        "set_title": title,
+    }
 
 
 def html(shape: Mapping[str, Any], links: Sequence[Link] = ()) -> str:
     """One page that loads nothing and runs nothing."""
-    return environment().get_template("changes.html").render(shape=shape, linked=lambda words: list(parts_of(clean(words), links)))
+    return pages.environment().get_template("changes.html").render(shape=shape, **parts(links))
 
 
 def render(shape: Mapping[str, Any], kind: str, links: Sequence[Link] = ()) -> str:

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
-from topcoat import __version__
 from topcoat.model import ImageResult, Receipt, Status, ancestry
 from topcoat.process.files import write_whole
-from topcoat.report import drawing, figures
+from topcoat.report import changelog, drawing, figures, pages
 from topcoat.report.console import MARKS, clean
 
 TAIL_LINES = 40
@@ -47,13 +43,6 @@ def log_tails(receipt: Receipt, directory: Path, lines: int = TAIL_LINES) -> dic
             continue
         tails[image.name] = "\n".join(clean(line) for line in text.splitlines()[-lines:])
     return tails
-
-
-def safe_url(value: object) -> str:
-    """The value when it is an http(s) URL without blanks or control characters, else an empty string: nothing else becomes a link."""
-    text = str(value or "")
-    ordinary = text == clean(text) and not any(character.isspace() for character in text)
-    return text if ordinary and text.lower().startswith(("https://", "http://")) else ""
 
 
 def _log_link(path: str | None, base: str = "") -> str:
@@ -98,10 +87,6 @@ def _storage_bars(receipt: Receipt) -> Markup:
     )
 
 
-def _moment(seconds_since_epoch: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds_since_epoch))
-
-
 def _delta(image: ImageResult) -> str:
     delta = figures.size_delta(image)
     if delta is None:
@@ -109,29 +94,27 @@ def _delta(image: ImageResult) -> str:
     return "" if delta == 0 else ("+" if delta > 0 else "") + figures.bytes_text(delta)
 
 
-def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original: str | None = "receipt.json", base: str = "") -> str:
+def render(
+    receipt: Receipt,
+    *,
+    tails: Mapping[str, str] | None = None,
+    original: str | None = "receipt.json",
+    base: str = "",
+    against: changelog.Against | None = None,
+) -> str:
     """The page as text.
 
     :param tails: image name → last lines of its log (``log_tails``).
     :param original: relative link to the receipt; None: no link.
     :param base: relative way from the page to the receipt's folder, empty or ending in ``/``.
+    :param against: how the images differ from a set that was promoted; None: nobody asked.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        clean=clean,
-        bytes=figures.bytes_text,
-        seconds=figures.time_text,
-        link=safe_url,
-        log_link=functools.partial(_log_link, base=base),
-        moment=_moment,
-        delta=_delta,
-    )
-    package = resources.files(__package__)
+    environment = pages.environment()
+    environment.filters.update(bytes=figures.bytes_text, seconds=figures.time_text, log_link=functools.partial(_log_link, base=base), delta=_delta)
     groups = figures.by_outcome(receipt.images)
     rows, left_out = drawing.timeline_rows(receipt)
-    return environment.from_string(package.joinpath("page.html").read_text("utf-8")).render(
+    return environment.get_template("page.html").render(
         receipt=receipt,
-        css=Markup(package.joinpath("page.css").read_text("utf-8")),
         figures=figures,
         groups=groups,
         marks=MARKS,
@@ -154,16 +137,19 @@ def render(receipt: Receipt, *, tails: Mapping[str, str] | None = None, original
         pushed=sum(image.bytes_pushed for image in receipt.images),
         largest=sorted((image for image in receipt.images if image.layers), key=lambda image: (-figures.size(image), image.name))[:8],
         original=original,
-        version=__version__,
+        against=against.shape if against else None,
+        against_problem=against.problem if against else "",
+        **changelog.parts(against.links if against else ()),
     )
 
 
-def save(receipt: Receipt, path: Path, *, receipt_file: Path | None = None) -> None:
+def save(receipt: Receipt, path: Path, *, receipt_file: Path | None = None, against: changelog.Against | None = None) -> None:
     """Write the page.
 
     :param receipt_file: where the receipt lies, which may be another folder of the same log tree; None: beside the page, as ``receipt.json``.
+    :param against: as of ``render``.
     """
     file = receipt_file or path.parent / "receipt.json"
     away = Path(os.path.relpath(file.resolve().parent, path.resolve().parent)).as_posix()
     base = "" if away == "." else f"{away}/"
-    write_whole(path, render(receipt, tails=log_tails(receipt, file.parent), original=base + file.name, base=base))
+    write_whole(path, render(receipt, tails=log_tails(receipt, file.parent), original=base + file.name, base=base, against=against))

@@ -6,8 +6,8 @@ This module must never mix two sets: what a name stands for is read once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from topcoat.errors import ContentError, UsageError
@@ -37,6 +37,10 @@ class NamedSet:
         """For reports."""
         return {"name": self.name, "source": self.source, "time": self.time, "images": len(self.images)}
 
+    def only(self, names: Container[str]) -> NamedSet:
+        """The same set without the images that are not named."""
+        return replace(self, images={name: where for name, where in self.images.items() if name in names})
+
     @property
     def digests(self) -> dict[str, Digest]:
         """Image name -> digest."""
@@ -55,17 +59,27 @@ def find(name: str, *, registries: Registries, profile: Profile, images: Iterabl
     if "/" in name or name.endswith(".json"):
         return _of_file(Path(name))
     check_tag(name)
-    host = profile.registry
-    record = _record(name, registries, profile)
-    if record is not None:
-        return of_record(record, host, name)
-    found = _tagged(name, registries, profile, images)
-    if not found:
-        raise UsageError(
-            f"{host}/{profile.namespace} has no promotion record {name!r} and no image with this tag",
-            next_step="check the name; a receipt is given as a file, ./receipt.json",
-        )
-    return NamedSet(name, name, host, found)
+    places = _places(profile)
+    for place in places:
+        record = _record(name, registries, place)
+        if record is not None:
+            return of_record(record, place.registry, name)
+    wanted = tuple(images)
+    for place in places:
+        found = _tagged(name, registries, place, wanted)
+        if found:
+            return NamedSet(name, name, place.registry, found)
+    where = " and ".join(f"{place.registry}/{place.namespace}".rstrip("/") for place in places)
+    raise UsageError(
+        f"{where} {'have' if len(places) > 1 else 'has'} no promotion record {name!r} and no image with this tag",
+        next_step="check the name; a receipt is given as a file, ./receipt.json",
+    )
+
+
+def _places(profile: Profile) -> tuple[Profile, ...]:
+    """Where a name is looked for: where this profile publishes to, then where its reference images lie, as one profile each."""
+    there = replace(profile, registry=profile.reference_registry or profile.registry, namespace=profile.reference_namespace or profile.namespace)
+    return (profile,) if (there.registry, there.namespace) == (profile.registry, profile.namespace) else (profile, there)
 
 
 def of_record(record: SetRecord, host: str, name: str = "") -> NamedSet:
