@@ -10,21 +10,18 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
+from tests.functional.builder.case import BuildCase
 from tests.functional.updater.world import WorldCase, mounts_below, need, rpm
-from topcoat.builder import Buildah, Builder, DirectBuilder, refusal
+from topcoat.builder import Builder, DirectBuilder, refusal
 from topcoat.builder.finish import finish
 from topcoat.distgit import Commit, ExportOptions, ExportRepository, write_image
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import Base, CopyFile, ImageReference, Package, Profile, Recipe, Step
 from topcoat.model.recipe import User
-from topcoat.process.network import PrivateNetwork
 from topcoat.registry import image_manifest
 from topcoat.rpm import inventory
-from topcoat.rpm.server import RepositoryServer
 from topcoat.updater import Options, Transactions
-from topcoat_demo import distribution
-from topcoat_demo.registry import push_layout
 from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, script
 
 LIB = RpmSpec(
@@ -65,31 +62,12 @@ def members(built: BuiltImage) -> dict[str, tuple]:
     return found
 
 
-class Ways(WorldCase):
+class Ways(BuildCase):
+    packages = (LIB, SERVICE, NEVER, BAD)
+
     @classmethod
     def setUpClass(cls) -> None:
-        need("buildah", "skopeo")
         super().setUpClass()
-        made = distribution.shared()
-        cls.base_digest = push_layout(cls.world.server, made.real.directory, "base/real", "9")
-        cls.parent = cls.world.client.image("base/real", cls.base_digest)[1]
-        repository = cls.world.repository("current", [LIB, SERVICE, NEVER, BAD])
-        cls.snapshot = cls.world.snapshot(repository)
-        cls.addClassCleanup(cls.snapshot.close)
-        base = Base(f"{cls.world.server.host}/base/real", cls.base_digest)
-        cls.profile = Profile("test", "demo", "9", "x86_64", base, (repository,), cls.world.server.host, "demo")
-        cls.network = PrivateNetwork()
-        cls.addClassCleanup(cls.network.close)
-        server = RepositoryServer(cls.snapshot, cls.network)
-        server.__enter__()
-        cls.addClassCleanup(server.__exit__, None, None, None)
-        cls.repo_file = server.repo_file()
-        cls.transactions = cls.pool()
-        cls.addClassCleanup(cls.transactions.close)
-        cls.buildah = cls.storage()
-        cls.builder = Builder(
-            cls.world.store, cls.transactions, cls.buildah, cls.world.path("work"), repo_file=cls.repo_file, release="9", network=cls.network.path
-        )
         tree = cls.world.path("tree")
         (tree / "conf.d/sub").mkdir(parents=True)
         (tree / "conf.d/a.conf").write_text("a\n")
@@ -120,25 +98,6 @@ class Ways(WorldCase):
             stop_signal="SIGWINCH",
             healthcheck=("/usr/bin/true", "x"),
         )
-
-    @classmethod
-    def storage(cls) -> Buildah:
-        return Buildah(cls.world.path("storage"), authfile=cls.world.server.authfile, certificates=cls.world.server.certificates)
-
-    def contained(self, recipe: Recipe, builder: Builder | None = None, **changes) -> BuiltImage:
-        self.log = self.world.path("build.log")
-        reference = ImageReference(self.world.server.host, "base/real", digest=self.base_digest)
-        arguments = {"profile": self.profile, "parent": self.parent, "parent_reference": reference, "labels": {"l": "m"}, "log": self.log}
-        return (builder or self.builder).build(recipe, **(arguments | changes))
-
-    @classmethod
-    def pool(cls) -> Transactions:
-        return Transactions(cls.snapshot, cls.world.path("dnf"), options=Options(release="9"), workers=1)
-
-    def direct(self, recipe: Recipe, transactions: Transactions | None = None, **changes) -> BuiltImage:
-        self.log = self.world.path("direct.log")
-        arguments = {"profile": self.profile, "parent": self.parent, "client": self.world.client, "repository": "base/real", "labels": {"l": "m"}}
-        return DirectBuilder(self.world.store, transactions or self.transactions).build(recipe, log=self.log, **(arguments | changes))
 
     def assert_same_members(self, one: BuiltImage, two: BuiltImage) -> None:
         sides = members(one), members(two)
@@ -175,8 +134,8 @@ class Ways(WorldCase):
         subprocess.run(["sh", "-c", 'umask 022; exec git clone -q "$1" "$2"', "sh", str(exported), str(clone)], check=True)
         # git keeps no times; a build system that wants equal layers sets them, as doc/source/user/life-of-a-tag.rst says
         subprocess.run(["find", str(clone / "svc"), "-depth", "-exec", "touch", "-h", "-d", "@315532800", "{}", "+"], check=True)
-        volumes = [f"{self.builder._repositories}:/etc/yum.repos.d:ro", f"{self.builder._cache}:/var/cache/dnf:O"]
-        stored = self.buildah.build(clone / "svc", timeout=600, host=self.world.server.host, volumes=volumes)
+        given = {"volumes": [f"{self.builder._repositories}:/etc/yum.repos.d:ro"], "cache": (self.builder._cache, "var/cache/dnf")}
+        stored = self.buildah.build(clone / "svc", timeout=600, host=self.world.server.host, **given)
         built = finish(
             self.world.store,
             self.transactions,

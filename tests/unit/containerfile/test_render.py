@@ -64,7 +64,7 @@ class Rendering(TreeTest):
 
     def test_accounts_come_before_packages_and_clean_up_is_in_the_same_run(self) -> None:
         run = self.text().split("RUN ")[1].split("\nCOPY")[0]
-        order = [run.index(part) for part in ("u nova 42436", "module enable virt:rhel", " install ", "alpha", "zeta", "dnf clean all", "rm -rf")]
+        order = [run.index(part) for part in ("u nova 42436", "module enable virt:rhel", " install ", "alpha", "zeta", "dnf clean all", "sweep")]
         self.assertEqual(order, sorted(order))
         self.assertIn("m kolla nova", run)
         self.assertEqual(self.text().count("RUN "), 2, "one for accounts and packages, one for the step")

@@ -6,18 +6,20 @@ This module must never touch another storage than its own, and never remove an i
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.builder import named
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.layers import mounts
+from topcoat.layers.adopt import adopt
 from topcoat.process import Processes, confined, run
 
 # What buildah says when the fault is not the Containerfile's.
@@ -102,6 +104,7 @@ class Buildah:
         host: str = "",
         network: str | None = None,
         volumes: Sequence[str] = (),
+        cache: tuple[Path, str] | None = None,
         arguments: Mapping[str, str] | None = None,
         log: Path | None = None,
         image: str | None = None,
@@ -114,6 +117,8 @@ class Buildah:
         :param host: the registry that the image below comes from.
         :param network: path of the network namespace for the steps; None: the machine's own network.
         :param volumes: ``host:container[:options]`` as of buildah.
+        :param cache: a folder of this machine, and the folder of the image (without leading slash) in which the steps find what it holds. It stays as
+            it is; what the steps write there is the image's, as it would be without it.
         :raises ContentError: a step failed. :raises InfrastructureError: registry, disk, timeout.
         """
         identity = context / ".image-id"
@@ -128,14 +133,29 @@ class Buildah:
             command += ["--build-arg", f"{name}={value}"]
         folders = [(os.fspath(path), "rw") for path in (self._root.parent, context.resolve())]
         folders += [(volume.partition(":")[0], "ro") for volume in volumes]
-        with tempfile.TemporaryDirectory(prefix="root-", dir=self._temporary) as place:
+        with tempfile.TemporaryDirectory(prefix="root-", dir=self._temporary) as place, self._written() as (added, work):
+            if cache is not None:
+                folders.append((os.fspath(cache[0]), "ro"))
+                command += ["--volume", f"{cache[0]}:/{cache[1]}:O,upperdir={added},workdir={work}"]
             words = confined.command([*command, os.fspath(context)], place=place, folders=folders, network=network, mounts=True)
             environment = confined.environment(TMPDIR=os.fspath(self._temporary))
             try:
                 run(words, timeout=timeout, log=log, image=image, env=environment, processes=self._processes, ordered=True)
             except ContentError as error:
                 raise self._full(error) or _classified(error) from error
-        return self._stored(identity.read_text().strip().removeprefix("sha256:"))
+            stored = self._stored(identity.read_text().strip().removeprefix("sha256:"))
+            if cache is not None:
+                adopt(added, stored.upper, stored.lower, cache[1])
+            return stored
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[tuple[Path, Path]]:
+        """Two empty directories for an overlay, on the file system of the storage."""
+        with tempfile.TemporaryDirectory(prefix="written-", dir=self._temporary) as folder:
+            added, work = Path(folder) / "added", Path(folder) / "work"
+            added.mkdir(0o755)
+            work.mkdir()
+            yield added, work
 
     def _full(self, error: ContentError) -> InfrastructureError | None:
         """A step fails in its own words when the disk is full; whether it is, the file system knows."""

@@ -28,6 +28,7 @@ METHOD = "containerfile"
 # rpm's words, whichever dnf called it.
 _FAILED_SCRIPTLET = re.compile(r"%\w+\(\S+\) scriptlet failed, (?:exit status|signal) \d+")
 TIMEOUT_SECONDS = 3600.0
+_CACHE = "var/cache/dnf"
 
 
 class Builder:
@@ -98,7 +99,8 @@ class Builder:
                     timeout=self._timeout,
                     host=parent_reference.host,
                     network=None if recipe.wants_network else self._network,
-                    volumes=[f"{self._repositories}:/etc/yum.repos.d:ro", f"{self._cache}:/var/cache/dnf:O"],
+                    volumes=[f"{self._repositories}:/etc/yum.repos.d:ro"],
+                    cache=(self._cache, _CACHE),
                     log=log,
                     image=recipe.name,
                 )

@@ -18,11 +18,15 @@ from topcoat.model.recipe import PARENT_LINE, PARENT_TEXT, CopyFile, Recipe
 SOURCE_DATE_EPOCH = 315532800
 """Install time that rpm writes into its database (1980-01-01): the day of the build must not reach a layer."""
 
-# What a package manager leaves that no container needs; in the same RUN, or it would stay in the layer.
+# What a package manager leaves that no container needs; in the same RUN, or it would stay in the layer. What a package brought stays, wherever it
+# lies: rpm is asked about each leftover (there are few). A file that is a package's only as a ghost did not come with it.
 CLEANUP = (
     "dnf clean all",
-    "rm -rf /var/cache/dnf/* /var/cache/yum/* /var/cache/ldconfig/* /var/lib/dnf/history* /var/lib/dnf/repos /var/log/dnf* /var/log/hawkey*"
-    " /var/log/yum* /run/dnf /root/.cache /tmp/* /var/tmp/*",
+    """owned() { rpm -qf --qf '[%{FILEFLAGS:fflags}|%{FILENAMES}|\\n]' "$1" 2>/dev/null | grep -F "/${1##*/}|" | grep -qv '^[^|]*g'; }""",
+    'sweep() ( for f in "$@"; do if [ -d "$f" ] && [ ! -L "$f" ]; then sweep "$f"/* "$f"/.[!.]* "$f"/..?*; owned "$f" || rmdir "$f" 2>/dev/null || :;'
+    ' elif [ -e "$f" ] || [ -L "$f" ]; then owned "$f" || rm -f "$f"; fi; done )',
+    "sweep /var/cache/dnf/* /var/cache/yum/* /var/cache/ldconfig/* /var/lib/dnf/history* /var/lib/dnf/repos /var/log/dnf* /var/log/hawkey*"
+    " /var/log/yum* /run/dnf /root/.cache /tmp/* /tmp/.[!.]* /var/tmp/* /var/tmp/.[!.]*",
     # A write-ahead log that still holds pages must stay: it is part of the database.
     'for d in /var/lib/rpm /usr/lib/sysimage/rpm; do rm -f "$d"/.rpm.lock;'
     ' [ -s "$d/rpmdb.sqlite-wal" ] || rm -f "$d"/rpmdb.sqlite-wal "$d"/rpmdb.sqlite-shm; done',

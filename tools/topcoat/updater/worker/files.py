@@ -2,10 +2,10 @@
 
 This module must never write outside the image: links are followed as a process inside would follow them.
 
-Actions, in this order: ``write`` [{"path", "text"}] replaces the content of existing files and keeps their owner and mode; ``directories`` [path]
-are made (0755, root) where nothing is; ``copies`` [{"source": path on the host, "path", "mode" or null for a symbolic link, "owner" or null,
-"mtime": seconds}]; ``folders`` [{"path", "mode", "owner", "mtime"}] are directories that got their files and now their metadata. Paths are absolute
-inside the image.
+Actions, in this order: ``write`` [{"path", "text"}] replaces the content of existing files and keeps their owner and mode; ``copies`` [{"source":
+path on the host, "path", "mode" or null for a symbolic link, "owner" or null, "mtime": seconds}], with what folders are missing, of the same owner;
+``folders`` [{"path", "mode", "owner", "mtime"}] are directories that got their files and now their metadata; ``directories`` [path] are made (0755,
+root) where nothing is. Paths are absolute inside the image.
 """
 
 # ruff: noqa: PTH101, PTH102, PTH108, PTH112, PTH114, PTH115, PTH118, PTH120, PTH211
@@ -27,8 +27,6 @@ def apply(root: str, actions: dict) -> None:
     for entry in actions.get("write", ()):
         with open(inside(root, entry["path"]), "w", encoding="utf-8") as target:
             target.write(entry["text"])
-    for path in actions.get("directories", ()):
-        _directory(root, path)
     for entry in actions.get("copies", ()):
         _copy(root, entry)
     for entry in actions.get("folders", ()):
@@ -36,6 +34,8 @@ def apply(root: str, actions: dict) -> None:
         os.chown(place, *_owner(root, entry["owner"]))
         os.chmod(place, entry["mode"])
         os.utime(place, (entry["mtime"], entry["mtime"]))
+    for path in actions.get("directories", ()):
+        _directory(root, path, (0, 0))
 
 
 def inside(root: str, path: str) -> str:
@@ -62,31 +62,34 @@ def inside(root: str, path: str) -> str:
     return os.path.join(root, *done)
 
 
-def _directory(root: str, path: str) -> str:
-    """Make a directory and what is missing above it; returns its place on the host."""
+def _directory(root: str, path: str, owner: tuple) -> str:  # type: ignore[type-arg]
+    """Make a directory and what is missing above it, for one owner (uid, gid); returns its place on the host."""
     place = inside(root, path)
     if not os.path.isdir(place):
         if os.path.lexists(place):
             raise Refused("content", f"{path} of the image is not a directory")
         parent = os.path.dirname(path.rstrip("/"))
         if parent not in ("", "/"):
-            _directory(root, parent)
+            _directory(root, parent, owner)
         os.mkdir(place, 0o755)
+        os.chown(place, *owner)
     return place
 
 
 def _copy(root: str, entry: dict) -> None:
     head, _, name = entry["path"].rpartition("/")
-    folder = _directory(root, head or "/")
-    place = os.path.join(folder, name)
     uid, gid = _owner(root, entry.get("owner"))
+    folder = _directory(root, head or "/", (uid, gid))
+    place = os.path.join(folder, name)
+    if os.path.isdir(place) and not os.path.islink(place):
+        place = os.path.join(place, name)  # as COPY does: into a directory that is there
     if entry["mode"] is None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place)
         os.symlink(os.readlink(entry["source"]), place)
     else:
         # As COPY does: an existing link is replaced, not followed.
-        if os.path.lexists(place) and not (os.path.isdir(place) and not os.path.islink(place)):
+        if os.path.lexists(place):
             os.unlink(place)
         with open(entry["source"], "rb") as source, open(place, "xb") as target:
             shutil.copyfileobj(source, target)
