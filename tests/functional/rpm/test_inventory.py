@@ -17,7 +17,7 @@ import zstandard
 from tests.functional.rpm.support import Bench, missing_tool
 from topcoat.errors import ContentError
 from topcoat.rpm import inventory, layerdb
-from topcoat.rpm.inventory import Inventory, changes_between
+from topcoat.rpm.inventory import Inventory
 from topcoat_demo import signing
 from topcoat_demo.rpms import File, RpmSpec
 
@@ -208,18 +208,6 @@ class Stored(InventoryTestCase):
         for content in (b"", b"x", b"[[1]]\n", b'[["packages.json", 5]]\nabc'):
             with self.subTest(content), self.assertRaises(ContentError):
                 Inventory.from_bytes(content)
-
-    def test_changes_between(self) -> None:
-        before = inventory.from_root(self.bench.root(PACKAGES))
-        after = inventory.from_root(self.bench.root([PACKAGES[0].bump(time=PACKAGES[0].time + 5), PACKAGES[1].bump(version="1.0")]))
-        self.assertEqual(
-            [change.key for change in changes_between(before, after)],
-            [
-                ("alpha-3:1.0-1.el9.noarch", "alpha-3:1.0-1.el9.noarch"),
-                ("beta-1.0~rc1-1.el9.x86_64", "beta-1.0-1.el9.x86_64"),
-                ("gamma-2.0^git1-0.1.el9.noarch", ""),
-            ],
-        )
 
 
 class Layer:

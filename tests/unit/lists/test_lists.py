@@ -89,13 +89,6 @@ class Lists(TreeTest):
     def test_the_environment_of_a_deployer(self) -> None:
         self.assertEqual(list(self.resolved().parameters()), ["CephImage", "NovaConfigImage", "NovaImage"])
 
-    def test_other_tags_and_digests(self) -> None:
-        digest = "sha256:" + "a" * 64
-        changed = self.resolved().with_targets({"nova-api": "abc", "redis": digest})
-        self.assertEqual(changed.images[0].reference, "localhost:5000/test/nova-api:abc")
-        self.assertEqual(changed.images[1].reference, f"localhost:5000/test/redis@{digest}")
-        self.assertEqual(changed.images[2].reference, "quay.io/ceph/daemon:v1")
-
     def test_only_some_services(self) -> None:
         self.assertEqual([image.name for image in self.resolved().for_services(["Ceph"]).images], ["daemon"])
         with self.assertRaisesRegex(UsageError, "did you mean 'Ceph'"):

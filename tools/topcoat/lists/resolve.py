@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from topcoat.errors import UsageError
 from topcoat.lists.template import BUILT_IN, Conditions, ListTemplate
-from topcoat.model.image import ImageReference, is_digest
+from topcoat.model.image import ImageReference
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
 from topcoat.recipes.reading import nearest
@@ -63,21 +63,6 @@ class ResolvedList:
         if not kept:
             raise UsageError("the selection is empty", next_step="name at least one service")
         return replace(self, images=kept)
-
-    def with_targets(self, targets: Mapping[str, str]) -> ResolvedList:
-        """The same images under other tags or digests.
-
-        :param targets: image name to tag or ``sha256:`` digest; images that are missing in it keep theirs.
-        """
-        images = []
-        for image in self.images:
-            target = targets.get(image.name)
-            if target is not None:
-                parsed = image.parsed
-                changed = parsed.with_digest(target) if is_digest(target) else parsed.with_tag(target)
-                image = replace(image, reference=str(replace(changed, tag=None) if changed.digest else changed))
-            images.append(image)
-        return replace(self, images=tuple(images))
 
     def to_data(self) -> dict[str, object]:
         """``{"list", "images": [{"name", "reference", "external", "source", "parameters", "services"}], "aliases": [...]}``."""

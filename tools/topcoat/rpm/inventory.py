@@ -20,12 +20,11 @@ from isal import isal_zlib
 
 from topcoat.documents import Door, Shape
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import Digest, Nevra, PackageChange
+from topcoat.model import Digest, Nevra
 from topcoat.model.image import check_digest
 from topcoat.process import run
 from topcoat.rpm import changelogs, header, layerdb, rpmdb, settingsfiles, solvfile
 from topcoat.rpm import settings as dnf_settings
-from topcoat.rpm.difference import pair
 from topcoat.rpm.settings import Settings
 
 SCHEMA = "https://topcoat.dev/schemas/inventory/2"
@@ -386,11 +385,3 @@ def provided(inventory: Inventory, names: Iterable[str]) -> frozenset[str]:
     pool.addfileprovides()
     pool.createwhatprovides()
     return frozenset(name for name in names if pool.whatprovides(pool.Dep(name)))
-
-
-def changes_between(before: Inventory, after: Inventory) -> tuple[PackageChange, ...]:
-    """What really changed, in the terms of a plan: also a package of the same NEVRA that is another build now (``old`` equals ``new``)."""
-    old = {package.nevra: package.build_time for package in before.packages}
-    new = {package.nevra: package.build_time for package in after.packages}
-    rebuilt = {nevra for nevra in old.keys() & new.keys() if old[nevra] != new[nevra]}
-    return pair((old.keys() - new.keys()) | rebuilt, (new.keys() - old.keys()) | rebuilt)
