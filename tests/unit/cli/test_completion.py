@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,6 @@ ROOT = Path(__file__).parents[3]
 TREE = ROOT / "container-images"
 
 
-@unittest.skipUnless(shutil.which("bash"), "needs bash")
 class Bash(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

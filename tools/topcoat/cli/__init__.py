@@ -52,6 +52,14 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").command
         return command
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """As click does, with what a file of options says."""
+        if not context.resilient_parsing and any(word.startswith("--options") for word in args):
+            from topcoat.cli import _options_file
+
+            args = _options_file.expand(self, context, args)
+        return super().parse_args(context, args)
+
     def resolve_command(self, context: click.Context, args: list[str]):  # type: ignore[no-untyped-def]
         """As click does, but an unknown word names the nearest known one."""
         if args and self.get_command(context, args[0]) is None:
@@ -71,6 +79,7 @@ def _profiles(context: click.Context, parameter: click.Parameter, incomplete: st
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="topcoat")
+@click.option("--options", metavar="FILE", expose_value=False, help="YAML file of options by name, those of a command below its name.")
 @click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", shell_complete=_profiles, help="Profile: a name or a file.")
 @click.option("--recipes", default="container-images", show_default=True, envvar="TOPCOAT_RECIPES", help="Directory of the recipe tree.")
 @click.option(

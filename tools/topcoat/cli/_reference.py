@@ -21,6 +21,20 @@ Command reference
 
 Every command takes the global options before its name: ``topcoat --profile demo plan``. Exit codes: 0 done, 1 the content is at fault, 2 the
 arguments or the configuration are, 3 the infrastructure is (a recheck can help), 4 only images that may fail have failed.
+
+``topcoat --options FILE COMMAND`` takes options out of a YAML file: global ones by their name without dashes, those of a command below its name,
+an argument by its name in small letters. A list is an option that is repeated, a flag is true or false, an empty value is as if it were not there.
+What stands on the command line comes after the file and has the last word; the file comes before the environment. A name that no command knows
+is refused.
+
+.. code-block:: yaml
+
+   profile: centos9-rdo
+   registry: registry.example.org:5000
+   plan:
+     family: [nova, placement]
+     gating-repo: gating
+     patterns: [nova-api]
 """
 
 

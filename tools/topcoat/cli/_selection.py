@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from topcoat.model import RunRequest
     from topcoat.recipes import Selection
 
-_ARTIFACTS = Door(UsageError, "give a JSON list in the shape of zuul.artifacts")
+_ARTIFACTS = Door(UsageError, "give a list in the shape of zuul.artifacts, or the variables that hold it")
 _VIEW = Door(UsageError, "make it with 'topcoat freeze --output'")
 
 
@@ -118,9 +118,14 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Ru
 
 
 def read_artifacts(path: Path) -> list[dict[str, object]]:
-    """``zuul.artifacts`` out of a file: a list of mappings.
+    """``zuul.artifacts`` out of a file, which holds the list itself or all that Zuul handed over: a list of mappings.
 
     :raises UsageError: it is something else.
     """
+    from topcoat.zuul import read_inventory, variable
+
     shape = _ARTIFACTS.shape("zuul.artifacts", where=str(path))
-    return shape.items(shape.need({"it": _ARTIFACTS.json_file(path, "zuul.artifacts")}, "it", list), "it", dict, "mappings")
+    found = read_inventory(_ARTIFACTS.read(path, "zuul.artifacts"), where=str(path))
+    if isinstance(found, dict):
+        found = variable(found, where=str(path)).get("artifacts", [])
+    return shape.items(shape.need({"it": found}, "it", list), "it", dict, "mappings")

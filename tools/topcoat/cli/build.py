@@ -16,6 +16,8 @@ from topcoat.errors import UsageError
 if TYPE_CHECKING:
     from topcoat.recipes import Selection
 
+_RECORDED = ("items", "projects", "pipeline", "buildset", "build", "project", "branch")
+"""Of what Zuul handed over, that which says what was tested; a receipt is published, so nothing else comes into it."""
 _ITEMS = Door(UsageError, "write build, buildset and items of the variable 'zuul' into it")
 
 
@@ -41,7 +43,7 @@ _ITEMS = Door(UsageError, "write build, buildset and items of the variable 'zuul
     show_default=True,
     help="Bill of materials to attach to each image that is built or updated.",
 )
-@click.option("--zuul-items", metavar="FILE", help="What is under test (zuul vars as JSON or YAML), for the receipt.")
+@click.option("--zuul", "--zuul-items", "zuul_file", metavar="FILE", help="What Zuul handed over, for the receipt: an inventory or its variables.")
 @dry_run_option
 @format_option
 @click.pass_obj
@@ -62,7 +64,7 @@ def command(
     fail_fast: bool,
     no_coverage: bool,
     sbom: str,
-    zuul_items: str | None,
+    zuul_file: str | None,
     dry_run: bool,
     output_format: str,
 ) -> None:
@@ -98,7 +100,7 @@ def command(
         check_coverage=not no_coverage and shard is None,
         only=frozenset(Action(word) for word in only) or frozenset(Action),
         shard=parse_shard(shard) if shard else None,
-        zuul=_under_test(Path(zuul_items)) if zuul_items else {},
+        zuul=_under_test(Path(zuul_file)) if zuul_file else {},
         bills=bills.CHOICES[sbom],
     )
     # bad input writes nothing, but it may not leave an earlier receipt to speak for this run
@@ -119,7 +121,8 @@ def command(
 
 def _under_test(path: Path) -> dict[str, object]:
     """What Zuul says is under test, for the receipt."""
-    shape = _ITEMS.shape("the file of what is under test", where=str(path))
-    found = shape.table(_ITEMS.yaml_file(path, "the file of what is under test"), "it")
-    shape.items(found.get("items"), "items", dict, "objects")
-    return found
+    from topcoat.zuul import load_variables
+
+    found = load_variables(_ITEMS.read(path, "the file of what is under test"), where=str(path))
+    _ITEMS.shape("the file of what is under test", where=str(path)).items(found.get("items"), "items", dict, "objects")
+    return {name: found[name] for name in _RECORDED if name in found}

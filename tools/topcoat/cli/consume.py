@@ -17,7 +17,7 @@ from topcoat.errors import UsageError
 
 @click.command()
 @click.argument("images", nargs=-1, metavar="[IMAGE...]")
-@click.option("--artifacts", metavar="FILE", help="JSON list in the shape of zuul.artifacts.")
+@click.option("--zuul", "--artifacts", "artifacts", metavar="FILE", help="What Zuul handed over: its variables, or the list zuul.artifacts.")
 @click.option("--receipt", metavar="FILE", help="Receipt of the run that published the images.")
 @click.option("--pull/--no-pull", default=True, help="Pull first, or only prove what the storage holds.")
 @click.option("--running", is_flag=True, help="Prove running containers instead of the storage; a named IMAGE must be running.")
@@ -46,7 +46,7 @@ def command(
     from topcoat.zuul import parse_artifacts
 
     if bool(artifacts) == bool(receipt):
-        raise UsageError("the images come from --artifacts or from --receipt, one of them", next_step="name one file")
+        raise UsageError("the images come from --zuul or from --receipt, one of them", next_step="name one file")
     if artifacts:
         expected = consumer.expected_from_artifacts(parse_artifacts(read_artifacts(Path(artifacts))), images)
     else:

@@ -27,7 +27,13 @@ _LIST = Door(UsageError, "make one with 'topcoat discover --output'")
     "--to", "destination", required=True, metavar="HOST[/NAMESPACE]", help="Where to copy to; the last part of the repository's name stays."
 )
 @click.option("--tag", help="Tag to give there, instead of the source's.")
-@click.option("--artifacts", "artifacts_file", metavar="FILE", help="zuul.artifacts as JSON: copy the newest container image of each name.")
+@click.option(
+    "--zuul",
+    "--artifacts",
+    "artifacts_file",
+    metavar="FILE",
+    help="Copy the newest container image of each name that Zuul handed over: its variables, or zuul.artifacts.",
+)
 @click.option("--list", "list_file", metavar="FILE", help="Resolved list (topcoat discover --output): copy its images.")
 @click.option("--without-attached", is_flag=True, help="Leave inventories and other attached artifacts behind.")
 @click.option("--parallel", default=4, show_default=True, help="Images at a time.")
@@ -55,7 +61,7 @@ def command(
     if list_file:
         sources += _listed(Path(list_file))
     if not sources:
-        raise UsageError("nothing to copy", next_step="name images, or give --artifacts or --list")
+        raise UsageError("nothing to copy", next_step="name images, or give --zuul or --list")
     pairs = [(source, _target(source, destination, tag)) for source in sources]
     seen: dict[str, ImageReference] = {}
     for source, target in pairs:

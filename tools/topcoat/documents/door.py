@@ -75,7 +75,7 @@ class Door:
 
         :raises TopcoatError: of the door's class; it cannot be read, or is no such text.
         """
-        return self.json(self._read(path, what), what, where=str(path))
+        return self.json(self.read(path, what), what, where=str(path))
 
     def yaml(self, text: bytes | str, what: str, *, where: str | None = None, tags: frozenset[str] = frozenset()) -> object:
         """The value of the one document that a YAML text holds (YAML 1.1, as Ansible and Zuul read it); JSON is YAML too.
@@ -99,9 +99,10 @@ class Door:
 
     def yaml_file(self, path: Path, what: str) -> object:
         """As ``yaml``, out of a file; the error names it."""
-        return self.yaml(self._read(path, what), what, where=str(path))
+        return self.yaml(self.read(path, what), what, where=str(path))
 
-    def _read(self, path: Path, what: str) -> bytes:
+    def read(self, path: Path, what: str) -> bytes:
+        """The bytes of a file, one more than the limit at most."""
         try:
             with path.open("rb") as stream:
                 return stream.read(self.limit + 1)

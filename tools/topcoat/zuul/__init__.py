@@ -3,7 +3,7 @@
 This room must never read a file or ask a server: it turns values into values.
 """
 
-from topcoat.zuul.job import Artifact, Item, Project, ZuulJob, load_variables, newest_images, parse_artifacts, parse_job, read_inventory
+from topcoat.zuul.job import Artifact, Item, Project, ZuulJob, load_variables, newest_images, parse_artifacts, parse_job, read_inventory, variable
 from topcoat.zuul.returned import image_artifact, join_receipts, merge_returned, returned_artifacts, returned_findings
 from topcoat.zuul.selection import ProjectUnderTest, Skipped, projects_under_test
 
@@ -25,4 +25,5 @@ __all__ = [
     "read_inventory",
     "returned_artifacts",
     "returned_findings",
+    "variable",
 ]

@@ -90,7 +90,11 @@ def load_variables(text: bytes | str, *, where: str | None = None) -> Mapping[st
 
     :raises UsageError: none of these.
     """
-    loaded = read_inventory(text, where=where)
+    return variable(read_inventory(text, where=where), where=where)
+
+
+def variable(loaded: object, *, where: str | None = None) -> Mapping[str, object]:
+    """The same out of what :func:`read_inventory` read."""
     if isinstance(loaded, Mapping):
         inventory = loaded.get("all")
         if isinstance(inventory, Mapping) and isinstance(inventory.get("vars"), Mapping):
