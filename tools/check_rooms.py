@@ -50,8 +50,6 @@ STILL_WIRED = {
     "build": "opens what a run needs; names that images had before come from the lists",
     "consume": "what Zuul hands over names the images",
     "copy": "what Zuul hands over names the images",
-    "coverage": "the gating repository is read for its packages",
-    "diff": "inventories are read by runs and compared by rpm",
     "discover": "a list is resolved before the registry is asked",
     "explain": "the changes under test are those of the gating repository",
     "gc": "sets and lists say what is kept",
@@ -60,9 +58,7 @@ STILL_WIRED = {
     "plan": "the document of the plan is the planner's",
     "promote": "signatures are read by runs",
     "reproduce": "the plan is the planner's",
-    "sbom": "bills are made by runs and attached by the publisher",
     "verify": "images are found by runs and looked at by inspection",
-    "zuul_items": "which items become packages is a rule of gating",
 }
 """Commands that bring several rooms together, and why. The list may get shorter, not longer: a rule belongs into a room."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "httpx", "shutil", "tempfile", "urllib.request", "threading"}

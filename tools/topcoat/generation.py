@@ -21,6 +21,7 @@ WITHOUT_INFLUENCE = {
     "process": "runs programs as it is told",
     "recipes": "what it makes of a recipe is rendered, and the fingerprint is over that",
     "registry": "carries bytes whose digest is proved on both sides",
+    "zuul": "says which trees are under test; what a tree holds is hashed",
 }
 """What the makers import that cannot change a byte of a result, and why."""
 

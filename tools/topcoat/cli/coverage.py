@@ -17,14 +17,10 @@ from topcoat.cli._context import Settings, emit, format_option
 def command(settings: Settings, receipts: tuple[str, ...], gating_repo: str, output_format: str) -> None:
     """Prove that every RPM under test is installed in the images of the receipts, read from the registry by digest."""
     from topcoat.report import document
-    from topcoat.rpm import repositories
     from topcoat.runs import coverage
-    from topcoat.runs.inspect import installed_by_receipts
-    from topcoat.runs.planning import gating_repository
+    from topcoat.runs.inspect import covered_by_receipts
 
-    installed = installed_by_receipts(settings, [document.load_finished(Path(receipt)) for receipt in receipts])
-    with repositories.freeze([gating_repository(gating_repo)], settings.work_dir / "repositories") as snapshot:
-        table = coverage.cover(snapshot.gated(), installed, settings.profile.not_containerised)
+    table = covered_by_receipts(settings, [document.load_finished(Path(receipt)) for receipt in receipts], gating_repo)
     lines = [f"{'ok    ' if entry.ok else 'MISSING'} {entry.package}  {', '.join(entry.images) or entry.waived_by or '-'}" for entry in table]
     emit([entry.as_dict() for entry in table], output_format, "\n".join(lines))
     coverage.require(table)

@@ -20,28 +20,15 @@ from topcoat.cli._context import Settings, dry_run_option
 @click.pass_obj
 def command(settings: Settings, image: str, sbom_format: str, output: str | None, attach: bool, dry_run: bool) -> None:
     """Print the bill of materials of an image (host/repository:tag or @digest) without pulling it: the attached one, else made from the inventory."""
-    from topcoat.errors import UsageError
-    from topcoat.model import ImageReference
     from topcoat.process.files import write_whole
-    from topcoat.publisher import Publisher
     from topcoat.runs import bills
-    from topcoat.runs.references import ImageReader
 
-    profile = settings.profile
-    reader = ImageReader(settings.registries, settings.work_dir / "cache" / "images", profile.platform)
-    stored = reader.find(ImageReference.parse(image))
-    if stored is None:
-        raise UsageError(f"the registry has no image {image}", next_step="check the name and the tag")
-    kept = settings.registries.client(stored.host).attachment(stored.repository, stored.digest, bills.artifact_type(sbom_format))
-    if kept and not attach:
-        text = next(iter(kept.values())).decode()
-    else:
-        text = bills.bill(sbom_format, stored, reader.inventory(stored), distro=profile.distro, release=profile.release).text
+    stored, bill = bills.of_image(settings, image, sbom_format, anew=attach)
+    text = bill.text
     if attach and dry_run:
         click.echo(f"would attach {len(text)} bytes to {stored.reference}", err=True)
     elif attach:
-        documents = bills.documents([sbom_format], stored, reader.inventory(stored), distro=profile.distro, release=profile.release)
-        Publisher(settings.registries).attach(stored.place, stored.digest, documents)
+        bills.attach(settings, stored, bill)
         click.echo(f"attached to {stored.reference}", err=True)
     if output and not dry_run:
         write_whole(Path(output), text)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from topcoat.publisher import Publisher
 from topcoat.report import sbom
 from topcoat.rpm.inventory import Inventory
+from topcoat.runs.inspect import Access, find, reader_of
 from topcoat.runs.references import StoredImage
 
 FORMATS = ("spdx", "cyclonedx")
@@ -55,3 +57,23 @@ def documents(names: Iterable[str], stored: StoredImage, inventory: Inventory, *
     """The bills of an image as ``Publisher.attach`` takes them: artifact type -> file name -> content."""
     made = [bill(name, stored, inventory, distro=distro, release=release) for name in names]
     return {entry.artifact_type: {entry.file: entry.text.encode()} for entry in made}
+
+
+def of_image(access: Access, image: str, name: str, *, anew: bool = False) -> tuple[StoredImage, Bill]:
+    """The bill that is attached to ``host/repository:tag`` or ``@digest``, or else one that is made from its inventory.
+
+    :param anew: make it, whatever is attached.
+    :raises UsageError: the registry has no such image.
+    """
+    reader = reader_of(access)
+    stored = find(reader, image)
+    kept = access.registries.client(stored.host).attachment(stored.repository, stored.digest, artifact_type(name))
+    if kept and not anew:
+        file, content = next(iter(kept.items()))
+        return stored, Bill(artifact_type(name), file, content.decode())
+    return stored, bill(name, stored, reader.inventory(stored), distro=access.profile.distro, release=access.profile.release)
+
+
+def attach(access: Access, stored: StoredImage, found: Bill) -> None:
+    """Store a bill beside its image."""
+    Publisher(access.registries).attach(stored.place, stored.digest, {found.artifact_type: {found.file: found.text.encode()}})

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 from topcoat.errors import UsageError
-from topcoat.model import Action, ImageReference, Nevra, Profile, Receipt, Status
+from topcoat.model import Action, ImageReference, Nevra, PackageChange, Profile, Receipt, Status
 from topcoat.registry import Registries
+from topcoat.rpm import repositories
+from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
+from topcoat.runs import coverage
+from topcoat.runs.planning import gating_repository
 from topcoat.runs.references import ImageReader, StoredImage
 
 
@@ -36,20 +40,38 @@ def read_inventory(access: Access, image: str, *, rebuild: bool = False) -> Inve
     :param rebuild: make it from the image's layers even where one is attached.
     :raises UsageError: the registry has no such image.
     """
-    reader = _reader(access)
-    stored = _find(reader, image)
+    reader = reader_of(access)
+    stored = find(reader, image)
     return reader.from_layers(stored) if rebuild else reader.inventory(stored)
 
 
-def _reader(access: Access) -> ImageReader:
+def difference(access: Access, first: str, second: str) -> tuple[PackageChange, ...]:
+    """The packages that differ between two images, from their inventories."""
+    old, new = (read_inventory(access, image).nevras for image in (first, second))
+    return pair(old - new, new - old)
+
+
+def reader_of(access: Access) -> ImageReader:
+    """What reads images, with its cache."""
     return ImageReader(access.registries, access.work_dir / "cache" / "images", access.profile.platform)
 
 
-def _find(reader: ImageReader, image: str) -> StoredImage:
+def find(reader: ImageReader, image: str) -> StoredImage:
+    """The image of a reference.
+
+    :raises UsageError: the registry has none.
+    """
     stored = reader.find(ImageReference.parse(image))
     if stored is None:
         raise UsageError(f"the registry has no image {image}", next_step="check the name and the tag")
     return stored
+
+
+def covered_by_receipts(access: Access, receipts: Iterable[Receipt], gating_repo: str) -> tuple[coverage.Covered, ...]:
+    """Where every package of a gating repository is installed: the proof of runs that were cut into shards or made earlier."""
+    installed = installed_by_receipts(access, receipts)
+    with repositories.freeze([gating_repository(gating_repo)], access.work_dir / "repositories") as snapshot:
+        return coverage.cover(snapshot.gated(), installed, access.profile.not_containerised)
 
 
 def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[str, frozenset[Nevra]]:
@@ -60,11 +82,11 @@ def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[s
     :raises UsageError: a receipt names an image that is not in the registry.
     """
     found: dict[str, frozenset[Nevra]] = {}
-    reader = _reader(access)
+    reader = reader_of(access)
     for receipt in receipts:
         for image in receipt.images:
             if image.status is Status.DONE and image.digest:
-                stored = _find(reader, f"{image.repository}@{image.digest}")
+                stored = find(reader, f"{image.repository}@{image.digest}")
                 made = image.action != Action.REUSE.value
                 found[image.name] = reader.packages_in_database(stored) if made else reader.inventory(stored).nevras
     return found

@@ -96,15 +96,15 @@ def load_variables(text: bytes | str, *, where: str | None = None) -> Mapping[st
 def variable(loaded: object, *, where: str | None = None) -> Mapping[str, object]:
     """The same out of what :func:`read_inventory` read."""
     if isinstance(loaded, Mapping):
-        inventory = loaded.get("all")
+        found: Mapping[str, object] = loaded
+        inventory = found.get("all")
         if isinstance(inventory, Mapping) and isinstance(inventory.get("vars"), Mapping):
-            loaded = inventory["vars"]
-        if isinstance(loaded.get("zuul"), Mapping):
-            found: Mapping[str, object] = loaded["zuul"]
+            found = inventory["vars"]
+        own = found.get("zuul")
+        if isinstance(own, Mapping):
+            return own
+        if "items" in found or "buildset" in found or "artifacts" in found:
             return found
-        if "items" in loaded or "buildset" in loaded or "artifacts" in loaded:
-            whole: Mapping[str, object] = loaded
-            return whole
     raise UsageError("holds no variable 'zuul'", where=where, next_step=_NEXT)
 
 
