@@ -56,6 +56,44 @@ COMPOSED = (
     of_zoo("long"),
     of_zoo("dates"),
     of_zoo("lib32"),
+    of_zoo("documented"),
+    Case(
+        "documented-folders",
+        *plain(
+            "folders-of-docs",
+            File("/usr/share/doc/fod/README", "r", doc=True),
+            new=(
+                directory("/usr/share/doc/fod"),
+                File("/usr/share/doc/fod/README", "r2", doc=True),
+                directory("/usr/share/doc/fod/sub"),
+                File("/usr/share/doc/fod/sub/more", "m", doc=True),
+                directory("/opt/fod"),
+                directory("/opt/fod/inner"),
+                File("/opt/fod/inner/doc", "d", doc=True),
+                directory("/opt/fod-kept"),
+                File("/opt/fod-kept/doc", "d", doc=True),
+                File("/opt/fod-kept/file", "f"),
+                directory("/opt/fod-empty"),
+                ghost("/opt/fod-ghost/log"),
+                config("/etc/fod", "c"),
+            ),
+        ),
+    ),
+    Case(
+        "languages",
+        *plain(
+            "spoken",
+            File("/opt/spoken/de", "1", language="de"),
+            new=(
+                directory("/opt/spoken"),
+                *(File(f"/opt/spoken/{name}", name, language=name) for name in ("de", "de_DE", "en", "fr")),
+                directory("/opt/spoken-fr"),
+                File("/opt/spoken-fr/only", "fr", language="fr"),
+                File("/opt/spoken/all", "all"),
+            ),
+        ),
+        changed=(("etc/rpm/macros.image-language-conf", "%_install_langs de_DE.UTF-8:en\n"),),
+    ),
     of_zoo("kinds"),
     Case("folders", *of_zoo("folders").pair, changed=(("opt/f/sub/unowned", "of nobody"),)),
     Case("obsoleted", (RpmSpec("replaced", "1", files=(File("/opt/replaced", "1"),)),), (zoo.NEW[-1],)),
@@ -113,7 +151,6 @@ COMPOSED = (
     ),
 )
 REFUSED = (
-    of_zoo("documented", "is documentation"),
     of_zoo("volatile", "is a link"),
     of_zoo("scripted", "has a scriptlet"),
     of_zoo("watcher", "has triggers"),

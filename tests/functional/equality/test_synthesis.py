@@ -59,6 +59,7 @@ class SynthesisCase(StorageCase):
         """An image with the old packages of these cases."""
         root = self.world.root([*(spec for case in cases for spec in case.old), RpmSpec("stays", "1", files=(File("/opt/stays", "s"),))])
         for path, text in (change for case in cases for change in case.changed):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text)
         return self.world.publish_root(root, name)
 

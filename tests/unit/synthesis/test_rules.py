@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topcoat.errors import ContentError
-from topcoat.synthesis import Layout, Node, Package, Refusal, Tree, check_scripts, compose
+from topcoat.synthesis import Filters, Layout, Node, Package, Refusal, Tree, check_scripts, compose
 from topcoat.synthesis.package import read_rpm
 from topcoat.synthesis.payload import read_payload
 from topcoat_demo.rpms import EPOCH, File, RpmSpec, Trigger, config, directory, symlink, write_rpm
@@ -97,7 +97,6 @@ class Files(unittest.TestCase):
             "comes with two packages": (tree(), [package("a", File("/opt/x", "1")), package("b", File("/opt/x", "2"))], []),
             "no layer names the directory": (Tree({"opt/x/y": FILE}), [package("a", File("/opt/x/z"))], []),
             "exists already": (tree(etc__c=FILE._replace(digest="0" * 64)), [package("a", config("/etc/c", "1"))], []),
-            "is documentation": (tree(), [package("a", File("/opt/x", "1", doc=True))], []),
             "goes": (tree(etc__c=FILE._replace(digest="0" * 64)), [], [package("a", config("/etc/c", "1"))]),
             "capabilities of a kind": (tree(), [package("a", File("/opt/x", "1", caps="cap_chown=p cap_kill=e"))], []),
         }
@@ -106,13 +105,22 @@ class Files(unittest.TestCase):
                 composed(found, new, old)
             self.assertIn(reason, caught.exception.reason)
 
-    def test_what_rpm_would_leave_out_or_give_way_to_is_refused(self) -> None:
+    def test_what_differs_from_another_package_is_refused(self) -> None:
         with self.assertRaises(Refusal):
             composed(tree(), [package("a", File("/opt/x", "1"))], [], [package("b", File("/opt/x", "2"))])
-        found = tree()
-        found.contents["etc/rpm/macros.image"] = b"%_install_langs en\n"
-        with self.assertRaises(Refusal):
-            composed(found, [package("a", File("/opt/x", "1"))])
+
+    def test_what_rpm_leaves_out_is_told_by_kind_language_and_what_is_left_of_a_folder(self) -> None:
+        files = (File("/opt/a/doc", doc=True), directory("/opt/a"), File("/opt/de", language="de|de_DE"), File("/opt/fr", language="fr"), File("/x"))
+        found = package("a", *files)
+        names = [file.path for file in found.files]
+
+        def left_out(filters: Filters) -> set[str]:
+            return {names[number] for number in filters.left_out(found)}
+
+        self.assertEqual(left_out(Filters()), set())
+        self.assertEqual(left_out(Filters(nodocs=True)), {"opt/a", "opt/a/doc"})
+        self.assertEqual(left_out(Filters(languages=("de_DE.UTF-8",))), {"opt/fr"})
+        self.assertEqual(left_out(Filters(languages=("en",))), {"opt/de", "opt/fr"})
 
     def test_a_changed_setting_stays_and_the_new_one_lies_beside_it(self) -> None:
         found = tree(etc__c=FILE._replace(digest="0" * 64))

@@ -4,10 +4,24 @@ This room must never read a file, and never guess: what it cannot prove it refus
 """
 
 from topcoat.synthesis.compose import Layout, compose
+from topcoat.synthesis.filters import Filters, read_filters
 from topcoat.synthesis.listing import Listing, merge, read_listing
 from topcoat.synthesis.package import Package
 from topcoat.synthesis.refusal import Refusal
 from topcoat.synthesis.scripts import check_scripts
 from topcoat.synthesis.tree import Node, Tree
 
-__all__ = ["Layout", "Listing", "Node", "Package", "Refusal", "Tree", "check_scripts", "compose", "merge", "read_listing"]
+__all__ = [
+    "Filters",
+    "Layout",
+    "Listing",
+    "Node",
+    "Package",
+    "Refusal",
+    "Tree",
+    "check_scripts",
+    "compose",
+    "merge",
+    "read_filters",
+    "read_listing",
+]

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from topcoat.archives.whiteouts import WHITEOUT_PREFIX
-from topcoat.synthesis.package import DOC, MISSINGOK, NOREPLACE, NORMAL, Package, PackageFile, is_kind
+from topcoat.synthesis.package import MISSINGOK, NOREPLACE, NORMAL, NOT_INSTALLED, Package, PackageFile, is_kind
 from topcoat.synthesis.refusal import Refusal
 from topcoat.synthesis.tree import Node, Tree
 
 _NANO = 1_000_000_000
 _SHA256 = 8
-_FILTERS = (b"_install_langs", b"_netsharedpath", b"_excludedocs")
-"""Macros by which rpm leaves files out. It notes which only while it writes the others, and nothing is written here."""
 # linux/capability.h, in the order of their numbers.
 _CAPABILITY_NAMES = (
     "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service net_broadcast "
@@ -73,10 +71,6 @@ def compose(tree: Tree, installs: Sequence[Package], removes: Sequence[Package],
     """
     if tree.odd:
         raise Refusal(tree.odd)
-    for path, content in tree.contents.items():
-        for macro in _FILTERS:
-            if "macros" in path and macro in content:
-                raise Refusal(f"/{path} of the image leaves files out (%{macro.decode()})")
     return _Composer(tree, installs, removes, others, epoch).result()
 
 
@@ -130,11 +124,9 @@ class _Composer:
                 raise Refusal(f"{package.nevra.name} makes the account {name}")
 
     def _install(self, number: int, package: Package, file: PackageFile) -> None:
-        if file.is_ghost:
+        if file.is_ghost or file.state == NOT_INSTALLED:
             return
         name = package.nevra.name
-        if file.flags & DOC:
-            raise Refusal(f"/{file.path} of {name} is documentation, which rpm leaves out")
         other = self._kept.get(file.path)
         if other is not None and is_kind(file.mode) != "d" and (other.digest, other.link, other.mode) != (file.digest, file.link, file.mode):
             raise Refusal(f"/{file.path} of {name} is another package's too, and differs")
@@ -264,7 +256,8 @@ class _Composer:
     # ---- what goes ----------------------------------------------------------------------------------------------------------------------------
 
     def _remove(self) -> None:
-        named = {path for package in self._installs for path in package.paths()}
+        # What a new package leaves out does not protect what an old one brought.
+        named = {file.path for package in self._installs for file in package.files if file.state != NOT_INSTALLED}
         folders: dict[str, Package] = {}
         gone: dict[str, Package] = {}
         for path, owners in self._before.items():

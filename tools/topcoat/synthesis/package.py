@@ -56,6 +56,8 @@ class PackageFile:
     inode: tuple[int, int]
     state: int
     """RPMFILE_STATE_* of an installed package; ``NORMAL`` of a package file."""
+    language: str = ""
+    """Languages that it is for, ``|`` between them; empty: for all."""
 
     @property
     def is_ghost(self) -> bool:
@@ -86,7 +88,8 @@ class Package:
             entries, size = struct.unpack_from(">II", header)
             if not 0 < entries <= _MOST_ENTRIES or size > _MOST_BYTES or 8 + 16 * entries + size > len(header):
                 raise ValueError("it is cut short")
-            self._data = header[8 + 16 * entries : 8 + 16 * entries + size]
+            self._begin = 8 + 16 * entries
+            self._data = header[self._begin : self._begin + size]
             rows = struct.iter_unpack(">IIiI", header[8 : 8 + 16 * entries])
             self._index = {tag: (kind, offset, count) for tag, kind, offset, count in rows}
         except (struct.error, ValueError) as error:
@@ -193,6 +196,21 @@ class Package:
         except (ValueError, IndexError) as error:
             raise _damaged(error) from error
 
+    def folders(self) -> list[str]:
+        """Directories of its files, as its header lists them; relative to the root without slashes at the ends."""
+        return [name.strip("/") for name in self._texts(1118)]
+
+    @property
+    def states_at(self) -> int:
+        """Where the states of its files begin in the header that it was made of, one byte a file.
+
+        :raises ContentError: it has none, as no package has that is not installed.
+        """
+        kind, offset, count = self._index.get(1029, (0, 0, 0))
+        if kind != 1 or count != len(self.files) or not 0 <= offset <= len(self._data) - count:
+            raise _damaged("it does not say which of its files are there")
+        return int(self._begin + offset)
+
     @cached_property
     def files(self) -> tuple[PackageFile, ...]:
         """Its files, in its own order."""
@@ -221,11 +239,14 @@ class Package:
             column(1095, 0),
             column(1096, 0),
             column(1029, NORMAL),
+            column(1097, ""),
         ]
         try:
             return tuple(
-                PackageFile(path, mode, mtime, size, digest, link, flags, user, group, caps, (device, inode), state)
-                for path, mode, mtime, size, digest, link, flags, user, group, caps, device, inode, state in zip(paths, *columns, strict=True)
+                PackageFile(path, mode, mtime, size, digest, link, flags, user, group, caps, (device, inode), state, language)
+                for path, mode, mtime, size, digest, link, flags, user, group, caps, device, inode, state, language in zip(
+                    paths, *columns, strict=True
+                )
             )
         except ValueError as error:
             raise _damaged(error) from error

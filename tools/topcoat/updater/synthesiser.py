@@ -8,8 +8,10 @@ an image are in the layer of its database, which comes last.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import sqlite3
 import tarfile
 import tempfile
 import threading
@@ -33,9 +35,9 @@ from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import Snapshot
 from topcoat.rpm.rpmdb import Database
 from topcoat.rpm.solver import UpdateRequest
-from topcoat.synthesis import Layout, Package, Refusal, Tree, check_scripts, compose
+from topcoat.synthesis import Filters, Layout, Package, Refusal, Tree, check_scripts, compose, read_filters
 from topcoat.synthesis.compose import Placed
-from topcoat.synthesis.package import read_rpm
+from topcoat.synthesis.package import NOT_INSTALLED, read_rpm
 from topcoat.synthesis.payload import read_payload
 from topcoat.updater.transaction import Outcome, Transactions
 from topcoat.updater.updater import comment_of, created, timestamp, wanted_of
@@ -101,6 +103,7 @@ class Synthesiser:
             with tempfile.TemporaryDirectory(prefix="compose-", dir=self._scratch) as folder:
                 place = Path(folder)
                 start = time.time()
+                filters = read_filters(known.tree.contents, nodocs=self._transactions.options.nodocs)
                 rows = _rows(known.database, place / "before")
                 files = self._files(planned)
                 _check_before(planned, rows, [self._payload(path).package for path in files], known.tree)
@@ -111,6 +114,7 @@ class Synthesiser:
                 outcome = self._transactions.record(
                     root, work, wanted_of(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log
                 )
+                _note_left_out(root / known.database.path.lstrip("/"), outcome, filters)
                 start = note_stage(stages, "database", start)
                 _check_settings(known.tree, root)
                 database.settle(root)
@@ -283,6 +287,23 @@ def _skeleton(known: Known, root: Path) -> Path:
         if not os.path.lexists(root / path):
             (root / path).symlink_to(tree.nodes[path].link)
     return root
+
+
+def _note_left_out(database: Path, outcome: Outcome, filters: Filters) -> None:
+    """Write into the headers that came which of their files are not there: rpm does so while it installs the others, and it installed none.
+
+    In place, one byte a file, while the database still has its log: so its pages are those of a real transaction.
+    """
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous=OFF")  # a private copy
+        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        for number, row in connection.execute("SELECT hnum, blob FROM Packages").fetchall():
+            package = Package(row)
+            left_out = filters.left_out(package) if package.nevra in outcome.order else ()
+            if left_out:
+                with connection.blobopen("Packages", "blob", number) as blob:
+                    for file in left_out:
+                        blob[package.states_at + file] = NOT_INSTALLED
 
 
 def _check_settings(tree: Tree, root: Path) -> None:

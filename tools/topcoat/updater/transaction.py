@@ -104,6 +104,11 @@ class Transactions:
             self._free.put(worker)
         self._cache = cache
 
+    @property
+    def options(self) -> Options:
+        """What they were made with."""
+        return self._options
+
     def run(
         self,
         space: Workspace,
