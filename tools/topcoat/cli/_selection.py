@@ -27,12 +27,17 @@ _VIEW = Door(UsageError, "make it with 'topcoat freeze --output'")
 
 
 def selection_options(function: Callable[..., object]) -> Callable[..., object]:
-    """PATTERN... and --family, --class, --exclude, --skip-parents; the command gets them as one ``selection``."""
+    """PATTERN... and --family, --class, --exclude, --images, --skip-parents; the command gets them as one ``selection``."""
     decorators = (
         click.argument("patterns", nargs=-1, metavar="[REGEX]...", shell_complete=_complete.images),
         click.option("--family", "families", multiple=True, shell_complete=_complete.families, help="Only images of this family; may be repeated."),
         click.option("--class", "classes", multiple=True, type=click.Choice(["openstack", "infra"]), help="Only images of this class."),
         click.option("--exclude", multiple=True, metavar="REGEX", help="Leave these images out; may be repeated."),
+        click.option(
+            "--images",
+            metavar="LIST",
+            help="Only the images that a list names: a name under lists/, or a file, also a containers.yaml or tripleo_containers.yaml(.j2).",
+        ),
         click.option("--skip-parents", is_flag=True, help="Do not add the parents of what is selected."),
     )
 
@@ -43,14 +48,25 @@ def selection_options(function: Callable[..., object]) -> Callable[..., object]:
         families: tuple[str, ...],
         classes: tuple[str, ...],
         exclude: tuple[str, ...],
+        images: str | None,
         skip_parents: bool,
         **others: object,
     ) -> object:
         from topcoat.recipes import Selection
 
-        return function(*positional, selection=Selection(patterns, families, classes, exclude, not skip_parents), **others)
+        listed = None if images is None else _listed(images)
+        return function(*positional, selection=Selection(patterns, families, classes, exclude, listed, not skip_parents), **others)
 
     return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), packed)
+
+
+def _listed(images: str) -> tuple[str, ...]:
+    """The images that a list names."""
+    from topcoat.lists import load_template
+
+    settings = click.get_current_context().find_object(Settings)
+    assert settings is not None
+    return load_template(images, root=settings.recipes_dir).names()
 
 
 @dataclass(frozen=True)

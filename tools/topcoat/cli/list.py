@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @selection_options
-@click.option("--template", metavar="NAME", help="Resolve the image list container-images/lists/NAME.yaml instead of listing recipes.")
+@click.option("--template", metavar="NAME", help="Resolve the image list lists/NAME.yaml, or that of a file, instead of listing.")
 @click.option("--references", is_flag=True, help="Print full image references instead of names.")
 @click.option("--tag", help="Tag of the references, instead of the profile's or the template's.")
 @click.option("--value", "values", multiple=True, metavar="NAME=VALUE", help="With --template: a value for the template; may be repeated.")
 @click.option("--environment", is_flag=True, help="With --template: print a deployer's environment file, parameter to image reference.")
+@click.option(
+    "--convert", is_flag=True, help="With --template: print the list itself in this project's form, as YAML; for lists of tcib and TripleO."
+)
 @format_option
 @click.pass_obj
 def command(
@@ -34,14 +37,18 @@ def command(
     tag: str | None,
     values: tuple[str, ...],
     environment: bool,
+    convert: bool,
     output_format: str,
 ) -> None:
     """List images: those that a build would make, or with --template those that a deployment needs."""
     if template is not None:
-        _resolved(settings, template, tag, values, environment, output_format, not selection.is_everything)
+        if convert:
+            _converted(settings, template)
+        else:
+            _resolved(settings, template, tag, values, environment, output_format, not selection.is_everything)
         return
-    if values or environment:
-        raise UsageError("--value and --environment need --template", next_step="add --template deploy")
+    if values or environment or convert:
+        raise UsageError("--value, --environment and --convert need --template", next_step="add --template deploy")
     names = selection.of(settings.recipes)
     profile = settings.profile
     lines = []
@@ -54,6 +61,12 @@ def command(
             data[-1]["reference"] = reference
         lines.append(reference if references else name)
     emit(data, output_format, "\n".join(lines))
+
+
+def _converted(settings: Settings, template: str) -> None:
+    from topcoat.lists import load_template, to_document
+
+    emit(to_document(load_template(template, root=settings.recipes_dir)), "yaml", "")
 
 
 def _resolved(

@@ -4,8 +4,21 @@ This room must never contact a registry and never name an image that has no reci
 """
 
 from topcoat.lists.aliases import old_names
+from topcoat.lists.convert import to_document
 from topcoat.lists.lint import lint
 from topcoat.lists.resolve import ListedImage, ResolvedList, resolve
 from topcoat.lists.template import Alias, ListEntry, ListTemplate, Variable, load_template
 
-__all__ = ["Alias", "ListEntry", "ListTemplate", "ListedImage", "ResolvedList", "Variable", "lint", "load_template", "old_names", "resolve"]
+__all__ = [
+    "Alias",
+    "ListEntry",
+    "ListTemplate",
+    "ListedImage",
+    "ResolvedList",
+    "Variable",
+    "lint",
+    "load_template",
+    "old_names",
+    "resolve",
+    "to_document",
+]

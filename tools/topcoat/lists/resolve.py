@@ -17,6 +17,7 @@ from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
 from topcoat.recipes.reading import nearest
 
+_NO_RECIPE = "write the recipe, or take the entry out of the list"
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -97,9 +98,13 @@ def resolve(
     :param recipes: the recipes that exist for the profile; an entry whose recipe the profile drops is left out, one without any recipe is
         ``topcoat lint``'s business.
     :param today: aliases that ended before this day are left out; None: today (UTC).
-    :raises UsageError: unknown variable, a value outside its closed list, a reference outside the grammar, an empty list.
+    :raises UsageError: unknown variable, a value outside its closed list, a reference outside the grammar, an empty list, and an image without a
+        recipe in a list that another project has written.
     """
     filled = _values(template, profile, values)
+    if template.foreign:
+        for name in sorted({entry.image for entry in template.entries if entry.image and _holds(entry.when, filled)} - recipes.keys()):
+            raise UsageError(f"no recipe for image {name!r}{nearest(name, recipes)}", where=template.where, next_step=_NO_RECIPE)
     images = []
     for entry in template.entries:
         if not _holds(entry.when, filled) or (entry.image is not None and entry.image not in recipes):

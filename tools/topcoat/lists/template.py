@@ -70,6 +70,15 @@ class ListTemplate:
     entries: tuple[ListEntry, ...]
     aliases: tuple[Alias, ...]
     where: str
+    foreign: bool = False
+    """Whether it has the form of another project (``foreign``); nothing else checks then that its images exist."""
+
+    def names(self) -> tuple[str, ...]:
+        """The images of the tree that it names when every variable has its default, in order."""
+        defaults = {variable.name: variable.default for variable in self.variables}
+        return tuple(
+            dict.fromkeys(entry.image for entry in self.entries if entry.image and all(defaults[name] in values for name, values in entry.when))
+        )
 
     def variable(self, name: str) -> Variable | None:
         """A declared variable by name."""
@@ -81,7 +90,7 @@ def template_path(name_or_path: str, root: Path) -> Path:
 
     :raises UsageError: there is none; names the nearest.
     """
-    if "/" in name_or_path or name_or_path.endswith(".yaml"):
+    if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml", ".j2")):
         path = Path(name_or_path)
         if path.is_file():
             return path
@@ -107,12 +116,18 @@ def load_template(name_or_path: str, *, root: Path) -> ListTemplate:
 
 
 def examine_template(path: Path) -> tuple[ListTemplate, Problems]:
-    """Load a template and keep every problem."""
-    problems = Problems()
-    reader = Reader(problems)
+    """Load a template and keep every problem; also lists that tcib and TripleO have."""
+    from topcoat.lists import foreign  # late: it makes templates of this module's parts
+
+    if path.suffix == ".j2":
+        return foreign.examine_jinja(path)
     document = parse_file(path, str(path))
     if document is None:
         raise UsageError("is empty", where=str(path), next_step="write a list of images")
+    if document.kind == "map" and any(key.text == foreign.RENDERED for key, _ in document.entries):
+        return foreign.examine_rendered(path, document)
+    problems = Problems()
+    reader = Reader(problems)
     parts = reader.mapping(document, "an image list", ("description", "variables", "images", "external", "aliases"))
     variables = _variables(reader, parts.get("variables"))
     known = {variable.name: variable for variable in variables}
@@ -250,10 +265,11 @@ def _check_unique(entries: tuple[ListEntry, ...], problems: Problems) -> None:
         images[(name, entry.when)] = entry
         for parameter in entry.parameters:
             for other in parameters.get(parameter, ()):
-                if not _exclusive(other.when, entry.when):
+                if not exclusive(other.when, entry.when):
                     problems.add(entry.where, f"parameter {parameter!r} already belongs to the entry at {other.where}", "keep it at one image")
             parameters.setdefault(parameter, []).append(entry)
 
 
-def _exclusive(one: Conditions, other: Conditions) -> bool:
+def exclusive(one: Conditions, other: Conditions) -> bool:
+    """Whether two conditions never hold together."""
     return any(name == second and not set(values) & set(others) for name, values in one for second, others in other)

@@ -14,6 +14,8 @@ from topcoat.model import ancestry
 from topcoat.model.recipe import Recipe
 from topcoat.recipes.reading import nearest
 
+_NO_RECIPE = "write the recipe, take it out of the list, or exclude it (--exclude)"
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -27,6 +29,8 @@ class Selection:
     """Only images of these classes."""
     exclude: tuple[str, ...] = ()
     """Regular expressions, searched in the name, of images to leave out."""
+    listed: tuple[str, ...] | None = None
+    """Only these images, by their whole names; each must exist, unless it is excluded."""
     with_parents: bool = True
     """Add every ancestor of a selected image."""
 
@@ -50,7 +54,13 @@ class Selection:
                     raise UsageError(f"no image of {label} {word!r}{nearest(word, known)}", next_step=f"known: {', '.join(sorted(known))}")
             if words:
                 wanted = {name for name in wanted if getattr(recipes[name], attribute) in words}
-        out = {name for pattern in self.exclude for name in names if _compile(pattern).search(name)}
+        excluded = [_compile(pattern) for pattern in self.exclude]
+        out = {name for name in names if any(pattern.search(name) for pattern in excluded)}
+        if self.listed is not None:
+            for name in self.listed:
+                if name not in recipes and not any(pattern.search(name) for pattern in excluded):
+                    raise UsageError(f"the list names an image without a recipe: {name!r}{nearest(name, names)}", next_step=_NO_RECIPE)
+            wanted &= set(self.listed)
         wanted -= out
         if self.with_parents:
             wanted |= _ancestors(recipes, wanted, out)
