@@ -39,6 +39,8 @@ class TopcoatError(Exception):
     exit_code = 1
     retriable = False
     recheck_helps = False
+    usual_step = ""
+    """What to do next where whoever raises it says nothing better."""
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class TopcoatError(Exception):
         super().__init__(what)
         self.what = what
         self.image = image
-        self.next_step = next_step
+        self.next_step = next_step or self.usual_step
         self.where = where
         self.log = log
 
@@ -96,6 +98,7 @@ class InfrastructureError(TopcoatError):
     exit_code = 3
     retriable = True
     recheck_helps = True
+    usual_step = "run again; when it comes back, look at what is named here"
 
     def __init__(self, what: str, *, retry_after: float | None = None, retriable: bool = True, **details: str | None) -> None:
         """:param retry_after: seconds the server asked us to wait (RFC 9110, 10.2.3), or None.

@@ -6,8 +6,8 @@ It must never know the client; it follows the distribution specification except 
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
-import http.server
 import json
 import re
 import secrets
@@ -15,6 +15,9 @@ import threading
 import urllib.parse
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.functional.registry.spoiling import QuietServer, SpoiledHandler, Spoiler
 
 _NAME = r"[a-z0-9/._-]+?"
 PASSWORD = "known-to-the-test"
@@ -78,13 +81,14 @@ class BehavingRegistry:
         self.good = 0
         self.chunks = 0
         self.lock = threading.RLock()
+        self.spoiler = Spoiler(kind_of)
         outer = self
 
         class Handler(_Handler):
             registry = outer
+            spoiler = outer.spoiler
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -95,17 +99,64 @@ class BehavingRegistry:
         self._server.shutdown()
         self._server.server_close()
 
+    def write_authfile(self, path: Path) -> Path:
+        """The one account, as clients read it."""
+        path.touch(mode=0o600)
+        account = base64.b64encode(f"ci:{PASSWORD}".encode()).decode()
+        path.write_text(json.dumps({"auths": {self.host: {"auth": account}}}))
+        return path
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    def contents(self) -> dict[str, _Repository]:
+        """What it holds now, to be put back later; blobs are not copied."""
+        with self.lock:
+            return _copied(self.repositories)
+
+    def put_back(self, contents: dict[str, _Repository]) -> None:
+        """Hold what it held when ``contents`` were taken; uploads and tokens are forgotten."""
+        with self.lock:
+            self.repositories = _copied(contents)
+            self.forget()
+
+    def forget(self) -> None:
+        """What a registry forgets when it is started again: uploads on their way, tokens."""
+        with self.lock:
+            self.uploads.clear()
+            self.tokens.clear()
+
+
+def _copied(contents: dict[str, _Repository]) -> dict[str, _Repository]:
+    return {name: _Repository(*(copy.copy(table) for table in (one.manifests, one.tags, one.blobs))) for name, one in contents.items()}
+
+
+def kind_of(verb: str, path: str) -> str:
+    """What a request to a registry is about: ``GET manifest by tag``."""
+    path = path.partition("?")[0]
+    for pattern, words in (
+        (r"/v2/", "the registry"),
+        (r"/token", "token"),
+        (r"/v2/_catalog", "catalog"),
+        (r".*/manifests/sha256:.*", "manifest by digest"),
+        (r".*/manifests/sha256-.*", "referrers tag"),
+        (r".*/topcoat-[a-z]+/manifests/.*", "record"),
+        (r".*/manifests/.*", "manifest by tag"),
+        (r".*/blobs/uploads/.*", "upload"),
+        (r".*/blobs/.*", "blob"),
+        (r".*/tags/list", "tags"),
+        (r".*/referrers/.*", "referrers"),
+    ):
+        if re.fullmatch(pattern, path):
+            return f"{verb} {words}"
+    return verb
+
+
+class _Handler(SpoiledHandler):
     registry: BehavingRegistry
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_words: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.spoiled(self.work)
+
+    def work(self) -> None:
         with self.registry.lock:
             self.registry.seen[self.command] += 1
             self.route()

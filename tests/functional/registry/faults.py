@@ -53,6 +53,8 @@ class Fault:
     """Seconds without any answer, then a reset."""
     damage: bool = False
     """One byte in the middle of the answer's body is another."""
+    raw: bytes = b""
+    """These bytes instead of an answer, then the end (servers in the process only)."""
 
 
 Rule = Callable[[Request], Fault | None]

@@ -8,6 +8,9 @@ from dataclasses import replace
 
 from tests.functional.registry.base import QUICK, make_image, random_bytes
 from tests.functional.registry.behaviours import PASSWORD, BehavingRegistry, Behaviour
+from tests.functional.registry.faults import Fault
+from tests.functional.registry.spoiling import Asked
+from topcoat.errors import InfrastructureError
 from topcoat.model import ImageReference
 from topcoat.publisher import Publisher
 from topcoat.registry import AccessError, Credentials, Limits, Login, NotFoundError, RefusedError, RegistryClient
@@ -118,6 +121,51 @@ class Single(BehaviourCase):
                 with self.assertRaises(AccessError) as caught:
                     self.client(registry, password="wrong").head("ns/a", "t")
                 self.assertNotIsInstance(caught.exception, HiddenError)
+
+    def test_one_refusal_of_a_good_login_is_no_answer_about_the_image(self) -> None:
+        """Also right after the challenge, where it was taken for an absent image, and at the token server, where it was final."""
+        for bearer, part, number in ((False, "/manifests/", 2), (True, "/manifests/", 2), (True, "/manifests/", 3), (True, "/token", 2)):
+            with self.subTest(bearer=bearer, part=part, number=number):
+                registry = self.serve(bearer=bearer)
+                image, blobs = make_image(b"x")
+                digest = self.publisher(self.client(registry)).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
+                registry.spoiler.reset()
+                seen: list[int] = []
+
+                def refuse(asked: Asked, part: str = part, number: int = number, seen: list[int] = seen) -> Fault | None:
+                    seen += [1] if part in asked.path else []
+                    return Fault(status=401) if part in asked.path and len(seen) == number else None
+
+                registry.spoiler.rule = refuse
+                client = self.client(registry)
+                for _ in range(2):
+                    self.assertEqual(digest, client.head("ns/a", "t"))
+                    registry.tokens.clear()
+
+    def test_a_blob_that_is_said_to_be_there_and_empty_is_sent(self) -> None:
+        registry = self.serve()
+        client = self.client(registry)
+        data = random_bytes("blob", 200_000)
+        image, blobs = make_image(data)
+        digest = self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
+        other = self.serve()
+        other.spoiler.rule = lambda asked: Fault(status=200) if asked.kind == "HEAD blob" else None
+        clients = {registry.host: client, other.host: self.client(other)}
+
+        class Both:
+            def client(self, host: str) -> RegistryClient:
+                return clients[host]
+
+        Publisher(Both()).copy(ImageReference(registry.host, "ns/a", "t"), ImageReference(other.host, "ns/a", "t"))
+        self.assertEqual(digest, other.repositories["ns/a"].tags["t"])
+        self.assertIn(data, other.repositories["ns/a"].blobs.values())
+
+    def test_a_catalog_of_what_are_no_names_is_the_registrys_fault(self) -> None:
+        registry = self.serve()
+        registry.spoiler.rule = lambda asked: Fault(status=200, body=b'{"repositories": ["ns/a", "../b"]}')
+        with self.assertRaises(InfrastructureError) as caught:
+            self.client(registry).catalog()
+        self.assertIn("look at the registry", str(caught.exception))
 
     def test_a_hidden_repository_is_told_where_it_was_asked_for_by_content(self) -> None:
         registry = self.serve(hides=403)

@@ -26,6 +26,29 @@ class Checkout(unittest.TestCase):
         return [(playbook.phase, str(playbook.path.relative_to(self.top))) for playbook in job.playbooks]
 
 
+class Hostile(Checkout):
+    def test_configuration_of_a_change_comes_through_the_guard(self):
+        many = "\n".join(f"- x{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 20) if n else 'x'}]" for n in range(12))
+        for text in (
+            "[" * 50_000,
+            many,
+            "\x00",
+            "- job: [",
+            "\ud800".encode("utf-8", "surrogatepass"),
+        ):
+            with self.subTest(text[:30]):
+                (self.top / "zuul.d" / "jobs.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+                with self.assertRaises(UsageError) as caught:
+                    jobs.configured_job(self.top, "x")
+                self.assertIn("jobs.yaml", str(caught.exception))
+
+    def test_secrets_of_zuul_are_passed_over(self):
+        self.configure({"name": "x", "run": "r.yaml"})
+        with (self.top / "zuul.d" / "jobs.yaml").open("a") as sink:
+            sink.write("- secret:\n    name: s\n    data:\n      p: !encrypted/pkcs1-oaep\n        - abc\n")
+        self.assertEqual([("run", "r.yaml")], self.names(jobs.configured_job(self.top, "x")))
+
+
 class Configured(Checkout):
     def test_inheritance(self):
         self.configure(

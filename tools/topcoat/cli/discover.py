@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
-from topcoat.errors import ContentError, UsageError
+from topcoat.errors import ContentError, UsageError, machine_error
 from topcoat.process.files import write_whole
 
 
@@ -134,4 +134,4 @@ def _write(path: Path, data: object) -> None:
     try:
         write_whole(path, yaml.safe_dump(data, sort_keys=False, default_flow_style=False))
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", next_step="check the path") from error
+        raise machine_error(error) or UsageError(f"cannot write {path}: {error.strerror}", next_step="check the path") from error

@@ -6,6 +6,7 @@ This module must never print what podman prints without looking: its words decid
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import ImageReference
 from topcoat.process import run
 
+ATTEMPTS = 3
+FIRST_WAIT_SECONDS = 1.0
 _MISSING = ("manifest unknown", "not found", "name unknown", "does not match", "digest mismatch")
 
 
@@ -42,7 +45,7 @@ class Podman:
         """:param certificates: folder with ``*.crt`` files to trust, as ``--cert-dir`` of podman takes it.
 
         :param root: folder of the storage, None for the system's own.
-        :param timeout: seconds for one pull.
+        :param timeout: seconds for one pull, with all its attempts.
         """
         self._options = ["podman", *(["--root", str(root)] if root else []), *(["--runroot", str(runroot)] if runroot else [])]
         self._authfile = authfile
@@ -53,14 +56,26 @@ class Podman:
     def pull(self, reference: ImageReference) -> None:
         """Pull by digest.
 
+        podman itself gives up at the first 5xx, cut body or refused token; a registry that is busy must not fail a job.
+
         :raises ContentError: the registry does not hold this digest.
-        :raises InfrastructureError: the registry cannot be reached or refuses us.
+        :raises InfrastructureError: the registry cannot be reached or refuses us, after all attempts.
         """
+        end = time.monotonic() + self._timeout
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._pull(reference, max(end - time.monotonic(), 1.0))
+            except InfrastructureError as error:
+                if attempt == ATTEMPTS or not error.retriable or time.monotonic() > end:
+                    raise
+                time.sleep(FIRST_WAIT_SECONDS * 4 ** (attempt - 1))
+
+    def _pull(self, reference: ImageReference, seconds: float) -> None:
         argv = [*self._options, "pull", "--quiet"]
         argv += ["--authfile", str(self._authfile)] if self._authfile else []
         argv += ["--cert-dir", str(self._certificates)] if self._certificates else []
         argv += ["--tls-verify=false"] if reference.host in self._plain_http else []
-        result = run([*argv, str(reference)], timeout=self._timeout, check=False)
+        result = run([*argv, str(reference)], timeout=seconds, check=False)
         if result.code == 0:
             return
         last = result.errors.splitlines()[-1] if result.errors else "no output"

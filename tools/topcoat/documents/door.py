@@ -97,9 +97,9 @@ class Door:
         except UsageError as error:
             raise self.failure(f"{what} cannot be read: it {error.what}", where=error.where if where else None, next_step=self.next_step) from None
 
-    def yaml_file(self, path: Path, what: str) -> object:
+    def yaml_file(self, path: Path, what: str, *, tags: frozenset[str] = frozenset()) -> object:
         """As ``yaml``, out of a file; the error names it."""
-        return self.yaml(self.read(path, what), what, where=str(path))
+        return self.yaml(self.read(path, what), what, where=str(path), tags=tags)
 
     def read(self, path: Path, what: str) -> bytes:
         """The bytes of a file, one more than the limit at most."""

@@ -30,7 +30,7 @@ def check_digest(value: str) -> Digest:
     :raises UsageError: it is not. Unchecked digests end in paths and URLs, so nothing else may be accepted.
     """
     if not _DIGEST.fullmatch(value or ""):
-        raise UsageError(f"not a sha256 digest: {value!r}")
+        raise UsageError(f"not a sha256 digest: {value!r}", next_step="write sha256: and 64 lower-case hexadecimal digits")
     return Digest(value)
 
 
@@ -42,7 +42,9 @@ def is_digest(target: str) -> TypeGuard[Digest]:
 def check_repository(value: str) -> str:
     """Return the value when it is a repository name of the OCI grammar, else raise UsageError."""
     if not _REPOSITORY.fullmatch(value or "") or len(value) > 255:
-        raise UsageError(f"not a repository name of the OCI grammar: {value!r}")
+        raise UsageError(
+            f"not a repository name of the OCI grammar: {value!r}", next_step="use lower-case letters, digits and single separators (. _ - /)"
+        )
     return value
 
 

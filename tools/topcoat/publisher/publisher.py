@@ -153,29 +153,29 @@ class Publisher:
         def look(pair: tuple[ImageReference, ImageReference]) -> Manifest:
             return self._registries.client(pair[0].host).manifest(pair[0].repository, pair[0].target)
 
-        def learn(known: tuple[tuple[ImageReference, ImageReference], Manifest, set[Digest]]) -> None:
-            pair, manifest, digests = known
-            self._learn(pair[1], manifest.digest, digests, {one for one in digests if times[one] > 1})
+        def learn(known: tuple[tuple[ImageReference, ImageReference], Manifest, set[Descriptor]]) -> None:
+            pair, manifest, blobs = known
+            self._learn(pair[1], manifest.digest, blobs, {one for one in blobs if times[one.digest] > 1})
 
         manifests = each(pairs, look, workers=workers)
         parts = each(zip(pairs, manifests, strict=True), lambda one: self._blobs_below(one[0][0], one[1]), workers=workers)
-        times = Counter(digest for digests in parts for digest in digests)
+        times = Counter(blob.digest for blobs in parts for blob in blobs)
         each(zip(pairs, manifests, parts, strict=True), learn, workers=workers)
         return each(pairs, lambda pair: self.copy(*pair, artifacts=artifacts), workers=workers)
 
-    def _blobs_below(self, source: ImageReference, manifest: Manifest) -> set[Digest]:
+    def _blobs_below(self, source: ImageReference, manifest: Manifest) -> set[Descriptor]:
         """Every blob of an image, or of all images of an index."""
         reader = self._registries.client(source.host)
         below = (self._blobs_below(source, reader.manifest(source.repository, child.digest)) for child in manifest.children)
-        return {blob.digest for blob in manifest.blobs}.union(*below)
+        return set(manifest.blobs).union(*below)
 
-    def _learn(self, target: ImageReference, digest: Digest, blobs: set[Digest], shared: set[Digest]) -> None:
+    def _learn(self, target: ImageReference, digest: Digest, blobs: set[Descriptor], shared: set[Descriptor]) -> None:
         """Write down which blobs a target repository holds: all when it holds the image, else those of the shared ones that it shows."""
         client = self._registries.client(target.host)
         whole = client.head(target.repository, digest) == digest
         for blob in blobs if whole else shared:
-            if whole or client.has_blob(target.repository, blob):
-                self._ledger.add(target.host, blob, target.repository)
+            if whole or not client.blob_problem(target.repository, blob):
+                self._ledger.add(target.host, blob.digest, target.repository)
 
     def _transfer(
         self, reader: RegistryClient, source: str, manifest: Manifest, writer: RegistryClient, target: str, tally: _Tally, *, artifacts: bool
@@ -267,7 +267,7 @@ class Publisher:
         """Send a blob that cannot be mounted; False when the repository held it."""
         if isinstance(source, Path | bytes):
             return client.blobs.put_missing(repository, descriptor.digest, source)
-        if client.has_blob(repository, descriptor.digest):
+        if not client.blob_problem(repository, descriptor):
             return False
         if source is None or source == ImageRepository(client.host, repository):
             raise _nowhere(client.host, repository, descriptor.digest)

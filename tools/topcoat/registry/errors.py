@@ -23,9 +23,13 @@ class HiddenError(AccessError):
 class DigestMismatchError(InfrastructureError):
     """What came over the wire is not what its digest says. Retried: a transfer can be damaged, a second one rarely is."""
 
+    usual_step = "run again; when it comes back, look at the registry's storage and at proxies on the way"
+
 
 class BrokenConnectionError(InfrastructureError):
     """The connection was refused, reset, or ended before the answer was complete."""
+
+    usual_step = "check that the registry runs and can be reached"
 
 
 class DeadlineError(InfrastructureError):

@@ -5,7 +5,7 @@ This module must never leave a page out, and never follow one to another host.
 
 from __future__ import annotations
 
-from topcoat.errors import ContentError, InfrastructureError
+from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.model.image import check_repository
 from topcoat.registry import oci, scopes
 from topcoat.registry.connection import Deadline
@@ -37,10 +37,16 @@ class Listing:
         :raises RefusedError: the registry has no catalog, as many have not; work with an image list instead.
         """
         try:
-            return tuple(sorted(self.pages("/v2/_catalog?n=1000", "repositories", scopes.CATALOG)))
+            names = self.pages("/v2/_catalog?n=1000", "repositories", scopes.CATALOG)
         except (NotFoundError, AccessError) as error:
             raise RefusedError(
                 f"{self._transport.host} shows no catalog of its repositories", next_step="name the images, or give an image list"
+            ) from error
+        try:
+            return tuple(sorted(map(check_repository, names)))
+        except UsageError as error:
+            raise InfrastructureError(
+                f"{self._transport.host}: its catalog names what is {error.what}", retriable=False, next_step="look at the registry"
             ) from error
 
     def pages(self, path: str, key: str, needed: tuple[str, ...]) -> set[str]:

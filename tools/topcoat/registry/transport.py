@@ -171,7 +171,8 @@ class Transport:
                 return reply
             with reply:
                 _error_response(reply)
-            reply, authorisation, repeated = self._exchange(verb, url, deadline, _with(headers, renewed), body), renewed, True
+            # The first answer to a stranger is no refusal of a login: only one that was sent counts as tried.
+            reply, repeated, authorisation = self._exchange(verb, url, deadline, _with(headers, renewed), body), authorisation is not None, renewed
         return reply
 
     def _better(self, reply: Reply, scopes: tuple[str, ...], sent: str | None, deadline: Deadline, *, repeated: bool) -> str | None:
@@ -260,8 +261,15 @@ class Transport:
         realm = urllib.parse.urljoin(f"{self._base}/", realm)
         url = f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm
 
+        refusals = 0
+
         def work(deadline: Deadline) -> dict[str, object]:
+            nonlocal refusals
             with self._exchange("GET", url, deadline, _with({}, login), None) as reply:
+                if reply.status == 401 and login and not refusals:
+                    refusals += 1  # under load some servers refuse a good password now and then: once more, as for the registry itself
+                    _error_response(reply)
+                    raise InfrastructureError(f"{self.host}: GET {realm} answered 401 once")
                 if reply.status != 200:
                     error = failure(self.host, "GET", realm, _error_response(reply), has_login=login is not None)
                     if reply.status == 400:  # quay's answer to a scope that it does not know

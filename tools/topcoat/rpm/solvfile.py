@@ -5,15 +5,16 @@ This module must never decide anything about packages.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import solv
 
-from topcoat.errors import ContentError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, machine_error
 from topcoat.model import Nevra
 from topcoat.rpm import compression
 
@@ -67,7 +68,7 @@ class Filelists:
 
     def __init__(self, pool: solv.Pool) -> None:
         self._files: dict[int, tuple[Path, Path, str, int | None]] = {}
-        self._failure: ContentError | None = None
+        self._failure: TopcoatError | None = None
         pool.set_loadcallback(self._load)
 
     def announce(self, repo: solv.Repo, filelists: Path, cache: Path, *, label: str, open_size: int | None = None) -> None:
@@ -94,7 +95,11 @@ class Filelists:
         flags = solv.Repo.REPO_USE_LOADING | solv.Repo.REPO_EXTEND_SOLVABLES | solv.Repo.REPO_LOCALPOOL
         if _add_solv(repo, cache, flags):
             return True
-        problem = _add_rpmmd(repo, filelists, "FL", flags, open_size)
+        try:
+            problem = _add_rpmmd(repo, filelists, "FL", flags, open_size)
+        except InfrastructureError as error:
+            self._failure = error
+            return False
         if problem:
             self._failure = ContentError(f"{label}: {filelists.name} is corrupt: {problem}", next_step=_MAKE_AGAIN)
             return False
@@ -118,14 +123,25 @@ def _add_rpmmd(repo: solv.Repo, path: Path, language: str | None, flags: int, op
                     return f"it holds more than {limit} bytes" + (" (repomd.xml names no more)" if limit == open_size else "")
                 sink.write(chunk)
             sink.seek(0)
-            plain = solv.xfopen_fd("metadata.xml", sink.fileno(), "r")
+            plain = _open_descriptor("metadata.xml", sink.fileno(), "r")
             try:
                 good = repo.add_rpmmd(plain, language, flags)
             finally:
                 plain.close()
     except (OSError, *compression.ERRORS) as error:
+        machine = machine_error(error)
+        if machine:
+            raise machine from error
         return str(error)
     return None if good else repo.pool.errstr
+
+
+def _open_descriptor(name: str, descriptor: int, mode: str) -> Any:
+    """A stream of libsolv on a copy of a descriptor. Without a free one it gives None, and crashes the process that uses that as a stream."""
+    stream = solv.xfopen_fd(name, descriptor, mode)
+    if stream is None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return stream
 
 
 def _anonymous() -> BinaryIO:
@@ -164,7 +180,7 @@ def add_installed(repo: solv.Repo, data: bytes) -> bool:
     with _anonymous() as sink:
         sink.write(data)
         sink.seek(0)
-        stream = solv.xfopen_fd("inventory.solv", sink.fileno(), "r")
+        stream = _open_descriptor("inventory.solv", sink.fileno(), "r")
         try:
             return bool(repo.add_solv(stream, 0))
         finally:
@@ -174,7 +190,7 @@ def add_installed(repo: solv.Repo, data: bytes) -> bool:
 def to_bytes(repo: solv.Repo) -> bytes:
     """A libsolv repository as the bytes of a .solv file; what ``add_installed`` reads."""
     with _anonymous() as sink:
-        stream = solv.xfopen_fd("repository.solv", sink.fileno(), "w")
+        stream = _open_descriptor("repository.solv", sink.fileno(), "w")
         try:
             repo.write(stream)
         finally:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from topcoat.containerfile.labels import fingerprint_parts
-from topcoat.errors import ContentError, UsageError
+from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.model import Digest, ImageReference, ImageRepository, Nevra, Profile, labels
 from topcoat.model.image import check_digest
 from topcoat.planner import Reference
 from topcoat.process.each import each
-from topcoat.registry import INVENTORY_TYPE, Image, Manifest, Registries, digest_of
+from topcoat.registry import INVENTORY_TYPE, Image, Manifest, NotFoundError, Registries, digest_of
 from topcoat.registry.oci import DOOR, Descriptor, parse_image, read_json, to_json
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import headers, layerdb
@@ -99,7 +99,14 @@ class ImageReader:
         if found is None:
             if reference.digest and client.head(reference.repository, digest) is None:
                 return None
-            manifest, image = client.image(reference.repository, digest, platform=self._platform)
+            try:
+                manifest, image = client.image(reference.repository, digest, platform=self._platform)
+            except NotFoundError as error:
+                raise InfrastructureError(
+                    f"{reference.host}/{reference.repository} says that {reference.target} is {digest}, and does not hold all of that: {error.what}",
+                    next_step="look at the registry: its answers contradict each other",
+                    retriable=False,
+                ) from error
             self._keep_image(manifest, image, digest)
             found = manifest, image
         return StoredImage(reference.host, reference.repository, *found)
