@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.functional.updater.world import World, busybox
 from topcoat_demo.filesystem import filesystem
@@ -80,13 +81,15 @@ class Answer:
 class Site(World):
     """A world with recipes and a profile in it."""
 
-    def __init__(self, directory: Path) -> None:
+    RECIPES = RECIPES
+
+    def __init__(self, directory: Path, *, server: Any = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        super().__init__(directory)
+        super().__init__(directory, server=server)
         self.tree = directory / "container-images"
         (self.tree / "profiles").mkdir(parents=True)
         (self.tree / "openstack").mkdir()
-        self.write_recipes(RECIPES)
+        self.write_recipes(self.RECIPES)
         self.current = directory / "current"
         make_repository(self.current, packages())
         self.tiny = self.base("tiny", [], config={"Cmd": ["/bin/sh"]})
@@ -129,8 +132,7 @@ class Site(World):
             "site",
             "--authfile",
             str(self.server.authfile),
-            "--ca-file",
-            str(self.server.ca_file),
+            *(("--ca-file", str(self.server.ca_file)) if self.server.ca_file else ("--plain-http", self.server.host)),
             "--work-dir",
             str(self.directory / work),
             "--progress",

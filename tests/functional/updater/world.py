@@ -17,6 +17,7 @@ import unittest
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tests import needs
 from topcoat.layers import BuiltImage, Layer, LayerStore
@@ -63,11 +64,14 @@ class Base:
 class World:
     """Everything one test class shares; ``close`` it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, server: Any = None) -> None:
+        """:param server: a registry that runs already, instead of a process of our own."""
         need("docker-registry", "htpasswd", "busybox", "rpm", "dnf", "rpmdb2solv", "unshare")
         self.directory = directory
-        self.server = RegistryServer(directory / "registry").start()
-        self.registries = Registries(authfile=self.server.authfile, ca_file=self.server.ca_file)
+        self.server = server or RegistryServer(directory / "registry").start()
+        self.registries = Registries(
+            authfile=self.server.authfile, ca_file=self.server.ca_file, plain_http_hosts=getattr(self.server, "plain_http", ())
+        )
         self.client = self.registries.client(self.server.host)
         self.publisher = Publisher(self.registries)
         self.store = LayerStore(directory / "store")
