@@ -14,9 +14,10 @@ from pathlib import Path
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.base import make_image, random_bytes
 from tests.functional.registry.faults import Fault
-from topcoat.promotion import Control
+from topcoat.promotion import Control, History
 from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, RegistryClient, oci
+from topcoat.sets.contents import unpack
 from topcoat_demo.registry import RegistryServer
 
 KILLS = 12
@@ -202,3 +203,61 @@ class AtOnce(CommandCase):
         self.assertEqual(sets[record.source], record.images.as_dict())
         left = [tag for tag in self.client().tags(f"{self.space}/topcoat-promotions") if ".lock-" in tag]
         self.assertEqual([], left)
+
+
+class Told(CommandCase):
+    def topcoat(self, *words: str, code: int = 0) -> dict | list:
+        line = self.words()
+        place = line.index("promote")
+        return self.run_words([*line[:place], *words, "--format", "json"], code)
+
+    def test_nobody_promotes_to_a_name_that_is_held(self) -> None:
+        sets = {tag: self.push_set(self.space, tag) for tag in ("one", "two", "three")}
+        self.run_words(self.words("--from", "one"))
+        self.run_words(self.words("--from", "two"))
+        self.assertFalse(self.topcoat("hold", "floating")["held"])
+        self.assertIn("wants a reason", self.topcoat("hold", "floating", " ", code=2)["error"])
+        self.topcoat("hold", "floating", "two breaks the deployment")
+        for words in (("--from", "three"), ("--from", "three", "--older"), ("--from", "three", "--dry-run")):
+            error = self.run_words(self.words(*words), 1)["error"]
+            self.assertIn("two breaks the deployment", error)
+            self.assertIn("topcoat hold floating --release", error)
+        self.assertEqual(sets["two"], self.shown(self.space, "floating"))
+        self.assertEqual("rolled-back", self.run_words(self.words("--rollback"))["state"])
+        self.assertEqual(sets["one"], self.shown(self.space, "floating"))
+        self.topcoat("hold", "floating", "--release")
+        self.assertEqual("promoted", self.run_words(self.words("--from", "three"))["state"])
+        told = self.topcoat("history", "floating")
+        states = [(entry["state"], entry["source"], entry["times"]) for entry in told]
+        expected = [("promoted", "three", 1), ("off", "", 1), ("rolled-back", "one", 1), ("held", "three", 2), ("on", "", 1), ("promoted", "two", 1)]
+        self.assertEqual([*expected, ("promoted", "one", 1)], states)
+        # what is told is no record: a collection and a rollback see the records alone
+        self.assertEqual({"floating", "floating.previous"}, set(Control(self.client(), self.space).records()))
+        self.assertEqual(("floating",), Control(self.client(), self.space).floating_names())
+
+    def test_a_set_of_long_ago_does_not_come_back_unasked(self) -> None:
+        for tag in ("one", "two", "three", "four"):
+            self.push_set(self.space, tag)
+            if tag != "four":
+                self.run_words(self.words("--from", tag))
+        error = self.run_words(self.words("--from", "one"), 1)["error"]
+        self.assertIn("one is older than what floating shows: floating showed it before", error)
+        self.assertEqual("older", self.topcoat("history")[0]["state"])
+        self.assertEqual("promoted", self.run_words(self.words("--from", "four"))["state"])
+        self.assertEqual("promoted", self.run_words(self.words("--from", "one", "--older"))["state"])
+
+    def test_a_name_that_could_be_a_record_is_refused(self) -> None:
+        self.push_set(self.space, "one")
+        for name in ("floating.hold", "floating.history-1", "floating.lock-x"):
+            self.assertIn("cannot be promoted to", self.run_words(self.words("--from", "one", "--to", name), 2)["error"])
+
+    def test_what_a_promoted_set_holds_is_written_down_and_damage_of_it_does_no_harm(self) -> None:
+        self.push_set(self.space, "one")
+        answer = self.run_words(self.words("--from", "one"))
+        history = History(Control(self.client(), self.space))
+        [entry] = history.newest("floating", 5)
+        self.assertEqual(answer["entry"], entry.id)
+        self.assertEqual(set(self.names), set(unpack(history.contents(entry.contents.digest))))
+        for broken in (b"{}", b"x" * 100):
+            history.write(entry, broken)
+            self.assertEqual([], self.topcoat("changes", "floating", "one")["packages"])

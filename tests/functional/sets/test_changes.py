@@ -66,6 +66,21 @@ class Changes(SiteTest):
                 self.assertEqual(expected, self.changes(before, "current-passed-ci")["packages"])
         self.assertEqual([], self.changes("two", "current-passed-ci")["packages"])
 
+    def test_what_a_promotion_wrote_says_the_same_as_the_images_and_asks_for_none(self):
+        from_images = self.changes("one", "two", "--changelog")
+        self.succeed("promote", "--from", "one")
+        output = self.site.directory / "two.json"
+        self.succeed("promote", "--from", "two", "--output", str(output))
+        told = json.loads(output.read_text())
+        self.assertEqual(from_images["packages"], told["changes"]["packages"])
+        self.assertEqual(from_images["images"], told["changes"]["images"])
+        # neither image nor inventory is there any more, and the two sets can still be compared
+        for name in ("base", "nova-base", "nova-api", "nova-compute", "keystone"):
+            shutil.rmtree(self.site.server.storage / f"docker/registry/v2/repositories/site/{name}")
+        found = self.changes("current-passed-ci.previous", "current-passed-ci", "--changelog")
+        self.assertEqual(from_images["packages"], found["packages"])
+        self.assertEqual(from_images["packages"], self.changes("current-passed-ci.previous", str(output), "--changelog")["packages"])
+
     def test_one_changelog_is_kept_once_for_all_images(self):
         tags = self.site.client.tags("site/topcoat-changelogs")
         # python3-oslo 1.0 came with nova-base and with keystone, 1.1 on both

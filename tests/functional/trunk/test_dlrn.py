@@ -15,7 +15,7 @@ from tests.functional.promotion.base import SetCase
 from tests.functional.registry.faults import Fault, FaultProxy
 from tests.functional.trunk.dlrn_server import DlrnServer
 from topcoat.errors import ContentError, InfrastructureError, UsageError
-from topcoat.promotion import Criteria, Request, TooOld, candidates
+from topcoat.promotion import Control, Criteria, History, Request, TooOld, candidates
 from topcoat.trunk import DlrnApi, TrunkHash
 
 COMMITS = [(f"{number:040x}", f"{number + 4096:040x}") for number in range(1, 31)]
@@ -206,6 +206,39 @@ class Dlrn(SetCase):
         self.assertEqual(sets[self.hashes[1].tag], self.shown(space, self.name))
         self.assertEqual(self.hashes[1], self.api.current(self.name).hash)
         self.assertIn("criteria for 'other'", promote("", "--to", "other").stderr)
+
+    def test_what_became_of_every_attempt_is_kept(self) -> None:
+        space = "attempts"
+        sets = {trunk.tag: self.push_set(space, trunk.tag) for trunk in self.hashes[:2]}
+        first, second = (trunk.tag for trunk in self.hashes[:2])
+        self.command(space, "--help")
+        criteria = ("--criteria", str(self.folder / f"tree-{space}/criteria.yaml"), "--dlrn", self.dlrn.url)
+        history = History(Control(self.client(), space))
+        self.candidate(0, failed=("deploy",))
+        for _ in range(2):
+            self.assertEqual(1, self.command(space, *criteria).returncode)
+        [rejected] = history.newest(self.name, 9)
+        self.assertEqual(("rejected", first, 2, "failed: deploy"), (rejected.state, rejected.source, rejected.times, rejected.sentence))
+        self.assertEqual([("deploy", "blocking", "failed")], [(job.job, job.kind, job.state) for job in rejected.jobs])
+        # a person may pass over the criteria, for one set and with a reason
+        self.assertIn("--from", self.command(space, *criteria, "--override", "I know why").stderr)
+        self.assertIn("one line", self.command(space, "--from", first, *criteria, "--override", " ").stderr)
+        self.assertIn("nothing to pass over", self.command(space, "--from", first, "--override", "x").stderr)
+        done = self.command(space, "--from", first, *criteria, "--override", "known flake of the job")
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertEqual(sets[first], self.shown(space, self.name))
+        promoted = history.newest(self.name, 9)[0]
+        self.assertEqual(("promoted", "known flake of the job", "failed"), (promoted.state, promoted.override, promoted.jobs[0].state))
+        self.assertEqual(sets[first], promoted.record.images.as_dict())
+        # superseded: both meet the criteria, and somebody names the one that came before
+        self.candidate(1, "deploy")
+        self.api.vote(self.hashes[0], "deploy", success=True, url="http://x")
+        control = Control(self.client(), space)
+        control.clear(self.name)
+        done = self.command(space, "--from", first, *criteria)
+        self.assertIn(f"{first} is superseded: {second}", done.stderr)
+        self.assertEqual("superseded", history.newest(self.name, 1)[0].state)
+        self.assertEqual(0, self.command(space, "--from", second, *criteria).returncode)
 
     def test_dlrn_that_dies_brings_the_tags_back(self) -> None:
         space = "dies"

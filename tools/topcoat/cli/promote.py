@@ -6,7 +6,7 @@ This module must never touch a registry by itself; ``topcoat.promotion`` does.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,7 @@ from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
     from topcoat.promotion import Promoted
-    from topcoat.promotion.promotion import Examine
+    from topcoat.promotion.promotion import Examine, Promotion
     from topcoat.recipes import Selection
 
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--without-inventories", is_flag=True, help="Do not ask for an attached inventory with each image.")
 @click.option("--older", is_flag=True, help="The tag may go back to a set that is older than what it shows.")
+@click.option("--override", metavar="REASON", help="Promote although the criteria are not met; the reason is kept for ever. Needs --from and --dlrn.")
 @click.option("--wait", default=0.0, metavar="SECONDS", help="How long to wait for another promoter of the same name.")
 @click.option("--rollback", is_flag=True, help="Bring the set back that was there before the last promotion.")
 @click.option("--output", metavar="FILE", help="Write what was done (JSON), whatever happens.")
@@ -62,6 +63,7 @@ def command(
     asked_signatures: str | None,
     without_inventories: bool,
     older: bool,
+    override: str | None,
     wait: float,
     rollback: bool,
     output: str | None,
@@ -101,6 +103,7 @@ def command(
                 wait_seconds=wait,
                 partial=not selection.is_everything,
                 older=older,
+                override=override,
             )
             outcome = promotion.run(wish, examine=_signed(settings) if signed else None, dry_run=dry_run)
     except TopcoatError as error:
@@ -109,7 +112,10 @@ def command(
     if outcome is None:
         emit({"state": "unchanged", "name": name}, output_format, f"{name}: nothing newer to promote")
         return
-    _write(output, outcome.as_dict())
+    _write(output, outcome.as_dict())  # before anything else is asked: what happened is on record
+    shape = _settle(settings, promotion, outcome)
+    if shape:
+        _write(output, {**outcome.as_dict(), "changes": shape})
     emit(outcome.as_dict(), output_format, _sentence(outcome))
 
 
@@ -118,6 +124,14 @@ def _signed(settings: Settings) -> Examine:
     from topcoat.runs.signatures import require_signed
 
     return lambda images: require_signed(images, settings.registries, settings.profile)
+
+
+def _settle(settings: Settings, promotion: Promotion, outcome: Promoted) -> dict[str, Any] | None:
+    """What follows a promotion that moved something."""
+    from topcoat.sets import SetReader, promoted
+
+    reader = SetReader(settings.registries, settings.work_dir, settings.profile.platform)
+    return promoted.settle(outcome, promotion.histories, reader, settings.registries, settings.profile, say=lambda line: click.echo(line, err=True))
 
 
 def _write(path: str | None, data: object) -> None:

@@ -5,6 +5,7 @@ This room must never pull or push a layer of a promoted image.
 
 from topcoat.promotion.control import Control, control_repository
 from topcoat.promotion.criteria import Criteria, TooOld, Verdict, judge, load_criteria
+from topcoat.promotion.history import Entry, History, Hold
 from topcoat.promotion.promoter import HalfMovedError, Promoted, Promoter, Request
 from topcoat.promotion.sets import ImageSet, SetRecord, check_receipt
 from topcoat.promotion.target import Place, Target
@@ -12,7 +13,10 @@ from topcoat.promotion.target import Place, Target
 __all__ = [
     "Control",
     "Criteria",
+    "Entry",
     "HalfMovedError",
+    "History",
+    "Hold",
     "ImageSet",
     "Place",
     "Promoted",

@@ -14,6 +14,19 @@ from topcoat.trunk import DlrnApi, DlrnPromotion
 _MANY = 100
 
 
+class NotMetError(ContentError):
+    """A candidate that does not meet the criteria; it carries the verdict."""
+
+    def __init__(self, what: str, candidate: DlrnPromotion, verdict: Verdict, *, next_step: str = "wait for the jobs, or repair them") -> None:
+        super().__init__(what, next_step=next_step)
+        self.candidate = candidate
+        self.verdict = verdict
+
+
+class SupersededError(ContentError):
+    """A candidate beside which a newer one meets the criteria too."""
+
+
 def verdict_on(api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, *, now: float) -> Verdict:
     """Judge one candidate by its votes. ``now`` is seconds since the epoch."""
     return judge(criteria, api.votes(candidate.votable), age_hours=(now - candidate.time) / 3600)
@@ -39,8 +52,23 @@ def require(api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, *, now: 
     """
     verdict = verdict_on(api, criteria, candidate, now=now)
     if not verdict.passed:
-        raise ContentError(f"{candidate.tag} may not become {criteria.name}: {verdict.sentence}", next_step="wait for the jobs, or repair them")
+        raise NotMetError(f"{candidate.tag} may not become {criteria.name}: {verdict.sentence}", candidate, verdict)
     return verdict
+
+
+def require_newest(api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, *, now: float) -> None:
+    """What somebody named must be the newest candidate that meets the criteria.
+
+    :raises SupersededError: a newer one does.
+    """
+    for other in api.promotions(criteria.candidate, limit=_MANY):
+        if other.time <= candidate.time or other.tag == candidate.tag:
+            return
+        if verdict_on(api, criteria, other, now=now).passed:
+            raise SupersededError(
+                f"{candidate.tag} is superseded: {other.tag} is newer and meets the criteria of {criteria.name} too",
+                next_step=f"promote {other.tag}; --older promotes this one on purpose",
+            )
 
 
 def newest(api: DlrnApi, criteria: Criteria, *, now: float, say: Callable[[str], None] = lambda line: None) -> DlrnPromotion | None:
@@ -49,7 +77,8 @@ def newest(api: DlrnApi, criteria: Criteria, *, now: float, say: Callable[[str],
     :raises ContentError: there are newer candidates, none of them meets the criteria.
     """
     current = api.current(criteria.name)
-    reasons = []
+    reasons: list[str] = []
+    first: tuple[DlrnPromotion, Verdict] | None = None
     for candidate in api.promotions(criteria.candidate, limit=_MANY):
         if current and (candidate.tag == current.tag or (candidate.time < current.time and candidate.hash == current.hash)):
             break
@@ -57,12 +86,11 @@ def newest(api: DlrnApi, criteria: Criteria, *, now: float, say: Callable[[str],
         if verdict.passed:
             return candidate
         say(f"{candidate.tag}: {verdict.sentence}")
+        first = first or (candidate, verdict)
         if verdict.too_old and criteria.too_old is TooOld.SKIP:
             # everything behind it is older still
             break
         reasons.append(f"{candidate.tag[:16]}: {verdict.sentence}")
-    if reasons:
-        raise ContentError(
-            f"no candidate for {criteria.name} meets the criteria: {'; '.join(reasons[:5])}", next_step="wait for the jobs, or repair them"
-        )
+    if reasons and first:
+        raise NotMetError(f"no candidate for {criteria.name} meets the criteria: {'; '.join(reasons[:5])}", *first)
     return None

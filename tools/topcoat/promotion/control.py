@@ -8,12 +8,14 @@ Layout of the repository ``<namespace>/topcoat-promotions``, tags by floating na
 ``<name>.previous``  record of the set before it
 ``<name>.pending``   a promotion that has begun to move tags: what it moves from and to
 ``<name>.lock-<id>`` a promoter that is at work
+``<name>.history-…``, ``<name>.hold``: see ``history``
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 import time
@@ -22,13 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.documents import Door
-from topcoat.errors import InfrastructureError, TopcoatError
+from topcoat.errors import InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Digest, labels
+from topcoat.model.image import check_tag
 from topcoat.promotion.sets import SetRecord
 from topcoat.registry import AccessError, Manifest, NotFoundError, RefusedError, RegistryClient, digest_of
 from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
 
 REPOSITORY = "topcoat-promotions"
+LOCKED, HISTORY, HOLD = ".lock-", ".history-", ".hold"
+_ASIDE = re.compile(rf".*({re.escape(LOCKED)}|{re.escape(HISTORY)}).+|.+{re.escape(HOLD)}|sha256-.*")
+"""Tags that are no records."""
 RECORD_TYPE = "application/vnd.topcoat.promotion.v1+json"
 LOCK_TYPE = "application/vnd.topcoat.promotion-lock.v1+json"
 LOCK_SECONDS = 900.0
@@ -57,6 +63,17 @@ class Owner:
         return (self.host, self.boot) == (socket.gethostname(), _boot_id()) and not Path(f"/proc/{self.pid}").exists()
 
 
+def check_name(name: str) -> str:
+    """A floating name whose records can be told from everything else that lies beside them.
+
+    :raises UsageError: it could be the name of a lock or a hold, or is no tag.
+    """
+    check_tag(name)
+    if _ASIDE.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be promoted to: names like it are kept for records", next_step="choose another floating tag")
+    return name
+
+
 class Control:
     """The control repository of one registry and namespace."""
 
@@ -77,12 +94,12 @@ class Control:
 
     def write(self, tag: str, record: SetRecord) -> None:
         """Store a record under a tag: one manifest, so a reader sees all of it or the one before."""
-        self._store(tag, artifact_manifest(RECORD_TYPE, (), annotations={labels.PROMOTION: record.to_json()}))
+        self.store(tag, artifact_manifest(RECORD_TYPE, (), annotations={labels.PROMOTION: record.to_json()}))
 
     def clear(self, tag: str) -> None:
         """From now on there is no record under a tag. One manifest without a record does it: at once, and on registries that delete nothing."""
         if self._manifest(tag) is not None:
-            self._store(tag, artifact_manifest(RECORD_TYPE, ()))
+            self.store(tag, artifact_manifest(RECORD_TYPE, ()))
 
     def records(self) -> dict[str, SetRecord]:
         """Every record by tag, ``.previous`` and ``.pending`` ones too.
@@ -91,7 +108,7 @@ class Control:
         """
         found = {}
         for tag in self.client.tags(self.repository):
-            if ".lock-" in tag or tag.startswith("sha256-"):
+            if _ASIDE.fullmatch(tag):
                 continue
             if self.client.shown(self.repository, tag) is None:
                 continue  # taken away since the list was made, and the list of now says so too
@@ -114,7 +131,8 @@ class Control:
         except NotFoundError:
             return None
 
-    def _store(self, tag: str, body: bytes) -> None:
+    def store(self, tag: str, body: bytes) -> None:
+        """Put a manifest whose only blob beside layers is the empty configuration."""
         empty = digest_of(EMPTY_BLOB)
         if not self._has_empty and not self.client.has_blob(self.repository, empty):
             self.client.put_blob(self.repository, empty, EMPTY_BLOB)
@@ -156,9 +174,9 @@ class Control:
         owner = Owner(secrets.token_hex(8), socket.gethostname(), self._pid, _boot_id(), time.time() + LOCK_SECONDS)
         text = json.dumps({"id": owner.id, "host": owner.host, "pid": owner.pid, "boot": owner.boot, "expires": owner.expires}, sort_keys=True)
         body = artifact_manifest(LOCK_TYPE, (), annotations={labels.LOCK: text})
-        lock = Lock(self, f"{name}.lock-{owner.id}", digest_of(body))
+        lock = Lock(self, f"{name}{LOCKED}{owner.id}", digest_of(body))
         try:
-            self._store(lock.tag, body)
+            self.store(lock.tag, body)
         except BaseException:
             lock.release()
             raise
@@ -168,7 +186,7 @@ class Control:
         """Living promoters of the same name; the tags of dead ones are removed on the way."""
         found = []
         for tag in self.client.tags(self.repository):
-            if not tag.startswith(f"{name}.lock-") or tag == mine.tag:
+            if not tag.startswith(f"{name}{LOCKED}") or tag == mine.tag:
                 continue
             manifest = self._manifest(tag)
             if manifest is None:
@@ -203,7 +221,7 @@ class Lock:
     def _overwrite(self) -> None:
         """On a registry that deletes nothing a released lock is a manifest without owner."""
         try:
-            self.control._store(self.tag, artifact_manifest(LOCK_TYPE, ()))
+            self.control.store(self.tag, artifact_manifest(LOCK_TYPE, ()))
         except TopcoatError:
             pass
 

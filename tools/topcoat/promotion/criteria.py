@@ -14,7 +14,7 @@ from topcoat.documents import Door
 from topcoat.errors import UsageError
 from topcoat.trunk import Vote
 
-_KEYS = {"candidate", "required", "alternatives", "max_age_hours", "too_old"}
+_KEYS = {"candidate", "required", "alternatives", "max_age_hours", "too_old", "informing", "attempts"}
 _DOOR = Door(UsageError, "give a YAML file of promotion criteria")
 
 
@@ -38,6 +38,25 @@ class Criteria:
     """Required job -> jobs of which any may stand in for it."""
     max_age_hours: float | None = None
     too_old: TooOld = TooOld.FAIL
+    informing: tuple[str, ...] = ()
+    """Jobs whose votes are shown and never decide."""
+    attempts: int = 1
+    """How often a job may fail on one candidate before it counts as failed; until then it may be tried again."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What one job says about a candidate. ``kind`` is ``blocking`` or ``informing``.
+
+    ``state`` is ``passed``, ``failed``, ``missing`` (no vote), ``again`` (failed, may be tried again) or ``replaced`` (``instead`` passed).
+    """
+
+    job: str
+    kind: str
+    state: str
+    instead: str = ""
+    attempts: tuple[Vote, ...] = ()
+    """Every vote of it, oldest first."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,15 @@ class Verdict:
     replaced: tuple[tuple[str, str], ...] = ()
     """(required job, alternative that passed in its place)."""
     too_old: bool = False
+    again: tuple[str, ...] = ()
+    """Required jobs that failed and may be tried again."""
+    jobs: tuple[JobState, ...] = ()
+    """Every job of the rule, blocking ones first."""
+
+    @property
+    def phase(self) -> str:
+        """``accepted``, ``rejected`` (nothing but a new set or a person's word can change it) or ``pending``."""
+        return "accepted" if self.passed else "rejected" if self.failed or self.too_old else "pending"
 
     @property
     def sentence(self) -> str:
@@ -64,6 +92,8 @@ class Verdict:
             parts.append("the candidate is too old")
         if self.missing:
             parts.append(f"no vote from {', '.join(self.missing)}")
+        if self.again:
+            parts.append(f"failed and may be tried again: {', '.join(self.again)}")
         if self.failed:
             parts.append(f"failed: {', '.join(self.failed)}")
         return "; ".join(parts)
@@ -74,24 +104,30 @@ def judge(criteria: Criteria, votes: Iterable[Vote], *, age_hours: float) -> Ver
 
     :param age_hours: time since the candidate was named.
     """
-    last: dict[str, Vote] = {}
-    for vote in votes:
-        if vote.job not in last or vote.time >= last[vote.job].time:
-            last[vote.job] = vote
+    said: dict[str, list[Vote]] = {}
+    for vote in sorted(votes, key=lambda one: one.time):
+        said.setdefault(vote.job, []).append(vote)
     alternatives = dict(criteria.alternatives)
-    missing, failed, replaced = [], [], []
-    for job in criteria.required:
-        if job in last and last[job].success:
-            continue
-        instead = next((other for other in alternatives.get(job, ()) if other in last and last[other].success), None)
-        if instead:
-            replaced.append((job, instead))
-        elif any(name in last for name in (job, *alternatives.get(job, ()))):
-            failed.append(job)
-        else:
-            missing.append(job)
+    jobs = [_state(job, "blocking", alternatives.get(job, ()), said, criteria.attempts) for job in criteria.required]
+    jobs += [_state(job, "informing", (), said, criteria.attempts) for job in criteria.informing]
+    blocking = jobs[: len(criteria.required)]
+    missing, failed, again = (tuple(one.job for one in blocking if one.state == state) for state in ("missing", "failed", "again"))
+    replaced = tuple((one.job, one.instead) for one in blocking if one.state == "replaced")
     old = criteria.max_age_hours is not None and age_hours > criteria.max_age_hours and criteria.too_old is not TooOld.ALLOW
-    return Verdict(not (missing or failed or old), tuple(missing), tuple(failed), tuple(replaced), old)
+    passed = bool(blocking) and all(one.state in ("passed", "replaced") for one in blocking) and not old
+    return Verdict(passed, missing, failed, replaced, old, again, tuple(jobs))
+
+
+def _state(job: str, kind: str, others: Iterable[str], said: Mapping[str, list[Vote]], most: int) -> JobState:
+    own = said.get(job, [])
+    names = [name for name in (job, *others) if name in said]
+    good = next((name for name in names if said[name][-1].success), None)
+    if good:
+        return JobState(job, kind, "passed" if good == job else "replaced", "" if good == job else good, tuple(own))
+    if not names:
+        return JobState(job, kind, "missing")
+    failures = max(sum(not vote.success for vote in said[name]) for name in names)
+    return JobState(job, kind, "failed" if failures >= most else "again", "", tuple(own))
 
 
 def load_criteria(path: Path) -> dict[str, Criteria]:
@@ -105,6 +141,8 @@ def load_criteria(path: Path) -> dict[str, Criteria]:
           alternatives: { deploy-standalone: [deploy-standalone-rdo] }
           max_age_hours: 168
           too_old: skip
+          informing: [deploy-arm]
+          attempts: 2
 
     :raises UsageError: not such a file; names the key at fault.
     """
@@ -134,11 +172,18 @@ def _rule(name: str, value: object, where: str) -> Criteria:
         too_old = TooOld(value.get("too_old", "fail"))
     except ValueError:
         raise UsageError(f"{name}: too_old is {value.get('too_old')!r}", where=where, next_step="write fail, skip or allow") from None
+    informing = _words(value.get("informing") or [], f"{name}: informing", where)
+    twice = set(informing) & set(required)
+    if twice:
+        raise UsageError(f"{name}: {sorted(twice)[0]} is required and informing", where=where, next_step="let it stand under one of them")
+    attempts = value.get("attempts", 1)
+    if isinstance(attempts, bool) or not isinstance(attempts, int) or not 1 <= attempts <= 100:
+        raise UsageError(f"{name}: attempts is not a number of attempts", where=where, next_step="write e.g. 2: the second failure counts")
     candidate = value.get("candidate")
     if not isinstance(candidate, str) or not candidate:
         raise UsageError(f"{name}: candidate is missing", where=where, next_step="name the DLRN promotion whose hashes are candidates")
     pairs = tuple((str(job), _words(others, f"{name}: alternatives of {job}", where)) for job, others in alternatives.items())
-    return Criteria(name, candidate, required, pairs, age, too_old)
+    return Criteria(name, candidate, required, pairs, age, too_old, informing, attempts)
 
 
 def _words(value: object, what: str, where: str) -> tuple[str, ...]:

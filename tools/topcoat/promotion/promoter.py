@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model import Digest
 from topcoat.model.receipt import Receipt
+from topcoat.promotion.history import History
 from topcoat.promotion.sets import ImageSet, SetRecord, check_receipt
 from topcoat.promotion.target import Target
 from topcoat.registry import Manifest
@@ -42,6 +43,8 @@ class Request:
     """The images are a part of what the floating tag stands for (a weekly rebuild of one class): the others stay in its record."""
     older: bool = False
     """The tag may go back to an older set."""
+    entry: str = ""
+    """Id of the history's entry that tells how it came here."""
 
 
 @dataclass
@@ -62,6 +65,10 @@ class Promoted:
     seconds: float = 0.0
     record: dict[str, object] | None = None
     """The set that the name stands for now, as its record in the registry says it; None where nothing was promoted."""
+    before: dict[str, object] | None = None
+    """The set that it stood for until now, likewise."""
+    entry: str = ""
+    """Id of the history's entry about this."""
 
     def as_dict(self) -> dict[str, object]:
         """For output and receipts."""
@@ -120,6 +127,8 @@ class Promoter:
             records = {target: target.control.read(request.name) for target in self._targets}
             known = next((record for record in records.values() if record), None)
             outcome.previous_source = known.source if known else ""
+            first = records[self._targets[0]]
+            outcome.before = first.as_dict() if first else None
             outcome.seconds = time.monotonic() - begin
             if outcome.changes and not request.older:
                 self._require_newer(request, wanted, shown[self._targets[0]])
@@ -152,15 +161,18 @@ class Promoter:
         before = target.control.read(f"{request.name}.previous")
         current = target.control.read(request.name)
         back = before is not None and current is not None and before.source == request.source != current.source
+        if current is not None and not back and request.source != current.source:
+            # deeper than one step back only the history knows
+            back = History(target.control).promoted_before(request.name, request.source, current.time) is not None
         moves = {image: digest for image, digest in wanted.items() if shown[image] not in (None, digest) and image not in dict(target.place.aliases)}
         ours, theirs = target.newest(moves), target.newest({image: digest for image, digest in shown.items() if digest and image in moves})
-        if back and before is not None:
+        if back:
             cause = f"{request.name} showed it before it showed {current.source if current else 'the present set'}"
         elif ours and theirs and ours < theirs:
             cause = f"its newest image is of {ours}, that of the present set of {theirs}"
         else:
             return
-        raise ContentError(
+        raise OlderError(
             f"{request.source} is older than what {request.name} shows: {cause}",
             next_step="promote a newer set; --rollback brings the set before back, --older goes back to this one on purpose",
         )
@@ -210,7 +222,8 @@ class Promoter:
             ImageSet.of({image: digest for image, digest in shown.items() if digest is not None}),
             before.source if before else "",
             round(time.time(), 3),
-            _who(),
+            who(),
+            request.entry,
         )
 
     # ---- undo and recover -------------------------------------------------------------------------------------------------------------------
@@ -340,6 +353,10 @@ class Promoter:
         return outcome
 
 
+class OlderError(ContentError):
+    """A set that is older than what the name shows."""
+
+
 class HalfMovedError(InfrastructureError):
     """Tags may show two sets at once, and the registry did not let us repair it now. What to repair is written down in the registry."""
 
@@ -354,7 +371,8 @@ def _place_of(target: Target, plan: SetRecord):  # type: ignore[no-untyped-def]
     return Place(target.place.host, target.place.namespace, plan.repositories, target.place.aliases)
 
 
-def _who() -> str:
+def who() -> str:
+    """The person, machine and process that does it, for records."""
     with contextlib.suppress(KeyError, OSError):
         return f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
     return f"{socket.gethostname()}:{os.getpid()}"

@@ -15,8 +15,11 @@ from topcoat.errors import UsageError
 from topcoat.lists import old_names
 from topcoat.model import ImageReference, Profile, Receipt
 from topcoat.promotion import candidates
-from topcoat.promotion.criteria import Criteria, load_criteria
+from topcoat.promotion.control import check_name
+from topcoat.promotion.criteria import Criteria, Verdict, load_criteria
+from topcoat.promotion.history import History, check_reason
 from topcoat.promotion.promoter import Promoted, Promoter, Request
+from topcoat.promotion.story import HeldError, Story
 from topcoat.promotion.target import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, Image, Manifest, Registries
@@ -43,6 +46,8 @@ class Wish:
     wait_seconds: float = 0.0
     partial: bool = False
     older: bool = False
+    override: str | None = None
+    """Why the criteria are passed over; None: they are not."""
 
 
 class Promotion:
@@ -74,40 +79,89 @@ class Promotion:
         names = [str(place) for place in self._places]
         if len(set(names)) < len(names):
             raise UsageError(f"one place is named twice: {', '.join(names)}", next_step="--also takes further registries or namespaces")
-        self._promoter = Promoter([Target(place, registries.client(place.host)) for place in self._places], say=say)
+        targets = [Target(place, registries.client(place.host)) for place in self._places]
+        self._promoter = Promoter(targets, say=say)
+        self.histories = tuple(History(target.control) for target in targets)
+        """Of every place, in order; the first is that of the profile."""
 
     def rollback(self, name: str, *, wait_seconds: float = 0.0, dry_run: bool = False) -> Promoted:
-        """Bring the set back that was there before the last promotion; see ``Promoter.rollback``."""
-        return self._promoter.rollback(name, dry_run=dry_run, wait_seconds=wait_seconds)
+        """Bring the set back that was there before the last promotion; see ``Promoter.rollback``. A hold does not keep a name from going back."""
+        story = Story(self.histories, name, "rollback", [str(place) for place in self._places], say=self._say)
+        with story.told(dry_run):
+            outcome = self._promoter.rollback(name, dry_run=dry_run, wait_seconds=wait_seconds)
+            story.ended(outcome)
+        return outcome
 
     def run(self, wish: Wish, *, examine: Examine | None = None, dry_run: bool = False) -> Promoted | None:
-        """Promote; None when there is nothing newer.
+        """Promote; None when there is nothing newer. What became of it is written into the history of every place.
 
         :raises UsageError: it cannot be told what is wanted. Else see ``Promoter.promote``.
         """
+        check_name(wish.name)
+        override = check_reason(wish.override, "--override") if wish.override is not None else ""
         api = self._api(wish.dlrn) if wish.dlrn else None
         criteria = self._criteria(wish, api)
-        candidate = self._candidate(wish, api, criteria)
-        if wish.source is None and candidate is None:
-            return None
-        source = wish.source or (candidate.tag if candidate else "")
+        if override and not (wish.source and criteria):
+            raise UsageError(
+                "--override passes over the criteria for one set",
+                next_step="name the set with --from, and the votes with --dlrn; without criteria there is nothing to pass over",
+            )
+        story = Story(self.histories, wish.name, "promotion", [str(place) for place in self._places], override, say=self._say)
+        with story.told(dry_run):
+            candidate = self._candidate(wish, api, criteria)
+            if wish.source is None and candidate is None:
+                return None
+            source = wish.source or (candidate.tag if candidate else "")
+            story.about(source)
 
-        def allowed() -> None:
-            if api and criteria and candidate:
-                self._say(candidates.require(api, criteria, candidate, now=time.time()).sentence)
+            def allowed() -> None:
+                self._require_free(wish.name)
+                if api and criteria and candidate:
+                    story.judged(self._judged(api, criteria, candidate, override))
+                    if wish.source and not wish.older and not override:
+                        candidates.require_newest(api, criteria, candidate, now=time.time())
 
-        def announce() -> None:
-            if api and candidate:
-                api.promote(candidate.hash, wish.name)
+            def prepare(manifests: Mapping[str, Manifest]) -> None:
+                self._copy(manifests, source)
+                story.begun()
 
-        return self._promoter.promote(
-            Request(source, wish.name, wish.receipt, wish.inventories, wish.wait_seconds, wish.partial, wish.older),
-            allowed=allowed,
-            examine=lambda manifests: examine(self._images(manifests)) if examine else None,
-            prepare=lambda manifests: self._copy(manifests, source),
-            announce=announce,
-            dry_run=dry_run,
-        )
+            def announce() -> None:
+                if api and candidate:
+                    api.promote(candidate.hash, wish.name)
+
+            outcome = self._promoter.promote(
+                Request(source, wish.name, wish.receipt, wish.inventories, wish.wait_seconds, wish.partial, wish.older, story.id),
+                allowed=allowed,
+                examine=lambda manifests: examine(self._images(manifests)) if examine else None,
+                prepare=prepare,
+                announce=announce,
+                dry_run=dry_run,
+            )
+            story.ended(outcome)
+        return outcome
+
+    def _require_free(self, name: str) -> None:
+        """Nobody may promote to a name that is held.
+
+        :raises HeldError: it is held; says why and by whom.
+        """
+        for place, history in zip(self._places, self.histories, strict=True):
+            hold = history.hold(name)
+            if hold:
+                since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(hold.time))
+                raise HeldError(
+                    f"{name} is held in {place} by {hold.by} since {since}: {hold.reason}",
+                    next_step=f"when that is over: topcoat hold {name} --release",
+                )
+
+    def _judged(self, api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, override: str) -> Verdict:
+        if not override:
+            verdict = candidates.require(api, criteria, candidate, now=time.time())
+            self._say(verdict.sentence)
+            return verdict
+        verdict = candidates.verdict_on(api, criteria, candidate, now=time.time())
+        self._say(f"{verdict.sentence}; passed over: {override}")
+        return verdict
 
     # ---- places -----------------------------------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,10 @@ class ImageSet:
         """The mapping."""
         return dict(self.digests)
 
+    def nothing(self) -> ImageSet:
+        """A set without images."""
+        return ImageSet(())
+
     def holds(self, other: ImageSet) -> bool:
         """Whether every image of another set is in this one with the same digest."""
         return set(other.digests) <= set(self.digests)
@@ -57,6 +61,8 @@ class SetRecord:
     time: float = 0.0
     """Seconds since the epoch."""
     by: str = ""
+    entry: str = ""
+    """Id of the entry of the history that tells how it came here; empty in records of before there was one."""
 
     def over(self, before: SetRecord | None) -> SetRecord:
         """The record of the floating tag after a promotion of some images only: those of ``before`` that it does not name stay what they are.
@@ -93,7 +99,13 @@ class SetRecord:
             "previous_source": self.previous_source,
             "time": round(self.time, 3),
             "by": self.by,
+            "entry": self.entry,
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> SetRecord:
+        """From plain data; see ``from_json``."""
+        return cls.from_json(json.dumps(data))
 
     def to_json(self) -> str:
         """Compact, keys sorted."""
@@ -126,6 +138,7 @@ class SetRecord:
                 texts["previous_source"],
                 shape.moment(document.get("time"), "time"),
                 texts["by"],
+                shape.text(document.get("entry"), "entry"),
             )
         except (ValueError, UsageError) as error:
             raise ContentError(f"a promotion record in the registry cannot be read: {error}", next_step=_DOOR.next_step) from error

@@ -6,7 +6,6 @@ This module must never keep more of a changelog than its newest part: packages c
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ _TIME, _NAME, _TEXT = 1080, 1081, 1082
 MOST_ENTRIES = 40
 _LONGEST_TEXT = 4000
 _MOST_UNPACKED = 64 << 20
+_BROKEN = (isal_zlib.error, ValueError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def unpack(content: bytes) -> dict[str, tuple[Entry, ...]]:
             str(source): tuple(Entry(int(time), str(author), str(line)) for time, author, line in entries)
             for source, entries in json.loads(text).items()
         }
-    except (zlib.error, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except _BROKEN as error:  # type: ignore[misc]
         raise ContentError(f"a bundle of changelogs is damaged: {error}", next_step="remove it; the packages are not affected") from error
 
 

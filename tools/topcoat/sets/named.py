@@ -14,8 +14,8 @@ from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference, Profile
 from topcoat.model.image import check_tag
 from topcoat.process.each import each
-from topcoat.promotion import Control, SetRecord
-from topcoat.registry import AccessError, Registries
+from topcoat.promotion import Control, History, SetRecord
+from topcoat.registry import AccessError, RefusedError, Registries
 from topcoat.report import receipt_from_dict
 
 _PARALLEL = 12
@@ -32,6 +32,8 @@ class NamedSet:
     """Image name -> reference by digest."""
     time: float = 0.0
     """When it was promoted or made, seconds since the epoch; 0: not known."""
+    contents: bytes = field(default=b"", repr=False, compare=False)
+    """What was written about it when it was promoted, as of ``contents``; empty where nothing was."""
 
     def as_dict(self) -> dict[str, object]:
         """For reports."""
@@ -57,13 +59,13 @@ def find(name: str, *, registries: Registries, profile: Profile, images: Iterabl
     :raises UsageError: there is no such set.
     """
     if "/" in name or name.endswith(".json"):
-        return _of_file(Path(name))
+        return _of_file(Path(name), registries)
     check_tag(name)
     places = _places(profile)
     for place in places:
         record = _record(name, registries, place)
         if record is not None:
-            return of_record(record, place.registry, name)
+            return of_promotion(record, registries, place.registry, place.namespace, name)
     wanted = tuple(images)
     for place in places:
         found = _tagged(name, registries, place, wanted)
@@ -82,11 +84,28 @@ def _places(profile: Profile) -> tuple[Profile, ...]:
     return (profile,) if (there.registry, there.namespace) == (profile.registry, profile.namespace) else (profile, there)
 
 
-def of_record(record: SetRecord, host: str, name: str = "") -> NamedSet:
+def of_record(record: SetRecord, host: str, name: str = "", contents: bytes = b"") -> NamedSet:
     """The set that a promotion record names."""
     where = dict(record.repositories)
     images = {image: ImageReference(host, where[image], digest=digest) for image, digest in record.images.digests}
-    return NamedSet(name or record.name, record.source, host, images, record.time)
+    return NamedSet(name or record.name, record.source, host, images, record.time, contents)
+
+
+def of_promotion(record: SetRecord, registries: Registries, host: str, namespace: str, name: str = "") -> NamedSet:
+    """The set that a promotion record names, with what was written about it then."""
+    return of_record(record, host, name, _contents(record, registries, host, namespace))
+
+
+def _contents(record: SetRecord, registries: Registries, host: str, namespace: str) -> bytes:
+    """What the history keeps about the set of a record; nothing where it keeps none: its images are asked then."""
+    if not record.entry:
+        return b""
+    history = History(Control(registries.client(host), namespace))
+    try:
+        entry = history.read(record.name, record.entry)
+        return history.contents(entry.contents.digest) if entry and entry.contents else b""
+    except (ContentError, AccessError, RefusedError):
+        return b""
 
 
 def _record(name: str, registries: Registries, profile: Profile) -> SetRecord | None:
@@ -107,7 +126,7 @@ def _tagged(tag: str, registries: Registries, profile: Profile, images: Iterable
     return {image: reference for image, reference in each(images, one, workers=_PARALLEL) if reference is not None}
 
 
-def _of_file(path: Path) -> NamedSet:
+def _of_file(path: Path, registries: Registries) -> NamedSet:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -116,7 +135,8 @@ def _of_file(path: Path) -> NamedSet:
         if not isinstance(document["record"], dict) or not document.get("places"):
             raise ContentError(f"{path} is of a promotion that did not end well: it names no set", next_step="take that of a promotion that was done")
         host = str(document["places"][0]).partition("/")[0]
-        return of_record(SetRecord.from_json(json.dumps(document["record"])), host, str(path))
+        record, namespace = SetRecord.from_dict(document["record"]), str(document["places"][0]).partition("/")[2]
+        return of_promotion(record, registries, host, namespace, str(path))
     receipt = receipt_from_dict(document)
     if not receipt.status.usable:
         raise ContentError(f"the run of {path} ended as {receipt.status.word!r}: its images are no set", next_step="take the receipt of a whole run")

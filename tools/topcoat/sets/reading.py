@@ -19,6 +19,7 @@ from topcoat.registry import Registries
 from topcoat.rpm.changelogs import Entry, newer
 from topcoat.rpm.inventory import Listing
 from topcoat.runs.references import ImageReader, StoredImage
+from topcoat.sets.contents import unpack
 from topcoat.sets.named import NamedSet
 
 _PARALLEL = 12
@@ -35,6 +36,7 @@ class SetReader:
         self._read_layers = read_layers
         self._bundles: dict[_Place, Mapping[str, tuple[Entry, ...]]] = {}
         self._shared: dict[frozenset[Package], frozenset[Package]] = {}
+        self._contents: dict[bytes, dict[str, ImageFacts]] = {}
         self._from_layers: dict[str, tuple[Entry, ...]] = {}
 
     def changes(self, before: NamedSet, after: NamedSet) -> SetChanges:
@@ -44,17 +46,37 @@ class SetReader:
         """
         old, new = before.digests, after.digests
         same = {name for name in old.keys() & new.keys() if old[name] == new[name]}
-        read = self._facts([*(before.images[name] for name in old if name not in same), *(after.images[name] for name in new if name not in same)])
+        read = self._read({name: where for name, where in before.images.items() if name not in same}, before)
+        now = self._read({name: where for name, where in after.images.items() if name not in same}, after)
         sides = [
-            {name: ImageFacts(found.digests[name]) if name in same else read[reference] for name, reference in found.images.items()}
-            for found in (before, after)
+            {name: ImageFacts(digest) if name in same else facts[name] for name, digest in found.digests.items()}
+            for found, facts in ((before, read), (after, now))
         ]
-        return compare(*sides, unchanged=lambda: self._facts([after.images[name] for name in same]).values())
+        return compare(*sides, unchanged=lambda: self._read({name: after.images[name] for name in same}, after, before).values())
 
-    def facts(self, found: NamedSet) -> dict[str, ImageFacts]:
-        """Every image of a set with its packages."""
-        read = self._facts(found.images.values())
-        return {name: read[reference] for name, reference in found.images.items()}
+    def facts(self, found: NamedSet, *others: NamedSet) -> dict[str, ImageFacts]:
+        """Every image of a set with its packages.
+
+        :param others: sets of which something may be known already.
+        """
+        return self._read(found.images, found, *others)
+
+    def _read(self, wanted: Mapping[str, ImageReference], *sets: NamedSet) -> dict[str, ImageFacts]:
+        """Of what is written about the sets, else of the images themselves; a digest decides what may be taken."""
+        known = {one.digest: one for found in sets for one in self._written(found).values()}
+        found = {name: known[where.digest] for name, where in wanted.items() if where.digest in known}
+        missing = {name: where for name, where in wanted.items() if name not in found or (found[name].packages is None and self._read_layers)}
+        read = self._facts(missing.values())
+        return {name: read[where] if name in missing else found[name] for name, where in wanted.items()}
+
+    def _written(self, found: NamedSet) -> dict[str, ImageFacts]:
+        """What was written about a set when it was promoted; nothing where that cannot be read: it only saves asking."""
+        if found.contents not in self._contents:
+            try:
+                self._contents[found.contents] = unpack(found.contents) if found.contents else {}
+            except ContentError:
+                self._contents[found.contents] = {}
+        return self._contents[found.contents]
 
     def _facts(self, references: Iterable[ImageReference]) -> dict[ImageReference, ImageFacts]:
         wanted = list(dict.fromkeys(references))
@@ -95,7 +117,10 @@ class SetReader:
         :raises ContentError: a bundle is damaged.
         """
         leads = {row.source: _lead(row) for row in changes.rows if row.kind in ("updated", "downgraded", "new")}
-        facts = self._facts([named.images[move.images[0]] for move in leads.values() for named in (before, after) if move.images[0] in named.images])
+        facts: dict[ImageReference, ImageFacts] = {}
+        for named in (before, after):
+            wanted_images = {name: named.images[name] for move in leads.values() if (name := move.images[0]) in named.images}
+            facts |= {named.images[name]: one for name, one in self._read(wanted_images, before, after).items()}
         wanted = {
             where: None
             for move in leads.values()

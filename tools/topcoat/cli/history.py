@@ -1,0 +1,35 @@
+"""``topcoat history``: what became of every attempt to promote to a name.
+
+This module must never change anything.
+"""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from topcoat.cli._context import Settings, emit, format_option
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--newest", default=20, show_default=True, type=click.IntRange(min=1), metavar="N", help="So many entries of each name.")
+@format_option
+@click.pass_obj
+def command(settings: Settings, name: str | None, newest: int, output_format: str) -> None:
+    """Show what became of every attempt to promote: promoted, rejected and by which jobs, overridden and why, held, rolled back. Newest first."""
+    from topcoat.promotion import Control, History
+    from topcoat.report.console import clean
+
+    profile = settings.profile
+    history = History(Control(settings.registries.client(profile.registry), profile.namespace))
+    names = [name] if name else list(history.ids())
+    entries = [entry for one in names for entry in history.newest(one, newest)]
+    lines = []
+    for entry in entries:
+        moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(entry.last))
+        often = f" ({entry.times} times)" if entry.times > 1 else ""
+        words = [entry.sentence, f"override: {entry.override}" if entry.override else "", f"by {entry.by}"]
+        lines.append(clean(f"{moment}  {entry.name}  {entry.state}{often}  {entry.source}  {'; '.join(word for word in words if word)}"))
+    emit([entry.as_dict() for entry in entries], output_format, "\n".join(lines) or "nothing was ever promoted here")

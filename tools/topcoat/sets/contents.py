@@ -1,0 +1,97 @@
+"""What a set holds as one small document: written when the set is promoted, so that comparing, searching and showing sets asks the registry once.
+
+This module must never be believed about an image whose digest is another one than it names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from isal import isal_zlib
+
+from topcoat.changes import ImageFacts
+from topcoat.errors import ContentError, UsageError
+from topcoat.model.image import check_digest
+
+SCHEMA = "https://topcoat.dev/schemas/set-contents/1"
+_MOST_UNPACKED = 256 << 20
+_BROKEN = (isal_zlib.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, UsageError)
+_NEXT = "name the set by its tag instead: then its images are asked"
+
+
+def pack(facts: Mapping[str, ImageFacts]) -> bytes:
+    """The document, compressed; the same set gives the same bytes. A package that many images hold is written once."""
+    packages = sorted({package for one in facts.values() for package in one.packages or ()})
+    number = {package: place for place, package in enumerate(packages)}
+    lists: list[list[int]] = []
+    known: dict[frozenset[Any], int] = {}
+    bundles: dict[str, str] = {}
+    images: dict[str, dict[str, object]] = {}
+    for name, one in sorted(facts.items()):
+        if one.packages is not None and one.packages not in known:
+            known[one.packages] = len(lists)
+            lists.append(_steps(sorted(number[package] for package in one.packages)))
+        for source, digest in one.changelogs.items():
+            bundles.setdefault(source, digest)
+        words = {"fingerprint": one.fingerprint, "parts": dict(one.parts), "revision": one.revision, "source": one.source}
+        images[name] = {"digest": one.digest, "list": known[one.packages] if one.packages is not None else None}
+        images[name] |= {key: value for key, value in words.items() if value}
+    changelogs: dict[str, list[str]] = {}
+    for source, bundle in sorted(bundles.items()):
+        changelogs.setdefault(bundle, []).append(source)
+    document = {"schema": SCHEMA, "packages": packages, "lists": lists, "images": images, "changelogs": changelogs}
+    engine = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31)
+    return engine.compress(json.dumps(document, separators=(",", ":"), sort_keys=True).encode()) + engine.flush()
+
+
+def _steps(places: Iterable[int]) -> list[int]:
+    """A rising list as first value and steps: it packs to a fraction."""
+    found, last = [], 0
+    for place in places:
+        found.append(place - last)
+        last = place
+    return found
+
+
+def unpack(content: bytes) -> dict[str, ImageFacts]:
+    """Read back what ``pack`` gave.
+
+    :raises ContentError: it is damaged, or of another version.
+    """
+    try:
+        engine = isal_zlib.decompressobj(31)
+        text = engine.decompress(content, _MOST_UNPACKED)
+        if not engine.eof:
+            raise ValueError("it is cut off, or larger than any real one")
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {str(document['schema'])[:80]!r}")
+        packages = [(str(nevra), str(source), int(built)) for nevra, source, built in document["packages"]]
+        lists = [frozenset(packages[place] for place in _places(steps, len(packages))) for steps in document["lists"]]
+        changelogs = {str(source): check_digest(digest) for digest, sources in document["changelogs"].items() for source in sources}
+        return {
+            str(name): ImageFacts(
+                check_digest(one["digest"]),
+                None if one["list"] is None else lists[one["list"]],
+                changelogs,
+                str(one.get("fingerprint", "")),
+                {str(part): str(value) for part, value in one.get("parts", {}).items()},
+                str(one.get("revision", "")),
+                str(one.get("source", "")),
+            )
+            for name, one in document["images"].items()
+        }
+    except _BROKEN as error:  # type: ignore[misc]
+        raise ContentError(f"what is written about a set cannot be read: {error}", next_step=_NEXT) from error
+
+
+def _places(steps: Iterable[int], count: int) -> list[int]:
+    found, place = [], 0
+    for step in steps:
+        place += step
+        if not 0 <= place < count:
+            raise ValueError("it names a package that it does not list")
+        found.append(place)
+    return found
