@@ -18,7 +18,7 @@ import stat
 import sys
 import tarfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,6 +105,9 @@ def _dependency(relation: Relation) -> str:
         return relation.name
     # RPM ignores the release where one side has none, so "later than 2.36" would refuse 2.36-9, which Debian accepts.
     operator = ">=" if relation.operator == ">>" and "-" not in relation.version else _OPERATORS[relation.operator]
+    if relation.operator == "<<" and relation.version.endswith("-."):
+        # Debian's way to say "any revision of this version", as a dot sorts after all of them.
+        return f"{relation.name} <= {_evr_text(relation.version.removesuffix('-.'))}"
     return f"{relation.name} {operator} {_evr_text(relation.version)}"
 
 
@@ -191,13 +194,19 @@ def requires_of(deb: Deb, satisfy: Callable[[tuple[Relation, ...]], Relation | N
     return tuple(_dependency(relation) for relation in map(satisfy, deb.depends) if relation)
 
 
-def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules, *, whole: bool = False) -> RpmSpec:
-    """What the RPM of one Debian package holds."""
-    return convert(deb, archive, requires, rules, whole=whole)[0]
+def specification(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules) -> RpmSpec:
+    """What the RPM of one Debian package holds, as a small package."""
+    return convert(deb, archive, requires, rules)[0]
 
 
-def convert(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules, *, whole: bool = False) -> tuple[RpmSpec, Translation]:
-    """What the RPM of one Debian package holds, and what became of its maintainer scripts."""
+def convert(
+    deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules, *, whole: bool = False, elsewhere: Collection[str] = ()
+) -> tuple[RpmSpec, Translation]:
+    """What the RPM of one Debian package holds, and what became of its maintainer scripts.
+
+    :param elsewhere: directories that another package owns: every archive of Debian holds all directories on the way to its files, but RPM refuses
+        two packages that disagree about owner or mode.
+    """
     data, control = unpack(archive)
     with data:
         files = _files(data, conffiles(control), (_NEVER if whole else _DROPPED) + rules.drop, whole=whole)
@@ -210,6 +219,7 @@ def convert(deb: Deb, archive: Path, requires: tuple[str, ...], rules: Rules, *,
         contents = {path: item.content for path, item in files.items() if isinstance(item.content, bytes) and item.target is None}
         scripts = translate(deb.name, control, contents)
         _apply(scripts, files)
+        files = {path: item for path, item in files.items() if item.kind != "directory" or path not in elsewhere}
     bodies = scripts.scriptlets()
     for extra in rules.add:
         files[extra.path] = extra
@@ -264,6 +274,10 @@ def _apply(scripts: Translation, files: dict[str, File]) -> None:
                 item = files[name]
                 mode = owned.mode if name == path and owned.mode is not None else item.mode
                 files[name] = replace(item, user=owned.user or item.user, group=owned.group or item.group, mode=mode)
+    # Scripts ask first whether the file is there, or make it themselves.
+    there = [entry for entry in scripts.alternatives if merged(entry[2]) in files]
+    scripts.left["alternatives of files that only a script makes"] += len(scripts.alternatives) - len(there)
+    scripts.alternatives = there
     for path, capabilities in scripts.capabilities.items():
         path = merged(path)
         if path in files:

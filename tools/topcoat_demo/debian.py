@@ -270,19 +270,26 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
         offset += 60 + size + size % 2
 
 
-def unpack(path: Path) -> tuple[tarfile.TarFile, dict[str, str]]:
-    """The data archive of a .deb, open for reading, and its control files (deb-control, conffiles, maintainer scripts, triggers) as text by name."""
-    parts = dict(members(path))
-    packed = {name.partition(".")[0]: io.BytesIO(data) for name, data in parts.items()}
-    control: dict[str, str] = {}
-    with tarfile.open(fileobj=packed["control"]) as archive:
+def _part(path: Path, part: str) -> tarfile.TarFile:
+    return next(tarfile.open(fileobj=io.BytesIO(data)) for name, data in members(path) if name.partition(".")[0] == part)
+
+
+def control(path: Path) -> dict[str, str]:
+    """The control files of a .deb (deb-control, conffiles, maintainer scripts, triggers) as text by name."""
+    found: dict[str, str] = {}
+    with _part(path, "control") as archive:
         for member in archive:
             stream = archive.extractfile(member) if member.isreg() else None
             if stream:
-                control[member.name.removeprefix("./")] = stream.read().decode("utf-8", "replace")
-    return tarfile.open(fileobj=packed["data"]), control
+                found[member.name.removeprefix("./")] = stream.read().decode("utf-8", "replace")
+    return found
 
 
-def conffiles(control: Mapping[str, str]) -> frozenset[str]:
-    """Absolute paths of a package's configuration files (deb-conffiles(5))."""
-    return frozenset(line.strip() for line in control.get("conffiles", "").split("\n") if line.startswith("/"))
+def unpack(path: Path) -> tuple[tarfile.TarFile, dict[str, str]]:
+    """The data archive of a .deb, open for reading, and its control files by name."""
+    return _part(path, "data"), control(path)
+
+
+def conffiles(files: Mapping[str, str]) -> frozenset[str]:
+    """Absolute paths of a package's configuration files (deb-conffiles(5)), from its control files."""
+    return frozenset(line.strip() for line in files.get("conffiles", "").split("\n") if line.startswith("/"))

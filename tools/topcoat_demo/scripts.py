@@ -134,6 +134,8 @@ def translate(package: str, control: Mapping[str, str], files: Mapping[str, byte
         for helper, body in _HELPER.findall(text):
             _generated(helper, body, name == "postinst", made)
         _written(package, _HELPER.sub("", text), name == "postinst", files, made)
+    for name in made.temporary:
+        _tmpfiles(files.get(f"/usr/lib/tmpfiles.d/{name}", b"").decode("utf-8", "replace"), made)
     for line in control.get("triggers", "").splitlines():
         words = line.split()
         if len(words) == 2 and not words[0].startswith("#"):
@@ -142,6 +144,19 @@ def translate(package: str, control: Mapping[str, str], files: Mapping[str, byte
     if "templates" in control:
         made.left["questions (debconf)"] += 1
     return made
+
+
+class _Everything(dict[str, bytes]):
+    """Stands for the files of a package that nobody unpacked: whatever is asked for is there, and empty."""
+
+    def __contains__(self, path: object) -> bool:
+        return True
+
+
+def claims(package: str, control: Mapping[str, str]) -> dict[str, Owned]:
+    """Paths whose owner or mode the scripts of a package decide, whatever files it has."""
+    paths = translate(package, control, _Everything()).paths
+    return {path: owned for path, owned in paths.items() if (owned.user, owned.group, owned.mode) != (None, None, None)}
 
 
 def _generated(helper: str, body: str, installs: bool, made: Translation) -> None:
@@ -157,6 +172,17 @@ def _generated(helper: str, body: str, installs: bool, made: Translation) -> Non
     for name in _TMPFILES.findall(body):
         if name not in made.temporary:
             made.temporary.append(name)
+
+
+def _tmpfiles(text: str, made: Translation) -> None:
+    """tmpfiles.d(5): the owners and modes that a first start would give to directories, so that the package has them from the beginning."""
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 5 or words[0] not in ("d", "D", "z") or not _usable(words[1]) or not re.fullmatch("[0-7]{3,4}", words[2]):
+            continue
+        user, group = (None if name == "-" else name for name in words[3:5])
+        if all(name is None or _NAME.fullmatch(name) for name in (user, group)):
+            made.paths.setdefault(words[1].rstrip("/"), Owned(user, group, int(words[2], 8)))
 
 
 def _sysusers(text: str, made: Translation) -> None:

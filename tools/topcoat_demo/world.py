@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -220,11 +220,13 @@ def make(cache: Path, *, say: Say = lambda line: None, console: Console | None =
             say("Debian: choosing versions")
             states = resolve(table)
             _store(lock, key, states)
+        meter = _Meter(console or Console(stderr=True))
         rules = _rules(table)
         code = _code_digest()
+        owners = _owners(states, f"{key} {code}", cache, meter, say)
         folders: dict[Chosen, Path] = {}
         for chosen in (*states[STATES[0]], *states[STATES[1]]):
-            text = f"world {code} {chosen.deb.sha256} {chosen.deb.version} {chosen.requires} {rules.get(chosen.deb.name)}"
+            text = f"world {code} {chosen.deb.sha256} {chosen.deb.version} {chosen.requires} {rules.get(chosen.deb.name)} {owners}"
             mark = hashlib.sha256(text.encode()).hexdigest()
             folders[chosen] = cache / "rpms" / mark[:2] / mark
         whole = hashlib.sha256(Path(__file__).read_bytes() + Path(images.__file__).read_bytes() + repr(sorted(map(str, folders.values()))).encode())
@@ -232,8 +234,7 @@ def make(cache: Path, *, say: Say = lambda line: None, console: Console | None =
         found = _find(directory)
         if found:
             return found
-        meter = _Meter(console or Console(stderr=True))
-        _convert_all({chosen: folder for chosen, folder in folders.items() if not folder.is_dir()}, rules, cache, meter, say)
+        _convert_all({chosen: folder for chosen, folder in folders.items() if not folder.is_dir()}, rules, owners, cache, meter, say)
         return _assemble(directory, table, states, folders, cache, say)
 
 
@@ -245,19 +246,58 @@ def _find(directory: Path) -> World | None:
     return World(directory, Layout(directory / "base" / "layout", document["base"]), document["facts"])
 
 
-def _convert_all(todo: Mapping[Chosen, Path], rules: Mapping[str, Rules], cache: Path, meter: _Meter, say: Say) -> None:
-    if not todo:
-        return
-    debs = list(dict.fromkeys(item.deb for item in todo))
+def _fetch(debs: Iterable[Deb], cache: Path, meter: _Meter, say: Say) -> dict[Deb, Path]:
+    debs = list(dict.fromkeys(debs))
     total = sum(deb.size for deb in debs)
     with meter.bar("fetching from Debian", total, size=True) as advance:
         archives = debian.fetch(debs, cache / "debs", lambda deb: advance(deb.size))
     say(f"Debian: {len(debs)} archives, {total / 1e6:.0f} MB")
+    return archives
+
+
+def _owners(states: Mapping[str, Iterable[Chosen]], key: str, cache: Path, meter: _Meter, say: Say) -> dict[str, str]:
+    """Directory -> Debian's name of the one package that owns it: the one whose scripts decide about its owner and mode, as Debian's archives hold it
+    in every package on the way to a file. Of two such packages the common one has it."""
+    debs = list(dict.fromkeys(item.deb for state in reversed(STATES) for item in states[state]))
+    key = hashlib.sha256(f"{key} {[deb.sha256 for deb in debs]}".encode()).hexdigest()
+    path = cache / "world.owners.json"
+    try:
+        document = json.loads(path.read_text())
+        if document["key"] == key:
+            return document["owners"]
+    except (OSError, ValueError, KeyError):
+        pass
+    archives = _fetch(debs, cache, meter, say)
+    owners: dict[str, str] = {}
+    for deb in sorted(debs, key=lambda deb: (not deb.name.endswith("-common"), deb.name)):
+        for claimed in scripts.claims(deb.name, debian.control(archives[deb])):
+            owners.setdefault(convert.merged(claimed), deb.name)
+    partial = path.with_suffix(".new")
+    partial.write_text(json.dumps({"key": key, "owners": owners}))
+    partial.replace(path)
+    return owners
+
+
+def _convert_all(todo: Mapping[Chosen, Path], rules: Mapping[str, Rules], owners: Mapping[str, str], cache: Path, meter: _Meter, say: Say) -> None:
+    if not todo:
+        return
+    archives = _fetch((item.deb for item in todo), cache, meter, say)
+    total = sum(deb.size for deb in archives)
     # The largest first, so that the workers end together.
     ordered = sorted(todo, key=lambda item: -archives[item.deb].stat().st_size)
     workers = os.cpu_count() or 1
     with meter.bar("converting", total, size=True) as advance, ProcessPoolExecutor(max_workers=workers) as pool:
-        jobs = {pool.submit(_convert, item, archives[item.deb], todo[item], rules.get(item.deb.name, Rules())): item for item in ordered}
+        jobs = {
+            pool.submit(
+                _convert,
+                item,
+                archives[item.deb],
+                todo[item],
+                rules.get(item.deb.name, Rules()),
+                {path for path, owner in owners.items() if owner != item.deb.name},
+            ): item
+            for item in ordered
+        }
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -268,11 +308,11 @@ def _convert_all(todo: Mapping[Chosen, Path], rules: Mapping[str, Rules], cache:
     say(f"converted: {len(todo)} packages")
 
 
-def _convert(item: Chosen, archive: Path, folder: Path, rules: Rules) -> None:
+def _convert(item: Chosen, archive: Path, folder: Path, rules: Rules, elsewhere: Collection[str]) -> None:
     """One package, signed, and what became of its scripts, into a folder that appears only when it is complete."""
     partial = folder.with_name(f"{folder.name}.{os.getpid()}")
     try:
-        spec, made = convert.convert(item.deb, archive, item.requires, rules, whole=True)
+        spec, made = convert.convert(item.deb, archive, item.requires, rules, whole=True, elsewhere=elsewhere)
         write_rpm(spec, partial, signer=signing.DEMO)
     except (ValueError, OSError, KeyError, TypeError) as error:
         raise ContentError(f"{item.deb.filename} cannot be converted: {error}", next_step="this is a defect: please report it") from error

@@ -6,11 +6,12 @@ import sys
 import tarfile
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 
 from topcoat.errors import ContentError
 from topcoat_demo import debian
-from topcoat_demo.convert import Rules, evr, merged, requires_of, specification
+from topcoat_demo.convert import Rules, convert, evr, merged, requires_of, specification
 from topcoat_demo.debian import Index, Relation
 
 AVAILABLE = """Package: alpha
@@ -116,6 +117,11 @@ class Closure(unittest.TestCase):
         chosen = self.index.closure(["alpha"])
         self.assertIn("helper >= 1.0", requires_of(chosen["alpha"], lambda group: self.index.satisfy(group, chosen, lambda _: False)))
 
+    def test_earlier_than_all_that_follows_a_version_accepts_its_revisions(self) -> None:
+        """Debian's dot sorts after every revision, RPM's before: `< 2.0-.` would refuse 2.0-3."""
+        deb = replace(self.index.get("alpha"), depends=((Relation("libone", "<<", "1:1.6-."),),))
+        self.assertEqual(requires_of(deb, lambda group: group[0]), ("libone <= 1:1.6",))
+
     def test_unknown_names_are_errors(self) -> None:
         with self.assertRaisesRegex(ContentError, "no package nothing"):
             self.index.closure(["nothing"])
@@ -165,6 +171,12 @@ class Specification(unittest.TestCase):
         self.assertEqual(compiled[4:8], b"\x01\0\0\0", "hash-based, not checked (PEP 552)")
         self.assertEqual(compiled[16] & 0x80, 0, "no reference flag: those depend on the process")
         self.assertEqual(marshal.loads(compiled[16:]).co_consts[0], "alpha")
+
+    def test_a_whole_package_leaves_directories_to_the_package_that_owns_them(self) -> None:
+        """RPM refuses two packages that disagree about a directory; Debian's archives hold every directory on the way to a file."""
+        archive = deb(self.folder, [("./etc/alpha", None), ("./etc/alpha/x.conf", b"x\n"), ("./var/lib/alpha", None)], "")
+        spec, _ = convert(self.deb, archive, (), Rules(), whole=True, elsewhere={"/etc/alpha", "/etc/alpha/x.conf"})
+        self.assertEqual([item.path for item in spec.files], ["/etc/alpha/x.conf", "/var/lib/alpha"])
 
     def test_rules(self) -> None:
         rules = Rules(

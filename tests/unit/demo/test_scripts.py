@@ -2,7 +2,7 @@
 
 import unittest
 
-from topcoat_demo.scripts import translate
+from topcoat_demo.scripts import claims, translate
 
 _OPENSTACK = """#!/bin/sh
 set -e
@@ -86,6 +86,22 @@ class Scripts(unittest.TestCase):
         body = translate("dbus", {}, {"/usr/lib/sysusers.d/dbus.conf": text}).scriptlets()["pre"]
         self.assertIn("useradd -r -M -g messagebus -d /run/dbus -s /usr/sbin/nologin messagebus", body)
         self.assertIn("usermod -a -G render messagebus", body)
+
+    def test_temporary_files_give_directories_their_owner_in_the_package(self) -> None:
+        script = (
+            "# Automatically added by dh_installtmpfiles/13\n\tsystemd-tmpfiles --create polkitd.conf || true\n# End automatically added section\n"
+        )
+        text = b"# comment\nd\t/var/lib/polkit-1\t0700\tpolkitd\troot\t-\t-\nd /run/x 0755 - - -\nL /etc/mtab - - - - ../proc/self/mounts\n"
+        made = translate("polkitd", {"postinst": script}, {"/usr/lib/tmpfiles.d/polkitd.conf": text})
+        owned = made.paths["/var/lib/polkit-1"]
+        self.assertEqual((owned.user, owned.group, owned.mode, owned.directory), ("polkitd", "root", 0o700, False))
+        self.assertEqual((made.paths["/run/x"].user, made.paths["/run/x"].mode), (None, 0o755))
+        self.assertNotIn("/etc/mtab", made.paths)
+
+    def test_a_claim_is_what_scripts_decide_whatever_the_package_holds(self) -> None:
+        made = claims("nova-common", {"postinst": "pkgos_var_user_group nova\npkgos_write_new_conf nova nova.conf\nmkdir -p /var/lib/plain\n"})
+        self.assertEqual(sorted(made), ["/etc/nova", "/var/lib/nova", "/var/log/nova"])
+        self.assertEqual((made["/etc/nova"].user, made["/etc/nova"].mode), ("nova", 0o750))
 
     def test_a_package_without_scripts_has_none(self) -> None:
         self.assertEqual(translate("x", {"control": "Package: x\n"}, {}).scriptlets(), {})
