@@ -107,16 +107,10 @@ def converted(
     *,
     without: Iterable[str] = WITHOUT,
     rules: Mapping[str, Rules] = RULES,
-    leave: Mapping[str, str] | None = None,
-    only: Iterable[str] | None = None,
-    release_suffix: str = "",
 ) -> tuple[Path, ...]:
     """RPMs of Debian packages and all they need.
 
     :param name: of the lock file in the cache: the same name gives the same package versions again, without a registry.
-    :param leave: Debian names and versions whose RPMs the caller has already (they are resolved, not converted).
-    :param only: convert these alone (Debian names).
-    :param release_suffix: appended to each release: a rebuild of the same software.
     :returns: RPM files in the cache, sorted.
     :raises InfrastructureError: the registry is needed and cannot be reached.
     """
@@ -128,14 +122,10 @@ def converted(
         selection = resolve(roots, without)
         _store_lock(lock, key, selection)
     code = _code_digest()
-    skip = leave or {}
-    chosen = None if only is None else frozenset(only)
     todo: list[tuple[Deb, tuple[str, ...], Path]] = []
     folders: list[Path] = []
     for deb, requires in zip(selection.debs, selection.requires, strict=True):
-        if skip.get(deb.name) == deb.version or (chosen is not None and deb.name not in chosen):
-            continue
-        mark = hashlib.sha256(f"{code} {deb.sha256} {deb.version} {requires} {rules.get(deb.name)} {release_suffix}".encode()).hexdigest()
+        mark = hashlib.sha256(f"{code} {deb.sha256} {deb.version} {requires} {rules.get(deb.name)}".encode()).hexdigest()
         folder = cache / "rpms" / mark[:2] / mark
         folders.append(folder)
         if not folder.is_dir():
@@ -145,19 +135,16 @@ def converted(
         # The largest first, so that two workers end together.
         todo.sort(key=lambda item: -archives[item[0]].stat().st_size)
         with ProcessPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-            for job in [
-                pool.submit(_convert, deb, archives[deb], folder, requires, rules.get(deb.name, Rules()), release_suffix)
-                for deb, requires, folder in todo
-            ]:
+            for job in [pool.submit(_convert, deb, archives[deb], folder, requires, rules.get(deb.name, Rules())) for deb, requires, folder in todo]:
                 job.result()
     return tuple(sorted(path for folder in folders for path in folder.glob("*.rpm")))
 
 
-def _convert(deb: Deb, archive: Path, folder: Path, requires: tuple[str, ...], rules: Rules, release_suffix: str) -> None:
+def _convert(deb: Deb, archive: Path, folder: Path, requires: tuple[str, ...], rules: Rules) -> None:
     """One package into a folder that appears only when it is complete."""
     partial = folder.with_name(f"{folder.name}.{os.getpid()}")
     spec = convert.specification(deb, archive, requires, rules)
-    write_rpm(spec.bump(release=spec.release + release_suffix), partial, signer=signing.DEMO)
+    write_rpm(spec, partial, signer=signing.DEMO)
     try:
         partial.rename(folder)
     except OSError:
@@ -165,13 +152,6 @@ def _convert(deb: Deb, archive: Path, folder: Path, requires: tuple[str, ...], r
         if not folder.is_dir():
             raise
         shutil.rmtree(partial)
-
-
-def versions(cache: Path) -> dict[str, str]:
-    """Debian name -> version of what the real base image holds."""
-    real(cache)
-    document = json.loads((cache / "base.lock.json").read_text())
-    return {item["name"]: item["version"] for item in document["debs"]}
 
 
 def real(cache: Path) -> tuple[Path, ...]:

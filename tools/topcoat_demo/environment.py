@@ -13,9 +13,11 @@ from pathlib import Path
 from topcoat_demo import distribution as distributions
 from topcoat_demo.distribution import Distribution
 from topcoat_demo.registry import RegistryServer, push_layout
+from topcoat_demo.world import World
 
 BASE = "distribution/base"
 TINY = "distribution/tiny"
+WORLD = "distribution/world"
 TAG = "9"
 
 
@@ -24,7 +26,8 @@ class Environment:
     """What ``prepare`` set up; the registry runs until ``stop`` or ``python -m topcoat_demo registry stop``."""
 
     directory: Path
-    distribution: Distribution
+    distribution: Distribution | None
+    """None: the real-size world, which needs none of it."""
     registry: RegistryServer
     variables: dict[str, str] = field(default_factory=dict)
     """For ``--profile demo``: registry, namespace, base_image, base_digest, repositories."""
@@ -78,5 +81,27 @@ def prepare(
         "repositories": made.repositories.absolute().as_uri(),
     }
     environment = Environment(directory, made, registry, variables)
+    environment.values_file.write_text(json.dumps(variables, indent=1) + "\n")
+    return environment
+
+
+def prepare_world(directory: Path, world: World, *, namespace: str, say: Callable[[str], None] = lambda line: None) -> Environment:
+    """Start the registry and push the base image of the real-size world into it.
+
+    :param directory: holds registry/ and profile-variables.json.
+    :raises InfrastructureError: a tool is missing or the registry does not start.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    registry = RegistryServer(directory / "registry").start()
+    say(f"registry: https://{registry.host}")
+    digest = push_layout(registry, world.base.directory, WORLD, TAG)
+    variables = {
+        "registry": registry.host,
+        "namespace": namespace,
+        "base_image": f"{registry.host}/{WORLD}:{TAG}",
+        "base_digest": digest,
+        "world": world.repositories.absolute().as_uri(),
+    }
+    environment = Environment(directory, None, registry, variables)
     environment.values_file.write_text(json.dumps(variables, indent=1) + "\n")
     return environment

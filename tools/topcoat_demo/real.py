@@ -12,20 +12,25 @@ import shlex
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.process import run
-from topcoat_demo import software
+from topcoat_demo import world as worlds
 from topcoat_demo.command import topcoat
 from topcoat_demo.distribution import default_cache
-from topcoat_demo.environment import Environment, prepare
-from topcoat_demo.services import SERVICES, Service
+from topcoat_demo.environment import Environment, prepare_world
+from topcoat_demo.services import PROGRAMS, SERVICES, Service
+from topcoat_demo.world import World
 
 # Not a goal, only the end of patience: on a busy machine keystone alone loads for half a minute.
 _ANSWER_SECONDS = 240.0
@@ -64,10 +69,10 @@ class Containers:
         return self("run", "--rm", "--network=none", "--user=0", *_LIMITS, *options, "--entrypoint=/bin/sh", reference, "-c", line, timeout=600)
 
     @contextmanager
-    def running(self, name: str, reference: str, options: Sequence[str]) -> Iterator[None]:
-        """The image as it is meant to be started: nothing but mounts."""
+    def running(self, name: str, reference: str, options: Sequence[str], arguments: Sequence[str] = ()) -> Iterator[None]:
+        """The image as it is meant to be started: nothing but mounts, and arguments where a deployment gives some."""
         self("rm", "--force", "--ignore", name)
-        self("run", "--detach", f"--name={name}", "--network=none", *_LIMITS, *options, reference)
+        self("run", "--detach", f"--name={name}", "--network=none", *_LIMITS, *options, reference, *arguments)
         try:
             yield
         finally:
@@ -92,35 +97,49 @@ class Containers:
             time.sleep(0.5)
 
 
+@dataclass
+class Asked:
+    """What one image said, before and after its update."""
+
+    versions: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    how: str = ""
+    """``service``: it ran as it is meant to; ``program``: its entrypoint said its version or help."""
+
+
 class Real:
     """One run of the real demo."""
 
-    def __init__(self, directory: Path, recipes: Path, services: Sequence[Service] = SERVICES, console: Console | None = None) -> None:
+    def __init__(self, directory: Path, recipes: Path, images: Sequence[str] = (), console: Console | None = None) -> None:
         self.directory = directory
         self.recipes = recipes
-        self.services = services
+        self.images = images
         self.console = console or Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
-        self.rows: dict[str, list[str]] = {service.image: [] for service in services}
+        self.asked: dict[str, Asked] = {}
+        self.times: dict[str, float] = {}
+        self._receipts: list[dict] = []
 
     def run(self) -> int:
         """Everything; the registry and the containers are ended whatever happens."""
-        environment = prepare(self.directory, namespace="demo-real", say=self._say)
+        with self._timed("world"):
+            world = worlds.make(default_cache(), say=self._say)
+        environment = prepare_world(self.directory, world, namespace="demo-real", say=self._say)
         try:
-            started = time.monotonic()
-            repositories = self.directory / "software"
-            shutil.rmtree(repositories, ignore_errors=True)
-            software.make(default_cache(), repositories)
-            self._say(f"real software: repositories made in {time.monotonic() - started:.0f} s")
-            environment.variables["software"] = repositories.absolute().as_uri()
-            environment.values_file.write_text(json.dumps(environment.variables, indent=1) + "\n")
+            shutil.rmtree(self.directory / "podman", ignore_errors=True)
             containers = Containers(environment, self.directory / "podman")
-            self._check(containers, self._build(environment, "first", "real", "--full"), fresh=True)
-            updated = self._build(environment, "second", "real-next")
-            self._check(containers, updated, fresh=False)
-            wrong = [image["name"] for image in updated.values() if image["action"] != "update"]
+            with self._timed("build"):
+                first = self._build(environment, "first", worlds.STATES[0], "--full")
+            with self._timed("ask"):
+                self._check(containers, first, fresh=True)
+            with self._timed("update"):
+                second = self._build(environment, "second", worlds.STATES[1])
+            wrong = [image["name"] for image in second.values() if image["action"] != "update"]
             if wrong:
                 raise ContentError(f"not updated by a yum layer: {', '.join(wrong)}", next_step="read receipt-second.json")
-            self._summary()
+            with self._timed("ask again"):
+                self._check(containers, second, fresh=False)
+            self._summary(world)
             return 0
         finally:
             environment.stop()
@@ -128,54 +147,74 @@ class Real:
     def _say(self, line: str) -> None:
         self.console.print(f"  {line}", markup=False)
 
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.times[name] = time.monotonic() - started
+
     def _build(self, environment: Environment, name: str, state: str, *options: str) -> Mapping[str, dict]:
         """Build or update the images; their lines of the receipt, by name."""
         receipt = self.directory / f"receipt-{name}.json"
-        patterns = [f"^{service.image}$" for service in self.services]
-        command = [
-            "--profile",
-            "demo-real",
-            "--recipes",
-            str(self.recipes),
-            "--work-dir",
-            str(self.directory / "work"),
-        ]
+        command = ["--profile", "demo-real", "--recipes", str(self.recipes), "--work-dir", str(self.directory / "work")]
         command += ["--set-file", str(environment.values_file), "--set", f"state={state}", "--authfile", str(environment.authfile)]
-        command += [
-            "--ca-file",
-            str(environment.ca_file),
-            "build",
-            *patterns,
-            *options,
-            "--tag",
-            f"real-{name}",
-            "--floating-tag",
-            "current-passed-ci",
-        ]
+        command += ["--ca-file", str(environment.ca_file), "build", *(f"^{image}$" for image in self.images), *options]
+        command += ["--tag", f"real-{name}", "--floating-tag", "current-passed-ci"]
         self.console.print(f"[cyan]$ topcoat build … --tag real-{name}[/] (packages of {state})")
         done = topcoat([*command, "--receipt", str(receipt)])
         if done.returncode:
             raise ContentError(f"topcoat build ended with code {done.returncode}", next_step="its own words are above")
-        images = {image["name"]: image for image in json.loads(receipt.read_text(encoding="utf-8"))["images"]}
-        return {service.image: images[service.image] for service in self.services}
+        document = json.loads(receipt.read_text(encoding="utf-8"))
+        self._receipts.append(document)
+        return {image["name"]: image for image in document["images"]}
 
     def _check(self, containers: Containers, images: Mapping[str, dict], *, fresh: bool) -> None:
-        for service in self.services:
-            reference = f"{images[service.image]['repository']}@{images[service.image]['digest']}"
-            options = self._mounts(service, fresh=fresh)
-            containers.pull(reference)
-            self._verify(containers, service.image, reference)
-            if fresh and service.before:
-                containers.once(reference, options, service.before)
-            if fresh and service.state:
-                _own(self.directory / "state" / service.image, service.owner)
-            started = time.monotonic()
-            with containers.running(service.image, reference, options):
-                answer = containers.ask(service.image, service.question, service.answer)
-                version = containers("exec", service.image, "rpm", "-q", service.package).strip()
-            line = next(line for line in answer.splitlines() if service.answer in line).strip()
-            self.rows[service.image] += [version.removeprefix(f"{service.package}-").rpartition(".")[0], line[:40]]
-            self._say(f"{service.image}: {version} answers {line[:70]!r} after {time.monotonic() - started:.1f} s")
+        """Every image: unpacked by podman, verified, asked. All are tried before the first that failed is told."""
+        services = {service.image: service for service in SERVICES}
+        failures: list[TopcoatError] = []
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            jobs = [pool.submit(self._one, containers, image, services.get(name), fresh=fresh) for name, image in images.items()]
+            for job in jobs:
+                try:
+                    self._say(job.result())
+                except TopcoatError as error:
+                    failures.append(error)
+                    self._say(f"FAILED {error}")
+        if failures:
+            raise failures[0]
+
+    def _one(self, containers: Containers, image: Mapping[str, Any], service: Service | None, *, fresh: bool) -> str:
+        name, reference = image["name"], f"{image['repository']}@{image['digest']}"
+        containers.pull(reference)
+        self._verify(containers, name, reference)
+        asked = self.asked.setdefault(name, Asked())
+        started = time.monotonic()
+        answer = self._serve(containers, service, reference, fresh=fresh) if service else self._program(containers, name, reference)
+        asked.seconds.append(time.monotonic() - started)
+        asked.how = "service" if service else "program"
+        asked.answers.append(answer)
+        return f"{name}: {answer[:90]!r} after {asked.seconds[-1]:.1f} s"
+
+    def _serve(self, containers: Containers, service: Service, reference: str, *, fresh: bool) -> str:
+        options = self._mounts(service, fresh=fresh)
+        if fresh and service.before:
+            containers.once(reference, options, service.before)
+        if fresh and service.state:
+            _own(self.directory / "state" / service.image, service.owner)
+        with containers.running(service.image, reference, options, service.arguments):
+            answer = containers.ask(service.image, service.question, service.answer)
+            version = containers("exec", "--user=0", service.image, "rpm", "-q", service.package).strip()
+        self.asked[service.image].versions.append(version.removeprefix(f"{service.package}-").rpartition(".")[0])
+        return next(line for line in answer.splitlines() if service.answer in line).strip()
+
+    def _program(self, containers: Containers, name: str, reference: str) -> str:
+        """The entrypoint says its version: its libraries and modules load."""
+        entrypoint = json.loads(containers("image", "inspect", "--format", "{{json .Config.Entrypoint}}", reference) or "null") or ["/bin/sh"]
+        words = PROGRAMS.get(entrypoint[0]) or (entrypoint[0], "--version")
+        answer = containers.once(reference, (), (("sh", "-c", f"{shlex.join(words)} 2>&1"),)).strip()
+        if not answer:
+            raise ContentError(f"{shlex.join(words)} says nothing", image=name)
+        return answer.splitlines()[0 if words[-1] == "--help" else -1].strip()
 
     def _verify(self, containers: Containers, name: str, reference: str) -> None:
         """Every file of the image as podman unpacked it is what its package says; accounts and configuration may differ."""
@@ -186,7 +225,7 @@ class Real:
             raise ContentError(f"rpm -Va: {len(wrong)} files differ from their packages: {'; '.join(wrong[:5])}", image=name)
 
     def _mounts(self, service: Service, *, fresh: bool) -> list[str]:
-        options = []
+        options = list(service.options)
         for path, text in service.files.items():
             source = self.directory / "config" / service.image / path.lstrip("/")
             source.parent.mkdir(parents=True, exist_ok=True)
@@ -201,16 +240,23 @@ class Real:
             options.append(f"--volume={state.absolute()}:{service.state}")
         return options
 
-    def _summary(self) -> None:
+    def _summary(self, world: World) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for title in ("image", "first", "updated to", "answer"):
+        for title in ("service", "first", "updated to", "answer"):
             table.add_column(title, no_wrap=True)
-        for service in self.services:
-            before, _, after, answer = self.rows[service.image]
-            if before == after:
-                raise ContentError(f"{service.image} still has {service.package} {before}", next_step="this is a defect: please report it")
-            table.add_row(service.image, before, after, answer)
+        services = {service.image: service for service in SERVICES}
+        for name, asked in sorted(self.asked.items()):
+            if asked.how == "service":
+                if asked.versions[0] == asked.versions[1] and services[name].changes:
+                    raise ContentError(f"{name} still has {asked.versions[0]}", next_step="this is a defect: please report it")
+                table.add_row(name, *asked.versions[:2], asked.answers[-1][:50])
         self.console.print(table)
+        counts = Counter(asked.how for asked in self.asked.values())
+        self.console.print(
+            f"{len(self.asked)} images: {counts['service']} ran as services and answered before and after their update, "
+            f"{counts['program']} said what they are"
+        )
+        self.console.print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.times.items()))
 
 
 def differences(report: str) -> list[str]:
@@ -223,17 +269,16 @@ def _own(folder: Path, owner: int) -> None:
         os.chown(path, owner, owner, follow_symlinks=False)
 
 
-def real(directory: Path, recipes: Path, patterns: Sequence[str] = ()) -> int:
+def real(directory: Path, recipes: Path, images: Sequence[str] = ()) -> int:
     """Run it; exit code 0, or that of the error.
 
-    :param patterns: names of images; none means all.
+    :param images: names of images; none means all.
     """
     console = Console(stderr=True, highlight=False)
-    services = [service for service in SERVICES if not patterns or service.image in patterns]
     try:
         if shutil.which("podman") is None:
             raise InfrastructureError("podman is not installed", retriable=False, next_step="run tools/setup-node")
-        return Real(directory.absolute(), recipes.absolute(), services).run()
+        return Real(directory.absolute(), recipes.absolute(), images).run()
     except TopcoatError as error:
         console.print(f"error: {error}", markup=False)
         return error.exit_code

@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _HTTP = """
-import sys, urllib.request
-print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode(errors="replace")[:2000])
+import sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=20)
+except urllib.error.HTTPError as error:  # 300 lists versions; 401 asks who we are
+    if error.code not in (300, 401):
+        raise
+    answer = error
+print(answer.status, answer.read().decode(errors="replace")[:4000])
 """
 _MEMCACHED = """
 import socket
@@ -89,10 +95,52 @@ class Service:
     """uid and gid of the state."""
     before: tuple[tuple[str, ...], ...] = ()
     """Commands in the image before the first start, as a deployment runs them."""
+    arguments: tuple[str, ...] = ()
+    """Instead of the image's command."""
+    options: tuple[str, ...] = ()
+    """Of podman: what a deployment gives beside files."""
+    changes: bool = True
+    """The update must change the package; False where Debian changed only what it needs."""
 
 
 def _python(code: str, *arguments: str) -> tuple[str, ...]:
     return ("python3", "-c", code, *arguments)
+
+
+def _api(image: str, package: str, port: int, answer: str, *, path: str = "/", **more: object) -> Service:
+    """An API under httpd: its list of versions, which needs no database and no identity service."""
+    return Service(image, package, _python(_HTTP, f"http://127.0.0.1:{port}{path}"), answer, changes=False, **more)  # type: ignore[arg-type]
+
+
+def _database(image: str, name: str, answer: str) -> Service:
+    """A database of OVN, which makes itself when it is empty."""
+    return Service(image, "openvswitch-ovn-central", ("ovsdb-client", "list-dbs", f"unix:/var/run/ovn/{name}.sock"), answer, changes=False)
+
+
+def _help(*programs: str) -> dict[str, tuple[str, ...]]:
+    return {program: (program, "--help") for program in programs}
+
+
+# How programs say what they are, where it is not --version.
+PROGRAMS: Mapping[str, tuple[str, ...]] = {
+    "/bin/sh": ("rpm", "-q", "rpm"),
+    "/usr/sbin/httpd": ("/usr/sbin/httpd", "-v"),
+    "/usr/sbin/named": ("/usr/sbin/named", "-v"),
+    "/usr/sbin/collectd": ("/usr/sbin/collectd", "-h"),
+    # These have no such option and do nothing useful without their devices.
+    "/usr/sbin/crond": ("rpm", "-qf", "/usr/sbin/crond"),
+    "/usr/sbin/multipathd": ("rpm", "-qf", "/usr/sbin/multipathd"),
+    "/usr/sbin/rsyslogd": ("/usr/sbin/rsyslogd", "-v"),
+    "/usr/sbin/unbound": ("/usr/sbin/unbound", "-V"),
+    "/usr/sbin/qdrouterd": ("/usr/sbin/qdrouterd", "-v"),
+    "/usr/sbin/rabbitmq-server": ("rpm", "-q", "rabbitmq-server"),
+    "/usr/share/ovn/scripts/ovn-ctl": ("/usr/sbin/ovsdb-server", "--version"),
+    # Debian's barbican fails at its own --version.
+    "/usr/bin/barbican-keystone-listener": ("rpm", "-qf", "/usr/bin/barbican-keystone-listener"),
+    "/usr/bin/barbican-worker": ("rpm", "-qf", "/usr/bin/barbican-worker"),
+    **_help(*(f"/usr/bin/designate-{name}" for name in ("central", "mdns", "producer", "sink", "worker"))),
+    **_help(*(f"/usr/bin/swift-{name}-server" for name in ("account", "container", "object", "proxy"))),
+}
 
 
 SERVICES = (
@@ -107,7 +155,7 @@ SERVICES = (
     ),
     Service(
         "mariadb",
-        "mariadb-server",
+        "mariadb-server-core",
         ("mariadb", "--user=root", "--batch", "--execute=SELECT 40 + 2 AS answer, VERSION()"),
         "42\t",
         state="/var/lib/mysql",
@@ -138,6 +186,7 @@ SERVICES = (
         files={"/etc/placement/placement.conf": _PLACEMENT},
         state="/var/lib/placement",
         owner=42482,
+        changes=False,
         before=(("placement-manage", "db", "sync"), ("chown", "-R", "placement:placement", "/var/lib/placement")),
     ),
     Service(
@@ -149,4 +198,23 @@ SERVICES = (
         state="/var/lib/nova",
         owner=42436,
     ),
+    Service(
+        "etcd",
+        "etcd",
+        _python(_HTTP, "http://127.0.0.1:2379/version"),
+        "etcdserver",
+        state="/var/lib/etcd",
+        owner=42413,
+        arguments=("--data-dir", "/var/lib/etcd"),
+        changes=False,
+    ),
+    _database("ovn-nb-db-server", "ovnnb_db", "OVN_Northbound"),
+    _database("ovn-sb-db-server", "ovnsb_db", "OVN_Southbound"),
+    _api("octavia-api", "openstack-octavia-api", 9876, '"v2.0"'),
+    _api("heat-api", "openstack-heat-api", 8004, '"CURRENT"'),
+    _api("heat-api-cfn", "openstack-heat-api-cfn", 8000, '"CURRENT"'),
+    _api("ironic-api", "openstack-ironic-api", 6385, "OpenStack Ironic API"),
+    _api("manila-api", "manila-api", 8786, '"v1.0"'),
+    _api("designate-api", "openstack-designate-api", 9001, "api-ref/dns"),
+    _api("barbican-api", "openstack-barbican-api", 9311, "key-manager"),
 )

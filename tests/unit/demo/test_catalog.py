@@ -8,11 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from topcoat_demo import world_rules
 from topcoat_demo.catalog import Catalog
 from topcoat_demo.packages import VERSIONS, Trunk, infra
 from topcoat_demo.services import SERVICES
-from topcoat_demo.software import RULES
 from topcoat_demo.sources import spec_text
+from topcoat_demo.world import Table
 
 ROOT = Path(__file__).parents[3]
 CONVERTED = {"python3", "hostname"}
@@ -112,12 +113,22 @@ class Packages(unittest.TestCase):
         self.assertIn("Requires: openstack-nova-common = %{?epoch:%{epoch}:}%{version}-%{release}\n", text)
         self.assertNotIn("@release@", text)
 
+    def test_the_real_size_world_has_every_name_that_the_recipes_use(self) -> None:
+        names = set()
+        for recipe in recipes().values():
+            for item in recipe.get("packages", ()):
+                entry = item if isinstance(item, dict) else {"name": item}
+                if entry.get("distro") != "rhel" and entry.get("release") in (None, "9"):
+                    names.add(entry["name"])
+        own = {spec.name for spec in world_rules.specifications()}
+        self.assertEqual(names - Table().names - own, set())
+
     def test_real_services_are_recipes_and_their_packages_are_made(self) -> None:
-        made = {rules.rename or name for name, rules in RULES.items()}
+        table = Table()
         known = recipes()
         for service in SERVICES:
             self.assertIn(service.image, known)
-            self.assertIn(service.package, made)
+            self.assertIn(service.package, {*table.names, *table.roots})
 
 
 if __name__ == "__main__":
