@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.functional.equality import zoo
-from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, ghost, symlink
+from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, ghost, script, symlink
 
 HELPER = "/usr/lib/systemd/systemd-update-helper"
 
@@ -16,6 +16,17 @@ HELPER = "/usr/lib/systemd/systemd-update-helper"
 def systemd(count: str, verb: str) -> str:
     """What systemd's macros expand to."""
     return f'\nif [ $1 -{count} ] && [ -x "{HELPER}" ]; then \n    # of a macro\n    {HELPER} {verb} odd@.service other.socket || : \nfi\n'
+
+
+GETENT = 'grep "^$2:" "/etc/$1"'
+# Had the first half of a line not decided, the second would fail: there is no such program.
+ACCOUNTS = """
+getent group daemon >/dev/null || groupadd -r daemon
+getent passwd daemon >/dev/null 2>&1 || \\
+    useradd -r -g daemon -d /var/lib/daemon -s /sbin/nologin -c "Of a test" daemon
+exit 0
+"""
+PRESET = "[ ! -x /usr/bin/systemctl ] || systemctl preset account.service || :\n[ -x /usr/bin/other ] && other --now || :"
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,11 @@ COMPOSED = (
         ),
     ),
     Case(
+        "accounts-there",
+        (RpmSpec("account", "1", files=(File("/opt/ac", "1"),)), RpmSpec("getent", "1", files=(script("/usr/bin/getent", GETENT),))),
+        (RpmSpec("account", "2", files=(File("/opt/ac", "2", user="daemon"),), pre=ACCOUNTS, post=PRESET),),
+    ),
+    Case(
         "triggers-elsewhere",
         (*plain("moved", File("/opt/m", "1"), new=())[0], RpmSpec("watches", "1", triggers=(Trigger("triggerin", "absent-too", "exit 1"),))),
         (*plain("moved", new=(File("/opt/m", "2"),))[1], RpmSpec("watches", "2", triggers=(Trigger("triggerin", "absent", "exit 1"),))),
@@ -174,6 +190,11 @@ REFUSED = (
         "accounts-made",
         *plain("account-made", File("/opt/am", "1"), new=(File("/opt/am", "2"),), provides=("user(odd)",)),
         "makes the account user(odd)",
+    ),
+    Case(
+        "accounts-by-script",
+        *plain("of-account", File("/opt/oa", "1"), new=(File("/opt/oa", "2"),), pre="getent group nobody-knows >/dev/null || groupadd nobody-knows"),
+        "of-account has a scriptlet (%pre)",
     ),
     Case(
         "ldconfig-like",

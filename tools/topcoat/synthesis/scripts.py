@@ -21,10 +21,26 @@ HELPER = "usr/lib/systemd/systemd-update-helper"
 # The bodies of %systemd_post, %systemd_preun and %systemd_postun* (systemd's macros.systemd since release 250), once for each unit.
 _WORD = r"[A-Za-z0-9@:._\\-]+"
 _SYSTEMD = re.compile(
-    rf'if \[ \$1 -(?:eq|ge|gt|ne) [0-9]+ \] && \[ -x "/{re.escape(HELPER)}" \]; then[ \t]*\n'
+    rf'(?m)^[ \t]*if \[ \$1 -(?:eq|ge|gt|ne) [0-9]+ \] && \[ -x "/{re.escape(HELPER)}" \]; then[ \t]*\n'
     rf"(?:[ \t]*(?:#.*|/{re.escape(HELPER)}(?: {_WORD})+ \|\| :)?[ \t]*\n)+"
     r"fi[ \t]*(?=\n|\Z)"
 )
+# A command of words alone: nothing in it is done where the words before it already decided.
+_WORDS = r"""(?:[A-Za-z0-9 \t@%+=:,./_-]|"[A-Za-z0-9 \t@%+=:,./_-]*"|'[A-Za-z0-9 \t@%+=:,./_-]*')+"""
+_QUIET = r"(?:[ \t]*(?:&>|[12]?>)[ \t]*/dev/null|[ \t]*2>&1)*"
+_OR_NOTHING = r"(?:[ \t]*\|\|[ \t]*(?::|true|exit 0))?"
+# Packages make their accounts so, where the accounts are not there.
+_ACCOUNT = re.compile(
+    rf"[ \t]*getent[ \t]+(?P<table>group|passwd)[ \t]+(?P<name>[a-z_][a-z0-9_-]*){_QUIET}[ \t]*\|\|{_WORDS}{_QUIET}{_OR_NOTHING}[ \t]*"
+)
+_PROGRAM = r"/[A-Za-z0-9@:._/-]+"
+# What is only done where a program is there.
+_ABSENT = re.compile(
+    rf"[ \t]*\[ (?:! -x (?P<one>{_PROGRAM}) \][ \t]*\|\|{_WORDS}{_QUIET}{_OR_NOTHING}"
+    rf"|-x (?P<other>{_PROGRAM}) \][ \t]*&&{_WORDS}{_QUIET}[ \t]*\|\|[ \t]*(?::|true|exit 0))[ \t]*"
+)
+_SEARCHED = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
+"""PATH of a scriptlet."""
 
 
 def check_scripts(installs: Sequence[Package], removes: Sequence[Package], others: Sequence[Package], tree: Tree) -> None:
@@ -69,7 +85,35 @@ def _does_nothing(script: Script, installs: Sequence[Package], tree: Tree) -> bo
     shell = tree.nodes.get(tree.resolve(program[0]))
     if shell is None or shell.kind != "f":
         return False  # it would fail
-    body, times = _SYSTEMD.subn("", script.body)
+    # The shell joins such lines, but not in a comment; a comment that ends so is left to it.
+    body = script.body
+    if re.search(r"#.*\\\n", body):
+        return False
+    body, times = _SYSTEMD.subn("", body.replace("\\\n", ""))
     if times and (tree.has(HELPER) or any(path == HELPER for package in installs for path in package.paths())):
         return False
-    return all(_NOTHING.fullmatch(line) for line in body.splitlines())
+    lines = body.split("\n")
+    return all(_NOTHING.fullmatch(line) or _is_there(line, tree) or _is_absent(line, installs, tree) for line in lines)
+
+
+def _is_there(line: str, tree: Tree) -> bool:
+    """Whether a line makes an account unless the image has it, and the image has it and a program that says so."""
+    match = _ACCOUNT.fullmatch(line)
+    if match is None or match["name"] not in tree.ids(f"etc/{match['table']}"):
+        return False
+    for text in tree.contents.get("etc/nsswitch.conf", b"").decode("utf-8", "replace").splitlines():
+        words = text.partition("#")[0].split()
+        if words and words[0] == f"{match['table']}:" and ("[" in text or not {"files", "compat"} & set(words)):
+            return False
+    found = next((real for folder in _SEARCHED if tree.has(real := tree.resolve(f"{folder}/getent"))), "")
+    node = tree.nodes.get(found)
+    return node is not None and node.kind == "f" and bool(node.mode & 0o100) and found.endswith("/getent")
+
+
+def _is_absent(line: str, installs: Sequence[Package], tree: Tree) -> bool:
+    """Whether a line does something only where a program is there, and it is not and does not come."""
+    match = _ABSENT.fullmatch(line)
+    if match is None:
+        return False
+    wanted = tree.resolve(match["one"] or match["other"])
+    return not tree.has(wanted) and not any(tree.resolve(path) == wanted for package in installs for path in package.paths())
