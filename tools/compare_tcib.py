@@ -48,7 +48,7 @@ def theirs(checkout: Path, settings: Mapping[str, str], extra: Mapping[str, obje
         given = {"tcib_distro": "centos", "tcib_release": "9", "tcib_package": "python-tcib-containers", **settings}
         variables: dict[str, Any] = {**defaults, **own, **given, "tcib_meta": {"name": folder.name}, "tcib_path": ""}
         variables["tcib_from"] = variables["tcib_from"] if "tcib_from" in {**own, **settings} else parent
-        templar = Templar(loader=DataLoader(), variables={**variables, **extra})
+        templar = Templar(loader=DataLoader(), variables={**variables, **_written_anew(dict(extra))})
         found[folder.name] = templar.do_template(template, preserve_trailing_newlines=True, escape_backslashes=False)
     return found
 
@@ -60,7 +60,12 @@ def _images(top: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in files:
             own.update(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         if files:
-            yield folder, own
+            yield folder, _written_anew(own)
+
+
+def _written_anew(values: dict[str, Any]) -> dict[str, Any]:
+    """As tcib's command hands variables to Ansible: through a YAML file, whose writer sorts every mapping."""
+    return dict(yaml.safe_load(yaml.safe_dump(values)))
 
 
 def ours(checkout: Path, settings: Mapping[str, str], extra: Path | None) -> dict[str, str]:

@@ -48,8 +48,8 @@ FROM base:1
 ARG A="b"
 LABEL maintainer="me \\"x\\""
 LABEL tcib_managed=true
-ENV LANG="en_US.UTF-8"
 ENV FLAG=true
+ENV LANG="en_US.UTF-8"
 ENV N=3
 USER root
 ONBUILD RUN x
@@ -362,7 +362,7 @@ class Tcib(TreeTest):
         recipe = self.tree(files)["base"]
         rendered = render(recipe, parent_reference="x", profile=profile(), labels={})
         self.assertEqual([inside for inside, _, _ in rendered.files], [f"{there[1:]}/one.sh", f"{there[1:]}/two.sh"])
-        self.assertIn('LABEL text="hello"\nLABEL list="note.txt"\n', rendered.containerfile)
+        self.assertIn('LABEL list="note.txt"\nLABEL text="hello"\n', rendered.containerfile)
         out = self.root.parent / "out"
         write_context(rendered, out)
         self.assertEqual((out / there[1:] / "one.sh").read_text(), "1")

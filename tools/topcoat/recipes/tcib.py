@@ -8,6 +8,7 @@ Variables of one image are the values of all its YAML files in sorted order, lat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from topcoat.documents.yamltree import Node, parse_file
@@ -109,7 +110,7 @@ def _merge(folder: Path, files: list[Path], problems: Problems) -> dict[str, Nod
         if document is not None and document.kind != "map":
             problems.add(document, f"must hold variables, 'tcib_...: ...', not {document.describe()}", "write one mapping")
         elif document is not None:
-            merged.update({key.text: value for key, value in document.entries})
+            merged.update({key.text: _ordered(value) for key, value in document.entries})
     return merged
 
 
@@ -124,7 +125,13 @@ def _extra(path: Path | None, problems: Problems) -> dict[str, Node]:
     if document is not None and document.kind != "map":
         problems.add(document, f"must hold variables, not {document.describe()}", "write 'name: value' lines")
         return {}
-    return {key.text: value for key, value in document.entries} if document is not None else {}
+    return {key.text: _ordered(value) for key, value in document.entries} if document is not None else {}
+
+
+def _ordered(node: Node) -> Node:
+    """The value with its mappings in the order of their keys: tcib's command writes variables anew, sorted, before a template sees them."""
+    entries = sorted(((key, _ordered(value)) for key, value in node.entries), key=lambda entry: entry[0].text)
+    return replace(node, entries=entries, items=[_ordered(item) for item in node.items])
 
 
 def _recipe(variables: Variables, files: TreeFiles, parent: str | None) -> Recipe:
