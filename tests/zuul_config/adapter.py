@@ -66,7 +66,7 @@ class _Change:
 
     project: object
     branch: str = "master"
-    files: list[str] | None = None
+    files: list[str] | None = field(default_factory=lambda: None)  # no default: the class itself must not have the attribute
     number: str | None = None
     cache_key: str = "cache"
     ref: str = "refs/heads/master"
@@ -154,9 +154,11 @@ class Site:
                     unparsed.pipelines = []
                     self._parsed.extend(self._parser.parseConfig(unparsed, self._context))
 
-    def load_folder(self, project: str, root: Path) -> None:
-        """Parse ``zuul.d`` of a checkout, in the order that Zuul reads it."""
-        self.load(project, [(str(path.relative_to(root)), path.read_text(encoding="utf-8")) for path in sorted((root / "zuul.d").rglob("*.yaml"))])
+    def load_folder(self, project: str, root: Path, *extra: str) -> None:
+        """Parse ``zuul.d`` of a checkout and further folders (``extra-config-paths`` of the tenant), in the order that Zuul reads them."""
+        for folder in ("zuul.d", *extra):
+            found = sorted((root / folder).rglob("*.yaml"))
+            self.load(project, [(str(path.relative_to(root)), path.read_text(encoding="utf-8")) for path in found])
 
     def finish(self) -> None:
         """Make the layout; every message of Zuul is in ``errors`` or ``warnings`` after it."""
