@@ -137,7 +137,7 @@ def wiring(command: str, tree: ast.AST) -> list[tuple[int, str]]:
             node.body = []
     for line, module in imports(tree):
         room = module.split(".")[1] if module.startswith("topcoat.") else "cli"
-        if room not in FOR_COMMANDS | {"cli", "__version__"}:
+        if room not in FOR_COMMANDS | {"cli", "version"}:
             rooms.setdefault(room, line)
     if len(rooms) < 2 or command in STILL_WIRED:
         return []

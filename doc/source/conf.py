@@ -7,7 +7,7 @@ project = "Topcoat"
 author = "The Topcoat authors"
 project_copyright = "The Topcoat authors"
 
-extensions = ["zuul_sphinx"]
+extensions = ["reno.sphinxext", "zuul_sphinx"]
 # zuul.d and roles lie two folders up; zuul-sphinx finds them by itself.
 exclude_patterns = []
 nitpicky = False

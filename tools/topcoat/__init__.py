@@ -3,4 +3,14 @@
 This package must not do anything at import time: no configuration is read, no logger is set up.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+
+def version() -> str:
+    """The version of the installed distribution, which comes from git; ``unknown`` where the code runs without being installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("topcoat")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -115,7 +115,7 @@ def _wheels(places: Places) -> None:
     folder.mkdir(exist_ok=True)
     pip = [places.ansible_root / "11/bin/pip", "wheel", "-q", "--disable-pip-version-check", "-w", folder]
     log = places.logs / "pip.log"
-    run([*pip, "setuptools>=68", "wheel", places.repository], timeout=900, log=log, failure=InfrastructureError)
+    run([*pip, *project["build-system"]["requires"], "wheel", places.repository], timeout=900, log=log, failure=InfrastructureError)
     for own in folder.glob("topcoat-*.whl"):
         own.unlink()
     kept.write_text(current)

@@ -14,7 +14,6 @@ from typing import NoReturn
 
 import click
 
-from topcoat import __version__
 from topcoat.errors import TopcoatError, machine_error
 
 GROUPS = {
@@ -78,7 +77,7 @@ def _profiles(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(__version__, prog_name="topcoat")
+@click.version_option(package_name="topcoat", prog_name="topcoat")
 @click.option("--options", metavar="FILE", expose_value=False, help="YAML file of options by name, those of a command below its name.")
 @click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", shell_complete=_profiles, help="Profile: a name or a file.")
 @click.option("--recipes", default="container-images", show_default=True, envvar="TOPCOAT_RECIPES", help="Directory of the recipe tree.")

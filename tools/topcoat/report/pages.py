@@ -12,7 +12,7 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from topcoat import __version__
+from topcoat import version
 from topcoat.report.console import clean
 
 
@@ -40,5 +40,5 @@ def environment() -> jinja2.Environment:
         minute=lambda moment: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment)),
         moment=lambda moment: time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment)),
     )
-    found.globals.update(css=_style(), version=__version__)
+    found.globals.update(css=_style(), version=version())
     return found
