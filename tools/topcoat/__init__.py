@@ -5,6 +5,8 @@ This package must not do anything at import time: no configuration is read, no l
 
 from __future__ import annotations
 
+import re
+
 
 def version() -> str:
     """The version of the installed distribution, which comes from git; ``unknown`` where the code runs without being installed."""
@@ -14,3 +16,8 @@ def version() -> str:
         return metadata.version("topcoat")
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def release() -> str:
+    """The numbers of the version alone, without what tells commits apart: for documents whose bytes must not change with every commit."""
+    return re.split(r"\.?[^0-9.]", version(), maxsplit=1)[0] or "0"

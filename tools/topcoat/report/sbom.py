@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from topcoat import version
+from topcoat import release
 from topcoat.errors import UsageError
 from topcoat.model import ImageReference, Nevra
 
@@ -117,7 +117,7 @@ def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
     bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, str(subject.reference.digest)), version=1)
     bom.metadata.timestamp = datetime.fromtimestamp(subject.created, UTC)
     bom.metadata.component = image
-    bom.metadata.tools.components.add(Component(type=ComponentType.APPLICATION, name="topcoat", version=version()))
+    bom.metadata.tools.components.add(Component(type=ComponentType.APPLICATION, name="topcoat", version=release()))
     system = Component(
         type=ComponentType.OPERATING_SYSTEM, name=subject.system.id, version=subject.system.version or None, bom_ref=f"os:{subject.system.distro}"
     )
@@ -212,7 +212,7 @@ def spdx(subject: Subject, materials: Iterable[Material]) -> str:
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": f"{subject.reference.host}/{subject.reference.repository}@{subject.reference.digest}",
         "documentNamespace": f"https://topcoat.dev/spdx/{quote(subject.name, safe='')}/{str(subject.reference.digest).replace(':', '-')}",
-        "creationInfo": {"created": subject.moment, "creators": [f"Tool: topcoat-{version()}"]},
+        "creationInfo": {"created": subject.moment, "creators": [f"Tool: topcoat-{release()}"]},
         "packages": packages,
         "relationships": relations,
         "hasExtractedLicensingInfos": [
