@@ -40,6 +40,8 @@ SERVICE = RpmSpec(
 # In a build /dev is the machine's, or a small file system of its own: dnf refuses what it cannot put there.
 ZOO = tuple(replace(spec, files=tuple(file for file in spec.files if not file.path.startswith("/dev/"))) for spec in NEW)
 PACKAGES = ("service", *sorted({spec.name for spec in NEW}))
+# What containers-common asks for may be more than this machine allows.
+LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 # What buildah or its dnf leaves, nobody owns, and no container needs; and the package database, which rpm compares.
 LITTER = (
     "var/lib/rpm",
@@ -108,6 +110,7 @@ class BesideBuildah(BuildCase):
         (repos / "current.repo").write_text("[current]\nname=current\nbaseurl=file:///packages\ngpgcheck=0\n")
         volumes = ["--volume", f"{repos}:/etc/yum.repos.d:ro", "--volume", f"{packages}:/packages:ro"]
         options = ["--isolation", "chroot", "--network", "host", "--layers=false", "--format", image_format, "--identity-label=false", "--quiet"]
+        options += LIMITS
         identity = self.others.run("buildah", "bud", *options, *self.access(), *volumes, str(context)).splitlines()[-1]
         inspected = json.loads(self.others.run("buildah", "inspect", "--type", "image", identity))
         container = self.others.run("buildah", "from", "--pull=never", identity)
@@ -163,7 +166,7 @@ class BesideBuildah(BuildCase):
         """podman sees the health check, and it ends well in a container that runs."""
         identity = self.others.run("podman", "pull", "--quiet", *self.access(), self.reference(digest))
         self.assertEqual(self.others.run("podman", "image", "inspect", "--format", "{{.HealthCheck.Test}}", identity), "[CMD /usr/bin/healthy]")
-        options = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--network=host", "--entrypoint=/bin/sleep"]
+        options = [*LIMITS, "--network=host", "--entrypoint=/bin/sleep"]
         with mock.patch.dict(os.environ, DISABLE_HC_SYSTEMD="true"):  # no timer: we ask ourselves
             container = self.others.run("podman", "--runtime", "runc", "run", "--detach", *options, identity, "600").splitlines()[-1]
             try:
