@@ -5,9 +5,10 @@ This room must never contact a registry and never name an image that has no reci
 
 from topcoat.lists.aliases import old_names
 from topcoat.lists.convert import to_document
+from topcoat.lists.entries import Alias, ListEntry, ListTemplate, Variable
 from topcoat.lists.lint import lint
 from topcoat.lists.resolve import ListedImage, ResolvedList, resolve
-from topcoat.lists.template import Alias, ListEntry, ListTemplate, Variable, load_template
+from topcoat.lists.template import load_template
 
 __all__ = [
     "Alias",

@@ -5,7 +5,7 @@ This module must never lose a condition, a parameter or a service.
 
 from __future__ import annotations
 
-from topcoat.lists.template import Conditions, ListEntry, ListTemplate
+from topcoat.lists.entries import Conditions, ListEntry, ListTemplate
 
 
 def to_document(template: ListTemplate) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from topcoat.documents.yamltree import Node, parse, read_text
 from topcoat.errors import UsageError
-from topcoat.lists.template import Conditions, ListEntry, ListTemplate, Variable, exclusive
+from topcoat.lists.entries import Conditions, ListEntry, ListTemplate, Variable, exclusive
 from topcoat.recipes.reading import Problems, Reader
 
 RENDERED = "container_images"

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from topcoat.errors import UsageError
-from topcoat.lists.template import ListTemplate, examine_template
+from topcoat.lists.entries import ListTemplate
+from topcoat.lists.template import examine_template
 from topcoat.model.recipe import Recipe
 from topcoat.recipes import apply_profile, detect_format
 from topcoat.recipes.lint import lint_recipes

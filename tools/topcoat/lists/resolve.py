@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from topcoat.errors import UsageError
-from topcoat.lists.template import BUILT_IN, Conditions, ListTemplate
+from topcoat.lists.entries import ListTemplate, holds
+from topcoat.lists.template import BUILT_IN
 from topcoat.model.image import ImageReference
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
@@ -103,11 +104,11 @@ def resolve(
     """
     filled = _values(template, profile, values)
     if template.foreign:
-        for name in sorted({entry.image for entry in template.entries if entry.image and _holds(entry.when, filled)} - recipes.keys()):
+        for name in sorted({entry.image for entry in template.entries if entry.image and holds(entry.when, filled)} - recipes.keys()):
             raise UsageError(f"no recipe for image {name!r}{nearest(name, recipes)}", where=template.where, next_step=_NO_RECIPE)
     images = []
     for entry in template.entries:
-        if not _holds(entry.when, filled) or (entry.image is not None and entry.image not in recipes):
+        if not holds(entry.when, filled) or (entry.image is not None and entry.image not in recipes):
             continue
         text = _own(entry.image, filled) if entry.image is not None else _PLACEHOLDER.sub(lambda match: filled[match[1]], entry.reference or "")
         reference = _checked(text, entry.where)
@@ -118,7 +119,7 @@ def resolve(
                 external=entry.image is None,
                 source=entry.source,
                 parameters=entry.parameters,
-                services=tuple(name for name, when in entry.services if _holds(when, filled)),
+                services=tuple(name for name, when in entry.services if holds(when, filled)),
             )
         )
     if not images:
@@ -156,10 +157,6 @@ def _values(template: ListTemplate, profile: Profile, given: Mapping[str, str]) 
 def _own(image: str, values: Mapping[str, str]) -> str:
     path = "/".join(part for part in (values["registry"], values["namespace"]) if part)
     return f"{path}/{values['prefix']}{image}{values['suffix']}:{values['tag']}"
-
-
-def _holds(when: Conditions, values: Mapping[str, str]) -> bool:
-    return all(values[name] in allowed for name, allowed in when)
 
 
 def _checked(text: str, where: str) -> ImageReference:

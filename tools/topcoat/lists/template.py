@@ -1,4 +1,4 @@
-"""The template of an image list: data with ``${name}`` placeholders, closed like a recipe.
+"""Reads the template of an image list: data with ``${name}`` placeholders, closed like a recipe.
 
 This module must never fill a placeholder; ``resolve`` does.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
+from topcoat.lists import foreign
+from topcoat.lists.entries import Alias, Conditions, ListEntry, ListTemplate, Variable, exclusive
 from topcoat.recipes.reading import IMAGE_NAME, Problems, Reader, nearest
 
 BUILT_IN = ("registry", "namespace", "prefix", "suffix", "tag")
@@ -23,66 +24,6 @@ _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SERVICE = re.compile(r"[A-Za-z][A-Za-z0-9:._-]*")
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-
-Conditions = tuple[tuple[str, tuple[str, ...]], ...]
-"""(variable, values that satisfy it) pairs; all must hold."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A value a caller may give; with ``values`` only one of these is accepted."""
-
-    name: str
-    default: str
-    values: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ListEntry:
-    """One image of the list: ``image`` names a recipe, or ``reference`` is the template of an external image."""
-
-    where: str
-    image: str | None = None
-    reference: str | None = None
-    source: str = ""
-    parameters: tuple[str, ...] = ()
-    services: tuple[tuple[str, Conditions], ...] = ()
-    when: Conditions = ()
-
-
-@dataclass(frozen=True)
-class Alias:
-    """An old name of an image, kept until a date (inclusive)."""
-
-    name: str
-    image: str
-    until: datetime.date
-    where: str
-
-
-@dataclass(frozen=True)
-class ListTemplate:
-    """A whole template."""
-
-    name: str
-    description: str
-    variables: tuple[Variable, ...]
-    entries: tuple[ListEntry, ...]
-    aliases: tuple[Alias, ...]
-    where: str
-    foreign: bool = False
-    """Whether it has the form of another project (``foreign``); nothing else checks then that its images exist."""
-
-    def names(self) -> tuple[str, ...]:
-        """The images of the tree that it names when every variable has its default, in order."""
-        defaults = {variable.name: variable.default for variable in self.variables}
-        return tuple(
-            dict.fromkeys(entry.image for entry in self.entries if entry.image and all(defaults[name] in values for name, values in entry.when))
-        )
-
-    def variable(self, name: str) -> Variable | None:
-        """A declared variable by name."""
-        return next((variable for variable in self.variables if variable.name == name), None)
 
 
 def template_path(name_or_path: str, root: Path) -> Path:
@@ -117,8 +58,6 @@ def load_template(name_or_path: str, *, root: Path) -> ListTemplate:
 
 def examine_template(path: Path) -> tuple[ListTemplate, Problems]:
     """Load a template and keep every problem; also lists that tcib and TripleO have."""
-    from topcoat.lists import foreign  # late: it makes templates of this module's parts
-
     if path.suffix == ".j2":
         return foreign.examine_jinja(path)
     document = parse_file(path, str(path))
@@ -268,8 +207,3 @@ def _check_unique(entries: tuple[ListEntry, ...], problems: Problems) -> None:
                 if not exclusive(other.when, entry.when):
                     problems.add(entry.where, f"parameter {parameter!r} already belongs to the entry at {other.where}", "keep it at one image")
             parameters.setdefault(parameter, []).append(entry)
-
-
-def exclusive(one: Conditions, other: Conditions) -> bool:
-    """Whether two conditions never hold together."""
-    return any(name == second and not set(values) & set(others) for name, values in one for second, others in other)

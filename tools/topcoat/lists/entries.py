@@ -1,0 +1,78 @@
+"""What an image list consists of, whoever wrote it: entries with their conditions, variables, old names.
+
+This module must never read a file.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Conditions = tuple[tuple[str, tuple[str, ...]], ...]
+"""(variable, values that satisfy it) pairs; all must hold."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A value a caller may give; with ``values`` only one of these is accepted."""
+
+    name: str
+    default: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ListEntry:
+    """One image of the list: ``image`` names a recipe, or ``reference`` is the template of an external image."""
+
+    where: str
+    image: str | None = None
+    reference: str | None = None
+    source: str = ""
+    parameters: tuple[str, ...] = ()
+    services: tuple[tuple[str, Conditions], ...] = ()
+    when: Conditions = ()
+
+
+@dataclass(frozen=True)
+class Alias:
+    """An old name of an image, kept until a date (inclusive)."""
+
+    name: str
+    image: str
+    until: datetime.date
+    where: str
+
+
+@dataclass(frozen=True)
+class ListTemplate:
+    """A whole template."""
+
+    name: str
+    description: str
+    variables: tuple[Variable, ...]
+    entries: tuple[ListEntry, ...]
+    aliases: tuple[Alias, ...]
+    where: str
+    foreign: bool = False
+    """Whether it has the form of another project (``foreign``); nothing else checks then that its images exist."""
+
+    def names(self) -> tuple[str, ...]:
+        """The images of the tree that it names when every variable has its default, in order."""
+        defaults = {variable.name: variable.default for variable in self.variables}
+        return tuple(dict.fromkeys(entry.image for entry in self.entries if entry.image and holds(entry.when, defaults)))
+
+    def variable(self, name: str) -> Variable | None:
+        """A declared variable by name."""
+        return next((variable for variable in self.variables if variable.name == name), None)
+
+
+def holds(when: Conditions, values: Mapping[str, str]) -> bool:
+    """Whether conditions are met by the values of all variables."""
+    return all(values[name] in allowed for name, allowed in when)
+
+
+def exclusive(one: Conditions, other: Conditions) -> bool:
+    """Whether two conditions never hold together."""
+    return any(name == second and not set(values) & set(others) for name, values in one for second, others in other)
