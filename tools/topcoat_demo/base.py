@@ -11,9 +11,10 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from topcoat.process.files import write_whole
 from topcoat_demo import _header, convert, debian, filesystem, rpms, signing
 from topcoat_demo.convert import Rules
 from topcoat_demo.debian import Deb
@@ -84,20 +85,12 @@ def _load_lock(path: Path, key: str) -> Selection | None:
         return None
     if document.get("key") != key:
         return None
-    debs = tuple(Deb(**{**item, "depends": (), "provides": _provides(item["provides"])}) for item in document["debs"])
-    return Selection(debs, tuple(tuple(item) for item in document["requires"]))
-
-
-def _provides(items: Iterable[Mapping[str, str]]) -> tuple[debian.Relation, ...]:
-    return tuple(debian.Relation(**item) for item in items)
+    return Selection(tuple(map(Deb.of_document, document["debs"])), tuple(tuple(item) for item in document["requires"]))
 
 
 def _store_lock(path: Path, key: str, selection: Selection) -> None:
-    debs = [{**asdict(deb), "depends": []} for deb in selection.debs]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".new")
-    partial.write_text(json.dumps({"key": key, "debs": debs, "requires": selection.requires}, indent=1))
-    partial.replace(path)
+    debs = [deb.as_document() for deb in selection.debs]
+    write_whole(path, json.dumps({"key": key, "debs": debs, "requires": selection.requires}, indent=1))
 
 
 def converted(

@@ -14,9 +14,10 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, cmp_to_key
 from pathlib import Path
+from typing import Any
 
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.process import run
@@ -61,6 +62,16 @@ class Deb:
     def filename(self) -> str:
         """As apt-get download names it (the colon of an epoch is quoted)."""
         return f"{self.name}_{self.version.replace(':', '%3a')}_{self.arch}.deb"
+
+    def as_document(self) -> dict[str, Any]:
+        """For a lock file; what it depends on is resolved there, and left out."""
+        return {**asdict(self), "depends": []}
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Deb:
+        """Back from a lock file."""
+        provides = tuple(Relation(**item) for item in document["provides"])
+        return cls(**{**document, "depends": (), "provides": provides})
 
 
 def _relations(text: str) -> tuple[tuple[Relation, ...], ...]:

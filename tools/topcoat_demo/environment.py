@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from topcoat_demo import distribution as distributions
 from topcoat_demo.distribution import Distribution
+from topcoat_demo.images import Layout
 from topcoat_demo.registry import RegistryServer, push_layout
 from topcoat_demo.world import World
 
@@ -67,22 +68,10 @@ def prepare(
     """
     directory.mkdir(parents=True, exist_ok=True)
     made = distribution or distributions.shared(say=say)
-    registry = RegistryServer(directory / "registry").start()
-    say(f"registry: https://{registry.host}")
-    base = made.real or made.tiny
-    digest = push_layout(registry, base.directory, BASE, TAG)
+    registry = _started(directory, say)
     push_layout(registry, made.tiny.directory, TINY, TAG)
-    say(f"base image: {BASE}@{digest}")
-    variables = {
-        "registry": registry.host,
-        "namespace": namespace,
-        "base_image": f"{registry.host}/{BASE}:{TAG}",
-        "base_digest": digest,
-        "repositories": made.repositories.absolute().as_uri(),
-    }
-    environment = Environment(directory, made, registry, variables)
-    environment.values_file.write_text(json.dumps(variables, indent=1) + "\n")
-    return environment
+    repositories = {"repositories": made.repositories.absolute().as_uri()}
+    return _with_base(Environment(directory, made, registry, repositories), made.real or made.tiny, BASE, namespace, say)
 
 
 def prepare_world(directory: Path, world: World, *, namespace: str, say: Callable[[str], None] = lambda line: None) -> Environment:
@@ -92,16 +81,29 @@ def prepare_world(directory: Path, world: World, *, namespace: str, say: Callabl
     :raises InfrastructureError: a tool is missing or the registry does not start.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    registry = _started(directory, say)
+    repositories = {"world": world.repositories.absolute().as_uri()}
+    return _with_base(Environment(directory, None, registry, repositories), world.base, WORLD, namespace, say)
+
+
+def _started(directory: Path, say: Callable[[str], None]) -> RegistryServer:
     registry = RegistryServer(directory / "registry").start()
     say(f"registry: https://{registry.host}")
-    digest = push_layout(registry, world.base.directory, WORLD, TAG)
+    return registry
+
+
+def _with_base(environment: Environment, base: Layout, repository: str, namespace: str, say: Callable[[str], None]) -> Environment:
+    """Push the base image, and write down what a profile must be told of this environment, beside what it knows already."""
+    registry = environment.registry
+    digest = push_layout(registry, base.directory, repository, TAG)
+    say(f"base image: {repository}@{digest}")
     variables = {
         "registry": registry.host,
         "namespace": namespace,
-        "base_image": f"{registry.host}/{WORLD}:{TAG}",
+        "base_image": f"{registry.host}/{repository}:{TAG}",
         "base_digest": digest,
-        "world": world.repositories.absolute().as_uri(),
+        **environment.variables,
     }
-    environment = Environment(directory, None, registry, variables)
+    environment = replace(environment, variables=variables)
     environment.values_file.write_text(json.dumps(variables, indent=1) + "\n")
     return environment

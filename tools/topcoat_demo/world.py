@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from topcoat.errors import ContentError
+from topcoat.process.files import write_whole
 from topcoat.rpm.evr import Order
 from topcoat_demo import _header, convert, debian, filesystem, images, rpms, scripts, signing, world_rules
 from topcoat_demo.convert import Rules, evr
@@ -152,25 +153,15 @@ def _load(path: Path, key: str) -> dict[str, tuple[Chosen, ...]] | None:
         return None
     if document.get("key") != key:
         return None
-    found = {}
-    for state, entries in document["states"].items():
-        chosen = []
-        for entry in entries:
-            provides = tuple(debian.Relation(**item) for item in entry["deb"].pop("provides"))
-            deb = Deb(**{**entry["deb"], "depends": (), "provides": provides})
-            chosen.append(Chosen(deb, tuple(entry["requires"])))
-        found[state] = tuple(chosen)
-    return found
+    return {
+        state: tuple(Chosen(Deb.of_document(entry["deb"]), tuple(entry["requires"])) for entry in entries)
+        for state, entries in document["states"].items()
+    }
 
 
 def _store(path: Path, key: str, states: Mapping[str, Iterable[Chosen]]) -> None:
-    entries = {
-        state: [{"deb": {**asdict(item.deb), "depends": []}, "requires": item.requires} for item in chosen] for state, chosen in states.items()
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".new")
-    partial.write_text(json.dumps({"key": key, "states": entries}))
-    partial.replace(path)
+    entries = {state: [{"deb": item.deb.as_document(), "requires": item.requires} for item in chosen] for state, chosen in states.items()}
+    write_whole(path, json.dumps({"key": key, "states": entries}))
 
 
 def _code_digest() -> str:
@@ -272,9 +263,7 @@ def _owners(states: Mapping[str, Iterable[Chosen]], key: str, cache: Path, meter
     for deb in sorted(debs, key=lambda deb: (not deb.name.endswith("-common"), deb.name)):
         for claimed in scripts.claims(deb.name, debian.control(archives[deb])):
             owners.setdefault(convert.merged(claimed), deb.name)
-    partial = path.with_suffix(".new")
-    partial.write_text(json.dumps({"key": key, "owners": owners}))
-    partial.replace(path)
+    write_whole(path, json.dumps({"key": key, "owners": owners}))
     return owners
 
 
