@@ -5,12 +5,10 @@ This module must never keep more of a changelog than its newest part: packages c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from isal import isal_zlib
-
+from topcoat.documents import packed
 from topcoat.errors import ContentError
 from topcoat.rpm import header
 
@@ -18,7 +16,6 @@ _TIME, _NAME, _TEXT = 1080, 1081, 1082
 MOST_ENTRIES = 40
 _LONGEST_TEXT = 4000
 _MOST_UNPACKED = 64 << 20
-_BROKEN = (isal_zlib.error, ValueError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,7 @@ def of_header(blob: bytes) -> tuple[Entry, ...]:
 def pack(changelogs: Mapping[str, Sequence[Entry]]) -> bytes:
     """A bundle: source RPM -> entries; the same changelogs give the same bytes."""
     document = {source: [[entry.time, entry.author, entry.text] for entry in entries] for source, entries in sorted(changelogs.items())}
-    engine = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31)
-    return engine.compress(json.dumps(document, separators=(",", ":")).encode()) + engine.flush()
+    return packed.pack(document)
 
 
 def unpack(content: bytes) -> dict[str, tuple[Entry, ...]]:
@@ -56,15 +52,11 @@ def unpack(content: bytes) -> dict[str, tuple[Entry, ...]]:
     :raises ContentError: it is no bundle, or a larger one than any real one.
     """
     try:
-        engine = isal_zlib.decompressobj(31)
-        text = engine.decompress(content, _MOST_UNPACKED)
-        if not engine.eof:
-            raise ValueError("it is cut off, or larger than any real one")
         return {
             str(source): tuple(Entry(int(time), str(author), str(line)) for time, author, line in entries)
-            for source, entries in json.loads(text).items()
+            for source, entries in packed.unpack(content, _MOST_UNPACKED).items()
         }
-    except _BROKEN as error:  # type: ignore[misc]
+    except (ValueError, TypeError, AttributeError) as error:
         raise ContentError(f"a bundle of changelogs is damaged: {error}", next_step="remove it; the packages are not affected") from error
 
 

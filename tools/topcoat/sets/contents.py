@@ -5,19 +5,16 @@ This module must never be believed about an image whose digest is another one th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from isal import isal_zlib
-
 from topcoat.changes import ImageFacts
+from topcoat.documents import packed
 from topcoat.errors import ContentError, UsageError
 from topcoat.model.image import check_digest
 
 SCHEMA = "https://topcoat.dev/schemas/set-contents/1"
 _MOST_UNPACKED = 256 << 20
-_BROKEN = (isal_zlib.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, UsageError)
 _NEXT = "name the set by its tag instead: then its images are asked"
 
 
@@ -41,9 +38,7 @@ def pack(facts: Mapping[str, ImageFacts]) -> bytes:
     changelogs: dict[str, list[str]] = {}
     for source, bundle in sorted(bundles.items()):
         changelogs.setdefault(bundle, []).append(source)
-    document = {"schema": SCHEMA, "packages": packages, "lists": lists, "images": images, "changelogs": changelogs}
-    engine = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31)
-    return engine.compress(json.dumps(document, separators=(",", ":"), sort_keys=True).encode()) + engine.flush()
+    return packed.pack({"schema": SCHEMA, "packages": packages, "lists": lists, "images": images, "changelogs": changelogs})
 
 
 def _steps(places: Iterable[int]) -> list[int]:
@@ -61,11 +56,7 @@ def unpack(content: bytes) -> dict[str, ImageFacts]:
     :raises ContentError: it is damaged, or of another version.
     """
     try:
-        engine = isal_zlib.decompressobj(31)
-        text = engine.decompress(content, _MOST_UNPACKED)
-        if not engine.eof:
-            raise ValueError("it is cut off, or larger than any real one")
-        document = json.loads(text)
+        document = packed.unpack(content, _MOST_UNPACKED)
         if document["schema"] != SCHEMA:
             raise ValueError(f"its schema is {str(document['schema'])[:80]!r}")
         packages = [(str(nevra), str(source), int(built)) for nevra, source, built in document["packages"]]
@@ -83,7 +74,7 @@ def unpack(content: bytes) -> dict[str, ImageFacts]:
             )
             for name, one in document["images"].items()
         }
-    except _BROKEN as error:  # type: ignore[misc]
+    except (ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
         raise ContentError(f"what is written about a set cannot be read: {error}", next_step=_NEXT) from error
 
 
