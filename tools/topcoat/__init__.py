@@ -5,9 +5,11 @@ This package must not do anything at import time: no configuration is read, no l
 
 from __future__ import annotations
 
+import functools
 import re
 
 
+@functools.cache
 def version() -> str:
     """The version of the installed distribution, which comes from git; ``unknown`` where the code runs without being installed."""
     from importlib import metadata

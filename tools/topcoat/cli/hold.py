@@ -5,8 +5,6 @@ This module must never move a tag.
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
@@ -41,6 +39,5 @@ def command(settings: Settings, name: str, reason: str | None, release: bool, ou
         emit({"name": name, "held": False, "hold": asdict(found) if found else None}, output_format, words)
         return
     found = history.set_hold(name, reason, who()) if reason is not None else history.hold(name)
-    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.time)) if found else ""
-    words = f"{name} is held by {found.by} since {since}: {found.reason}" if found else f"{name} is not held"
+    words = f"{name} is held by {found.by} since {found.since}: {found.reason}" if found else f"{name} is not held"
     emit({"name": name, "held": found is not None, "hold": asdict(found) if found else None}, output_format, words)

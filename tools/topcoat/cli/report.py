@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +11,6 @@ from topcoat.cli import _complete
 from topcoat.cli._context import Settings, emit, format_option
 
 if TYPE_CHECKING:
-    from topcoat.model import Profile
     from topcoat.report.changelog import Against
 
 
@@ -46,18 +45,18 @@ def command(settings: Settings, receipt: str, html: str | None, junit: str | Non
 
 def _against(settings: Settings, name: str, receipt: str) -> Against:
     """The images of a run beside a promoted set. A page is made all the same where they cannot be compared: it says why."""
+    from topcoat.errors import TopcoatError
+    from topcoat.report.changelog import Against
     from topcoat.sets import SetReader, comparison, find
 
-    def compared() -> tuple[dict[str, Any], Profile]:
+    try:
         profile = settings.profile
         before = find(name, registries=settings.registries, profile=profile, images=tuple(settings.recipes))
         after = find(str(Path(receipt).absolute()), registries=settings.registries, profile=profile, images=())
         # a review may make some of the images only: those that it leaves out did not go
         before = before.only(after.images)
         reader = SetReader(settings.registries, settings.work_dir, profile.platform)
-        return comparison.document(reader, before, after, profile, changelog=True), profile
-
-    found = comparison.against(compared)
-    if found.problem:
-        click.echo(f"not compared with {name}: {found.problem}", err=True)
-    return found
+        return Against(comparison.document(reader, before, after, profile, changelog=True), links=tuple(profile.links))
+    except TopcoatError as error:
+        click.echo(f"not compared with {name}: {error.what}", err=True)
+        return Against(None, error.what)

@@ -5,18 +5,19 @@ This module must never print what podman prints without looking: its words decid
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from topcoat.engine.retry import RetryPolicy
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import ImageReference
 from topcoat.process import run
 
-ATTEMPTS = 3
-FIRST_WAIT_SECONDS = 1.0
+_RETRIES = RetryPolicy(attempts=3, initial=1.0, factor=4.0)
 _MISSING = ("manifest unknown", "not found", "name unknown", "does not match", "digest mismatch")
 
 
@@ -62,13 +63,14 @@ class Podman:
         :raises InfrastructureError: the registry cannot be reached or refuses us, after all attempts.
         """
         end = time.monotonic() + self._timeout
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in itertools.count(1):
             try:
                 return self._pull(reference, max(end - time.monotonic(), 1.0))
             except InfrastructureError as error:
-                if attempt == ATTEMPTS or not error.retriable or time.monotonic() > end:
+                delay = _RETRIES.delay(error, attempt, str(reference))
+                if delay is None or time.monotonic() > end:
                     raise
-                time.sleep(FIRST_WAIT_SECONDS * 4 ** (attempt - 1))
+                time.sleep(delay)
 
     def _pull(self, reference: ImageReference, seconds: float) -> None:
         argv = [*self._options, "pull", "--quiet"]

@@ -74,6 +74,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def annotation(manifest: Manifest | None, label: str) -> str | None:
+    """What a manifest of the control repository says; None where there is none, or one that was cleared."""
+    return (manifest.document.get("annotations") or {}).get(label) if manifest else None
+
+
 class Control:
     """The control repository of one registry and namespace."""
 
@@ -88,8 +93,7 @@ class Control:
 
     def read(self, tag: str) -> SetRecord | None:
         """The record under a tag, or None."""
-        found = self._manifest(tag)
-        text = (found.document.get("annotations") or {}).get(labels.PROMOTION) if found else None
+        text = annotation(self.manifest(tag), labels.PROMOTION)
         return SetRecord.from_json(text) if text is not None else None
 
     def write(self, tag: str, record: SetRecord) -> None:
@@ -98,7 +102,7 @@ class Control:
 
     def clear(self, tag: str) -> None:
         """From now on there is no record under a tag. One manifest without a record does it: at once, and on registries that delete nothing."""
-        if self._manifest(tag) is not None:
+        if self.manifest(tag) is not None:
             self.store(tag, artifact_manifest(RECORD_TYPE, ()))
 
     def records(self) -> dict[str, SetRecord]:
@@ -125,7 +129,8 @@ class Control:
                 found.add(record.name)
         return tuple(sorted(found))
 
-    def _manifest(self, tag: str) -> Manifest | None:
+    def manifest(self, tag: str) -> Manifest | None:
+        """What is under a tag now, or None."""
         try:
             return self.client.manifest(self.repository, tag)
         except NotFoundError:
@@ -188,10 +193,10 @@ class Control:
         for tag in self.client.tags(self.repository):
             if not tag.startswith(f"{name}{LOCKED}") or tag == mine.tag:
                 continue
-            manifest = self._manifest(tag)
+            manifest = self.manifest(tag)
             if manifest is None:
                 continue  # released between list and look
-            owner = _owner((manifest.document.get("annotations") or {}).get(labels.LOCK))
+            owner = _owner(annotation(manifest, labels.LOCK))
             if owner is None:
                 continue  # released on a registry that deletes nothing
             if owner.is_dead(time.time()):

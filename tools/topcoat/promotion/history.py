@@ -21,10 +21,10 @@ from typing import Any
 from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, labels
-from topcoat.promotion.control import HISTORY, HOLD, Control
+from topcoat.promotion.control import HISTORY, HOLD, Control, annotation
 from topcoat.promotion.criteria import JobState
 from topcoat.promotion.sets import SetRecord
-from topcoat.registry import Descriptor, NotFoundError
+from topcoat.registry import Descriptor
 from topcoat.registry.oci import artifact_manifest, digest_of
 
 ENTRY_TYPE = "application/vnd.topcoat.promotion-history.v1+json"
@@ -44,6 +44,11 @@ class Hold:
     reason: str
     by: str
     time: float
+
+    @property
+    def since(self) -> str:
+        """The time, for people."""
+        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.time))
 
 
 @dataclass(frozen=True)
@@ -189,12 +194,9 @@ class History:
 
         :raises ContentError: it cannot be read.
         """
-        try:
-            manifest = self._control.client.manifest(self._control.repository, f"{name}{HISTORY}{one}", cached=False)
-        except NotFoundError:
-            return None
-        text = (manifest.document.get("annotations") or {}).get(labels.HISTORY)
-        if text is None:
+        manifest = self._control.manifest(f"{name}{HISTORY}{one}")
+        text = annotation(manifest, labels.HISTORY)
+        if manifest is None or text is None:
             return None
         contents = next((blob for blob in manifest.blobs if blob.media_type == CONTENTS_TYPE), None)
         return replace(Entry.from_json(text), contents=contents)
@@ -247,11 +249,7 @@ class History:
 
         :raises ContentError: there is one that cannot be read: whoever wrote it holds the name.
         """
-        try:
-            manifest = self._control.client.manifest(self._control.repository, f"{name}{HOLD}", cached=False)
-        except NotFoundError:
-            return None
-        text = (manifest.document.get("annotations") or {}).get(labels.HOLD)
+        text = annotation(self._control.manifest(f"{name}{HOLD}"), labels.HOLD)
         if text is None:
             return None
         document, shape = _DOOR.json_object(text, "a hold"), _DOOR.shape("a hold")

@@ -148,9 +148,8 @@ class Promotion:
         for place, history in zip(self._places, self.histories, strict=True):
             hold = history.hold(name)
             if hold:
-                since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(hold.time))
                 raise HeldError(
-                    f"{name} is held in {place} by {hold.by} since {since}: {hold.reason}",
+                    f"{name} is held in {place} by {hold.by} since {hold.since}: {hold.reason}",
                     next_step=f"when that is over: topcoat hold {name} --release",
                 )
 

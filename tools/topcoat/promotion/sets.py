@@ -17,6 +17,7 @@ from topcoat.model.receipt import Receipt
 
 SCHEMA = 1
 _DOOR = Door(ContentError, "use the version of topcoat that wrote it")
+_WHAT = "a promotion record in the registry"
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,6 @@ class SetRecord:
             "entry": self.entry,
         }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, object]) -> SetRecord:
-        """From plain data; see ``from_json``."""
-        return cls.from_json(json.dumps(data))
-
     def to_json(self) -> str:
         """Compact, keys sorted."""
         return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
@@ -117,7 +113,12 @@ class SetRecord:
 
         :raises ContentError: it is none of ours, or of a later version.
         """
-        document, shape = _DOOR.json_object(text, "a promotion record in the registry"), _DOOR.shape("a promotion record in the registry")
+        return cls.from_dict(_DOOR.json_object(text, _WHAT))
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> SetRecord:
+        """From plain data that passed a door, or is ours; errors as of ``from_json``."""
+        shape = _DOOR.shape(_WHAT)
         try:
             if document.get("schema") != SCHEMA:
                 raise ValueError(f"schema {str(document.get('schema'))[:40]}")
@@ -141,7 +142,7 @@ class SetRecord:
                 shape.text(document.get("entry"), "entry"),
             )
         except (ValueError, UsageError) as error:
-            raise ContentError(f"a promotion record in the registry cannot be read: {error}", next_step=_DOOR.next_step) from error
+            raise ContentError(f"{_WHAT} cannot be read: {error}", next_step=_DOOR.next_step) from error
 
 
 def check_receipt(receipt: Receipt, found: Mapping[str, Digest]) -> None:

@@ -1,15 +1,13 @@
 """Two sets compared, as one document for every page, receipt and terminal that shows it.
 
-This module must never fail a page for want of a comparison: who asks for one beside something else gets the reason instead.
+This module must never leave a difference out because nobody could say where it comes from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from topcoat.errors import TopcoatError
 from topcoat.model import Profile
 from topcoat.report import changelog as report
 from topcoat.sets.advising import advise
@@ -36,12 +34,3 @@ def document(
         advisories=advise(changes, profile.repositories, repositories) if repositories else None,
         advisories_note=report.NO_ADVISORIES if repositories else report.NOT_ASKED,
     )
-
-
-def against(make: Callable[[], tuple[dict[str, Any], Profile]]) -> report.Against:
-    """A comparison for a page that is about something else: where it cannot be made, the reason stands in its place."""
-    try:
-        shape, profile = make()
-    except TopcoatError as error:
-        return report.Against(None, error.what)
-    return report.Against(shape, links=tuple(profile.links))

@@ -134,8 +134,8 @@ def _of_file(path: Path, registries: Registries) -> NamedSet:
     if isinstance(document, dict) and "record" in document:
         if not isinstance(document["record"], dict) or not document.get("places"):
             raise ContentError(f"{path} is of a promotion that did not end well: it names no set", next_step="take that of a promotion that was done")
-        host = str(document["places"][0]).partition("/")[0]
-        record, namespace = SetRecord.from_dict(document["record"]), str(document["places"][0]).partition("/")[2]
+        record = SetRecord.from_json(json.dumps(document["record"]))
+        host, _, namespace = str(document["places"][0]).partition("/")
         return of_promotion(record, registries, host, namespace, str(path))
     receipt = receipt_from_dict(document)
     if not receipt.status.usable:
