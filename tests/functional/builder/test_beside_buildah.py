@@ -50,7 +50,7 @@ LITTER = (
     "etc/hostname",
     "etc/resolv.conf",
     "packages",
-    "usr/lib/python3.11/__pycache__/sitecustomize.cpython-311.pyc",
+    *(f"usr/lib/python3.{minor}/__pycache__/sitecustomize.cpython-3{minor}.pyc" for minor in range(9, 20)),
 )
 # Written in the build by others than packages; its times are those of the day.
 TODAY = (*MADE, "etc/passwd", "etc/group", "etc/shadow", "etc/gshadow", "etc/passwd-", "etc/group-", "etc/stepped")
