@@ -79,15 +79,17 @@ class Sources:
     view: str | None
     full: bool
     image_format: str | None = None
+    kept: str | None = None
 
 
 def source_options(function: Callable[..., object]) -> Callable[..., object]:
-    """--gating-repo, --reference-tag, --artifacts, --view, --full, --image-format; the command gets them as one ``sources``."""
+    """--gating-repo, --reference-tag, --artifacts, --view, --kept, --full, --image-format; the command gets them as one ``sources``."""
     decorators = (
         click.option("--gating-repo", metavar="DIR|URL", help="Repository of the RPMs under test."),
         click.option("--reference-tag", metavar="TAG", help="Tag of the reference images, instead of the profile's."),
         click.option("--artifacts", metavar="FILE", help="zuul.artifacts as JSON: images of changes ahead, oldest first."),
         click.option("--view", metavar="FILE", help="View that 'topcoat freeze' wrote: repositories are used in exactly these states."),
+        click.option("--kept", metavar="DIR", help="Folder of 'topcoat freeze --keep': the repositories are read from it, and no mirror is asked."),
         click.option("--full", is_flag=True, help="Build every selected image, whatever is published."),
         click.option(
             "--image-format",
@@ -103,11 +105,12 @@ def source_options(function: Callable[..., object]) -> Callable[..., object]:
         reference_tag: str | None,
         artifacts: str | None,
         view: str | None,
+        kept: str | None,
         full: bool,
         image_format: str | None,
         **others: object,
     ) -> object:
-        return function(*positional, sources=Sources(gating_repo, reference_tag, artifacts, view, full, image_format), **others)
+        return function(*positional, sources=Sources(gating_repo, reference_tag, artifacts, view, full, image_format, kept), **others)
 
     return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), packed)
 
@@ -115,11 +118,13 @@ def source_options(function: Callable[..., object]) -> Callable[..., object]:
 def request_of(settings: Settings, selection: Selection, sources: Sources) -> RunRequest:
     """Turn the options above into the request of a run."""
     from topcoat.model import RunRequest
-    from topcoat.runs.planning import artifacts_from
+    from topcoat.runs.planning import artifacts_from, read_kept
 
     artifacts = read_artifacts(Path(sources.artifacts)) if sources.artifacts else []
     view = _VIEW.shape("the view", where=sources.view).texts(_VIEW.json_file(Path(sources.view), "the view"), "it") if sources.view else None
     profile = replace(settings.profile, image_format=sources.image_format) if sources.image_format else settings.profile
+    if sources.kept:
+        profile, view = read_kept(profile, Path(sources.kept), view)
     return RunRequest(
         profile=profile,
         recipes=settings.recipes,

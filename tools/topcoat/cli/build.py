@@ -27,6 +27,7 @@ _ITEMS = Door(UsageError, "write build, buildset and items of the variable 'zuul
 @click.option("--tag", required=True, help="Unique tag of this run: the buildset of a review, the hash of a periodic run.")
 @click.option("--floating-tag", "floating_tags", multiple=True, metavar="TAG", help="Tag that moves to the whole set at the end; may be repeated.")
 @click.option("--plan", "plan_file", metavar="FILE", help="A plan made before: the run fails if it would be another one now.")
+@click.option("--locked", metavar="DIR", help="Folder of 'topcoat lock': the run fails where an image would take a package that is not locked.")
 @click.option("--receipt", "receipt_file", metavar="FILE", help="Where the receipt goes.  [default: WORK_DIR/receipt.json]")
 @click.option("--logs-dir", metavar="DIR", help="Folder of the logs, one an image.  [default: WORK_DIR/logs]")
 @click.option("--events", "events_file", metavar="FILE", help="Also write every event as a line of JSON.")
@@ -54,6 +55,7 @@ def command(
     tag: str,
     floating_tags: tuple[str, ...],
     plan_file: str | None,
+    locked: str | None,
     receipt_file: str | None,
     logs_dir: str | None,
     events_file: str | None,
@@ -91,6 +93,7 @@ def command(
         tag=tag,
         floating_tags=floating_tags,
         expected_plan=Path(plan_file) if plan_file else None,
+        locks=Path(locked) if locked else None,
         **({"receipt": Path(receipt_file)} if receipt_file else {}),
         **({"logs": Path(logs_dir).absolute()} if logs_dir else {}),
         events=Path(events_file) if events_file else None,

@@ -56,6 +56,8 @@ class RunOptions:
     floating_tags: tuple[str, ...] = ()
     expected_plan: Path | None = None
     """The plan must be the one in this file."""
+    locks: Path | None = None
+    """Folder of the locks that the images' packages must be as; None: nothing is locked."""
     events: Path | None = None
     workers: int = 0
     """Images worked on at a time; 0: one a core."""

@@ -209,7 +209,10 @@ class Snapshot:
         if package is None:
             raise ContentError(f"repository {frozen.id} has no file {href!r}", next_step="ask for a file that its metadata names")
         algorithm, _, value = package.checksum.partition(":")
-        return join(package.base or frozen.repository.baseurl, href), Checksum(algorithm, value), package.size or None
+        here = local_path(frozen.repository.baseurl)
+        # a repository that was copied to this machine has packages at hand that its metadata looks for elsewhere
+        base = frozen.repository.baseurl if here is not None and (here / href).is_file() else package.base or frozen.repository.baseurl
+        return join(base, href), Checksum(algorithm, value), package.size or None
 
     def close(self) -> None:
         """End the connections and remove the keyrings; everything fetched stays."""
@@ -301,8 +304,16 @@ def _kept_repomd(repository: Repository, work: Path, wanted: str | None) -> byte
     return text if hashlib.sha256(text).hexdigest() == wanted else None
 
 
+def folder_name(repo_id: str, checksum: str) -> str:
+    """Name of the folder of one state of a repository.
+
+    :param checksum: sha256 of its repomd.xml, hexadecimal.
+    """
+    return f"{quote(repo_id, safe='')}-{checksum[:16]}"
+
+
 def _directory(repository: Repository, work: Path, checksum: str) -> Path:
-    return work / f"{quote(repository.id, safe='')}-{checksum[:16]}"
+    return work / folder_name(repository.id, checksum)
 
 
 def _read_repomd(repository: Repository, transport: Transport) -> bytes:

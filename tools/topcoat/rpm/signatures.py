@@ -79,7 +79,7 @@ class Keyring:
 
     def __init__(self, files: Sequence[KeyFile], *, owner: str) -> None:
         self.keys: Mapping[str, openpgp.PublicKey] = {key_id: key for file in files for key in file.keys for key_id in key.ids}
-        self._files = tuple(files)
+        self.files = tuple(files)
         self._owner = owner
         self._lock = threading.Lock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -88,7 +88,7 @@ class Keyring:
     def identity(self) -> str:
         """sha256 over the key files, hexadecimal."""
         digest = hashlib.sha256()
-        for file in self._files:
+        for file in self.files:
             digest.update(hashlib.sha256(file.content).digest())
         return digest.hexdigest()
 
@@ -127,7 +127,7 @@ class Keyring:
         """
         with tempfile.TemporaryDirectory(prefix="topcoat-detached-") as folder:
             home = Path(folder)
-            (home / "keys").write_bytes(b"".join(key.packets for file in self._files for key in file.keys))
+            (home / "keys").write_bytes(b"".join(key.packets for file in self.files for key in file.keys))
             (home / "data").write_bytes(data)
             (home / "data.asc").write_bytes(signature)
             words: list[str | Path] = ["gpgv", "--homedir", home, "--keyring", home / "keys", "--status-fd", "1", home / "data.asc", home / "data"]
@@ -259,7 +259,7 @@ class Keyring:
         place = Path(folder) / "keys"
         place.mkdir()
         (Path(folder) / "db").mkdir()
-        for source, key in ((file.source, key) for file in self._files for key in file.keys):
+        for source, key in ((file.source, key) for file in self.files for key in file.keys):
             path = place / f"{key.key_id}.asc"
             path.write_text(key.armored())
             done = run([*_command(folder), "--import", path], timeout=_START_SECONDS, env=_ENVIRONMENT, check=False)

@@ -6,7 +6,7 @@ This module must never start a container, pull an image or need root.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from topcoat import planner
@@ -14,6 +14,7 @@ from topcoat.containerfile import Fingerprint, fingerprints
 from topcoat.errors import UsageError
 from topcoat.model import Plan, Profile, Repository, RunRequest, SignaturePolicy
 from topcoat.registry import Registries
+from topcoat.rpm import kept
 from topcoat.rpm import repositories as repos
 from topcoat.rpm.repositories import Snapshot
 from topcoat.rpm.solver import UpdateSolver
@@ -57,6 +58,19 @@ def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:
     if any(repository.id == GATING_ID for repository in profile.repositories):
         raise UsageError(f"profile {profile.name} has a repository {GATING_ID!r} of its own", next_step="rename it, or leave --gating-repo out")
     return (gating_repository(gating, profile.gating_signatures), *profile.repositories)
+
+
+def read_kept(profile: Profile, folder: Path, view: Mapping[str, str] | None) -> tuple[Profile, dict[str, str]]:
+    """The profile with its repositories read from a folder that keeps them, and their state.
+
+    :param view: states that were asked for beside it; they must be those that are kept.
+    :raises UsageError: the folder keeps other states, or not all repositories of the profile.
+    """
+    found = kept.load(folder)
+    other = sorted(name for name, checksum in (view or {}).items() if found.view.get(name, checksum) != checksum)
+    if other:
+        raise UsageError(f"{folder} keeps another state of {other[0]} than the view names", next_step="leave --view out: the folder names its own")
+    return replace(profile, repositories=found.instead_of(profile.repositories)), {**(view or {}), **found.view}
 
 
 def decide(request: RunRequest, *, registries: Registries, work: Path) -> Decision:

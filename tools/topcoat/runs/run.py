@@ -24,6 +24,7 @@ from topcoat.report import document, progress
 from topcoat.runs import verdict
 from topcoat.runs.execute import execute
 from topcoat.runs.host_maker import HostMaker
+from topcoat.runs.locks import Locks
 from topcoat.runs.planning import Decision, decide
 from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
@@ -45,7 +46,10 @@ def run(request: RunRequest, options: RunOptions, *, registries: Registries, pro
         decision = decide(request, registries=registries, work=options.work)
         if options.expected_plan:
             require_same(decision.plan, options.expected_plan)
-        return carry_out(decision, options, packages, registries=registries, progress_mode=progress_mode, stream=stream)
+        locks = Locks(options.locks, request.recipes, request.names, request.profile.arch) if options.locks else None
+        if locks:
+            locks.require_plan(decision.plan)
+        return carry_out(decision, options, packages, locks, registries=registries, progress_mode=progress_mode, stream=stream)
 
 
 @contextmanager
@@ -81,6 +85,7 @@ def carry_out(
     decision: Decision,
     options: RunOptions,
     packages: tuple[gating.GatedPackage, ...],
+    locks: Locks | None = None,
     *,
     registries: Registries,
     progress_mode: str,
@@ -100,6 +105,7 @@ def carry_out(
             publisher=publisher,
             registries=registries,
             reader=reader,
+            locks=locks,
         )
         listeners = [stack.enter_context(progress.listener(progress_mode, stream))]
         if options.events:

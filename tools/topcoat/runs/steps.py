@@ -15,12 +15,14 @@ from topcoat.engine import Context
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, ImageRepository, LayerSize, Nevra, PlannedImage, Recipe, RunOptions, labels
+from topcoat.model.ancestry import chain
 from topcoat.publisher import Publisher, Source
 from topcoat.publisher.changelogs import ChangelogWriter
 from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory, provided
 from topcoat.runs import bills, claims, input_tags
+from topcoat.runs.locks import Locks
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
 from topcoat.runs.references import ImageReader, StoredImage, reference_names
@@ -40,7 +42,15 @@ class Steps:
     """Stage functions for every image of a plan; one object a run, shared by its threads."""
 
     def __init__(
-        self, decision: Decision, options: RunOptions, *, maker: Maker, publisher: Publisher, registries: Registries, reader: ImageReader
+        self,
+        decision: Decision,
+        options: RunOptions,
+        *,
+        maker: Maker,
+        publisher: Publisher,
+        registries: Registries,
+        reader: ImageReader,
+        locks: Locks | None = None,
     ) -> None:
         self._decision = decision
         self._options = options
@@ -52,6 +62,7 @@ class Steps:
         self._bases: dict[str, StoredImage] = {}
         self._bases_lock = threading.Lock()
         self._changelogs = ChangelogWriter()
+        self._locks = locks
 
     def log_of(self, name: str) -> Path:
         """Log file of an image."""
@@ -76,6 +87,7 @@ class Steps:
         if reference is None:
             raise ContentError("nothing to reuse: the reference image is gone since the plan", image=planned.name, next_step="plan again")
         stored = reference.base if planned.reference == reference.base.digest else reference.stored
+        self._require_locked(planned, stored)
         place = self._place_of(planned.name)
         pushed = mounted = 0
         if stored.place == place:
@@ -107,6 +119,7 @@ class Steps:
         if found is None or not self._is_result(planned, found, base):
             return None
         inventory = self._reader.inventory(found)
+        self._require_locked(planned, inventory)
         self._attach_if_missing(planned.name, found)
         self._attach_missing_bills(found, inventory)
         self._publisher.move_tag(found.place, found.digest, self._options.tag)
@@ -140,6 +153,7 @@ class Steps:
             blobs[built.layer.digest] = built.layer.path
         # The input tag may come first: who finds it without an inventory does the work again.
         inventory = built.inventory or self._reader.inventory(base)
+        self._require_locked(planned, inventory)
         if built.inventory is not None:
             inventory, changelogs = inventory.with_changelogs(self._inventory_below(planned, base))
             if changelogs is not None:
@@ -210,6 +224,15 @@ class Steps:
         if found is None:
             raise ContentError(f"its parent {wanted} is not published", image=planned.name, next_step="select the parent as well")
         return found
+
+    def _require_locked(self, planned: PlannedImage, what: Inventory | StoredImage) -> None:
+        """An image takes what its locks name, beside the packages of its base image and of the changes under test."""
+        if self._locks is None:
+            return
+        recipes = self._decision.request.recipes
+        inventory = what if isinstance(what, Inventory) else self._reader.inventory(what)
+        below = self._reader.inventory(self._base_of(recipes[chain(planned.name, recipes)[-1]]))
+        self._locks.require(planned.name, inventory.nevras - below.nevras - set(self._decision.plan.gated))
 
     def base_image(self) -> StoredImage:
         """The profile's base image, pinned.

@@ -32,6 +32,8 @@ class NamedSet:
     """Image name -> reference by digest."""
     time: float = 0.0
     """When it was promoted or made, seconds since the epoch; 0: not known."""
+    view: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The state of the repositories that it was made of, as ``Snapshot.view``; empty where only its images are known."""
     contents: bytes = field(default=b"", repr=False, compare=False)
     """What was written about it when it was promoted, as of ``contents``; empty where nothing was."""
 
@@ -88,7 +90,7 @@ def of_record(record: SetRecord, host: str, name: str = "", contents: bytes = b"
     """The set that a promotion record names."""
     where = dict(record.repositories)
     images = {image: ImageReference(host, where[image], digest=digest) for image, digest in record.images.digests}
-    return NamedSet(name or record.name, record.source, host, images, record.time, contents)
+    return NamedSet(name or record.name, record.source, host, images, record.time, contents=contents)
 
 
 def of_promotion(record: SetRecord, registries: Registries, host: str, namespace: str, name: str = "") -> NamedSet:
@@ -148,4 +150,4 @@ def _of_file(path: Path, registries: Registries) -> NamedSet:
     if not images:
         raise ContentError(f"{path} names no image", next_step="take the receipt of a whole run")
     host = next(iter(images.values())).host
-    return NamedSet(str(path), receipt.tag, host, images, receipt.finished)
+    return NamedSet(str(path), receipt.tag, host, images, receipt.finished, dict(receipt.repositories))
