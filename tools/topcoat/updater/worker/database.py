@@ -95,7 +95,7 @@ def database(root: str) -> str:
 def checkpoint(directory: str) -> None:
     """Bring the write-ahead log into the database file: layers hold one consistent file, nothing beside it."""
     with contextlib.closing(sqlite3.connect(os.path.join(directory, "rpmdb.sqlite"))) as database:
-        database.execute("PRAGMA walcheckpoint(TRUNCATE)").fetchall()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     for name in ("rpmdb.sqlite-wal", "rpmdb.sqlite-shm"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, name))
