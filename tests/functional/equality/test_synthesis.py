@@ -12,11 +12,11 @@ from tests.functional.equality.synthesis_zoo import COMPOSED, REFUSED, Case
 from tests.functional.layers.others import TOOLS, differences, tree
 from tests.functional.updater.world import Base, rpm
 from topcoat.errors import ContentError
+from topcoat.layers import BuiltImage
 from topcoat.model import ImageRepository, Repository
 from topcoat.registry.streams import open_blob
-from topcoat.rpm import rpmdb
 from topcoat.synthesis import Refusal, merge, read_listing
-from topcoat.updater import Composed, Known, Options, Synthesiser, Transactions
+from topcoat.updater import Known, Options, Synthesiser, Transactions
 from topcoat_demo.rpms import File, RpmSpec, make_repository
 
 FRESH = RpmSpec("fresh", "1", files=(File("/opt/fresh", "f"),))
@@ -32,14 +32,9 @@ class SynthesisCase(StorageCase):
         for layer in base.image.layers:
             with open_blob(cls.world.client, base.repository, layer) as stream:
                 listings.append(read_listing(stream))
-        found = merge(listings)
-        folders: dict[str, dict[str, bytes | None]] = {}
-        for path in [path for path in found.contents if path.endswith((rpmdb.SQLITE, rpmdb.WAL))]:
-            folder, _, name = path.rpartition("/")
-            folders.setdefault(folder, {})[name] = found.contents.pop(path)
-        return Known(found, rpmdb.choose(folders))
+        return Known.of(merge(listings))
 
-    def composed(self, base: Base, *repositories: Repository) -> Composed:
+    def composed(self, base: Base, *repositories: Repository) -> BuiltImage:
         """The composed update of an image."""
         snapshot = self.world.snapshot(*repositories)
         planned, request = self.world.plan(base, snapshot)
@@ -49,7 +44,7 @@ class SynthesisCase(StorageCase):
             synthesiser = Synthesiser(snapshot, transactions, scratch)
             return synthesiser.update(planned, base.image, self.known(base), base_digest=base.digest, request=request)
 
-    def publish(self, composed: Composed, name: str) -> str:
+    def publish(self, composed: BuiltImage, name: str) -> str:
         """Publish it; its digest."""
         blobs = {layer.digest: ImageRepository(self.world.server.host, name) for layer in composed.image.layers}
         blobs |= {layer.digest: layer.path for layer in composed.layers}

@@ -103,6 +103,17 @@ class Page(unittest.TestCase):
         self.assertIn("unsigned", text[text.index("Packages that changed") :])
         self.assertNotIn("signed by", " ".join(Reader(page.render(receipt)).words))
 
+    def test_how_updates_were_made_is_told_for_all_and_for_each(self):
+        receipt = fixtures.green()
+        self.assertNotIn("composed", page.render(receipt))
+        images = list(receipt.images)
+        images[0] = replace(images[0], method="composed")
+        images[1] = replace(images[1], method="transaction", fallback="<b> has a scriptlet (%post)")
+        text = page.render(replace(receipt, images=tuple(images)))
+        self.assertIn("1 update composed without the image, 1 by a transaction (1: &lt;b&gt; has a scriptlet (%post))", text)
+        self.assertIn("<p>Composed without the image.</p>", text)
+        self.assertIn("<p>By a transaction: &lt;b&gt; has a scriptlet (%post)</p>", text)
+
     def test_log_tails(self):
         with tempfile.TemporaryDirectory() as folder:
             top = Path(folder)

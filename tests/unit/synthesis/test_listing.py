@@ -1,12 +1,13 @@
 """What a tree is said to hold, from layers as streams."""
 
+import gzip
 import hashlib
 import io
 import tarfile
 import unittest
 
 from topcoat.errors import ContentError
-from topcoat.synthesis import Tree, merge, read_listing
+from topcoat.synthesis import add_layer, merge, read_listing
 from topcoat.synthesis.listing import Listing
 
 
@@ -74,9 +75,16 @@ class Links(unittest.TestCase):
         self.assertEqual(tree.resolve("/sh"), "usr/bin/sh")
 
     def test_what_is_kept_reads_back(self) -> None:
-        tree = merge([layer(("etc/passwd", b"\xffa:x:1:1"), ("l", "x"))])
-        again = Tree.from_bytes(tree.to_bytes())
-        self.assertEqual((again.nodes, again.contents, again.children("")), (tree.nodes, tree.contents, tree.children("")))
-        for damaged in (b"", b"{}", b'{"version":1,"odd":"","contents":{},"nodes":[["a"]]}'):
+        one = layer(("etc/passwd", b"\xffa:x:1:1\n"), ("l", "x"), ("etc/group", b""), ("d/.wh.gone", b""), ("e/.wh..wh..opq", b""), hard=("h", "l"))
+        self.assertEqual(Listing.from_bytes(one.to_bytes()), one)
+        kept = one.to_bytes()
+        for damaged in (b"", b"{}", kept[:-20], gzip.compress(b'{"version":2}\n'), gzip.compress(gzip.decompress(kept) + b"more")):
             with self.assertRaises(ContentError):
-                Tree.from_bytes(damaged)
+                Listing.from_bytes(damaged)
+
+    def test_a_copy_changes_alone(self) -> None:
+        tree = merge([layer(("d", None), ("d/one", b"1"))])
+        other = tree.copy()
+        add_layer(other, layer(("d/.wh.one", b""), ("d/two", b"2"), ("etc/passwd", b"x")))
+        self.assertEqual((sorted(tree.nodes), tree.children("d"), tree.contents), (["d", "d/one"], {"one"}, {}))
+        self.assertEqual((sorted(other.nodes), other.children("d")), (["d", "d/two", "etc/passwd"], {"two"}))

@@ -58,7 +58,7 @@ def finish(
     image = compose(parent, runtime, layer, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=image_format)
     known = parent_inventory is not None and after is not None
     changes = pair(parent_inventory.nevras - after.nevras, after.nevras - parent_inventory.nevras) if known else ()  # type: ignore[union-attr]
-    return BuiltImage(image, layer, after, changes, method, tuple(stages))
+    return BuiltImage(image, (layer,) if layer else (), after, changes, method, tuple(stages))
 
 
 def _compiled(upper: Path) -> frozenset[str]:

@@ -33,6 +33,13 @@ _ITEMS = Door(UsageError, "write build, buildset and items of the variable 'zuul
 @click.option("--events", "events_file", metavar="FILE", help="Also write every event as a line of JSON.")
 @click.option("--threads", "-T", default=0, metavar="N", help="Images worked on at a time.  [default: one a core]")
 @click.option("--build-way", type=click.Choice(["auto", "containerfile", "direct"]), default="auto", show_default=True, help="How images are made.")
+@click.option(
+    "--update-way",
+    type=click.Choice(["auto", "transaction"]),
+    default="transaction",
+    show_default=True,
+    help="How updates are made; auto: composed without the image where that is proven to be the same.",
+)
 @click.option("--only", multiple=True, type=click.Choice(["build", "update", "reuse"]), help="Only these actions of the plan; may be repeated.")
 @click.option("--shard", metavar="N/M", help="Only part N of M of the plan; all parts meet in the registry.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing new after the first failure.")
@@ -61,6 +68,7 @@ def command(
     events_file: str | None,
     threads: int,
     build_way: str,
+    update_way: str,
     only: tuple[str, ...],
     shard: str | None,
     fail_fast: bool,
@@ -99,6 +107,7 @@ def command(
         events=Path(events_file) if events_file else None,
         workers=threads,
         way=build_way,
+        update_way=update_way,
         keep_going=not fail_fast,
         check_coverage=not no_coverage and shard is None,
         only=frozenset(Action(word) for word in only) or frozenset(Action),

@@ -16,19 +16,26 @@ from topcoat.rpm.inventory import Inventory
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """An image that is ready to be published: its layers are in the registry of its base, but for the new one."""
+    """An image that is ready to be published: its layers are in the registry of its base, but for the new ones."""
 
     image: Image
-    layer: Layer | None
-    """The one new layer; None when nothing changed (then ``image`` is what it was made from)."""
+    layers: tuple[Layer, ...]
+    """The new layers, lowest first; none when nothing changed (then ``image`` is what it was made from)."""
     inventory: Inventory | None = field(repr=False)
     """Packages of the result; None when nothing changed."""
     changes: tuple[PackageChange, ...] = ()
     """What really changed in the package database, sorted."""
     method: str = ""
-    """``transaction``, ``containerfile`` or ``direct`` (the receipt says so)."""
+    """``transaction``, ``composed``, ``containerfile`` or ``direct`` (the receipt says so)."""
     stages: tuple[tuple[str, float, float], ...] = ()
     """(stage, start, end), seconds since the epoch: where the time went."""
+    fallback: str = ""
+    """Why an update that might have been composed was made by a transaction."""
+
+    @property
+    def layer(self) -> Layer | None:
+        """The topmost new layer, None when nothing changed."""
+        return self.layers[-1] if self.layers else None
 
 
 def note_stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:

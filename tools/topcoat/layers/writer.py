@@ -44,6 +44,8 @@ class Layer:
     entries: int
     """Members of the archive; 0 means that nothing changed."""
     media_type: str = LAYER_MEDIA_TYPE
+    shared: bool = False
+    """Other images have it, too: whoever publishes one of them leaves the file where it is."""
 
 
 class _Times:

@@ -41,7 +41,9 @@ class ImageResult:
     """Digest of the manifest this image was made from: the parent's for a build, the reference's for an update or a reuse."""
     fingerprint: str | None = None
     method: str = ""
-    """How the layer was made: ``containerfile``, ``direct``, ``transaction``, ``tag``."""
+    """How the layers were made: ``containerfile``, ``direct``, ``transaction``, ``composed``, ``tag``."""
+    fallback: str = ""
+    """Why an update that might have been composed was made by a transaction; empty where it was not tried, or was composed."""
     changes: tuple[PackageChange, ...] = ()
     layers: tuple[LayerSize, ...] = ()
     inventory: Digest | None = None

@@ -62,6 +62,8 @@ class RunOptions:
     workers: int = 0
     """Images worked on at a time; 0: one a core."""
     way: str = "auto"
+    update_way: str = "transaction"
+    """``auto``: an update is composed where that is proven to give the same, else made by a transaction; ``transaction``: always by one."""
     keep_going: bool = True
     check_coverage: bool = True
     only: frozenset[Action] = frozenset(Action)

@@ -191,6 +191,8 @@ def _figures(receipt: Receipt) -> Table:
         sizes = f"; the set weighs {figures.bytes_text(held.total)}, stored as {figures.bytes_text(held.unique)} because images share layers"
         moved.append(sizes, "not bold")
     lines.add("moved", moved)
+    if ways := figures.ways_text(receipt):
+        lines.add("updates", clean(ways))
     slow = sorted((image for image in receipt.images if image.action != "reuse" and image.stages), key=figures.seconds, reverse=True)[:3]
     if slow:
         lines.add("longest", clean(", ".join(f"{image.name} {figures.time_text(figures.seconds(image))}" for image in slow)))

@@ -72,6 +72,29 @@ def alone(receipt: Receipt) -> dict[str, int]:
     return {image.name: sum({layer.digest: layer.size for layer in image.layers if holders[layer.digest] == 1}.values()) for image in receipt.images}
 
 
+def ways(receipt: Receipt) -> tuple[int, dict[str, list[str]]]:
+    """How many updates were composed, and why others were not: reason → names of images, most first. Nothing where a run did not try."""
+    reasons: dict[str, list[str]] = {}
+    for image in receipt.images:
+        if image.fallback:
+            reasons.setdefault(image.fallback, []).append(image.name)
+    ordered = dict(sorted(reasons.items(), key=lambda entry: (-len(entry[1]), entry[0])))
+    return sum(image.method == "composed" for image in receipt.images), ordered
+
+
+def ways_text(receipt: Receipt) -> str:
+    """The same in one sentence, empty where a run did not try."""
+    composed, reasons = ways(receipt)
+    if not composed and not reasons:
+        return ""
+    text = f"{plural(composed, 'update')} composed without the image"
+    if not reasons:
+        return text
+    why = "; ".join(f"{len(names)}: {reason}" for reason, names in list(reasons.items())[:3])
+    more = f"; and {plural(len(reasons) - 3, 'other reason')}" if len(reasons) > 3 else ""
+    return f"{text}, {sum(map(len, reasons.values()))} by a transaction ({why}{more})"
+
+
 def changes(receipt: Receipt) -> dict[PackageChange, list[str]]:
     """Every package change of images that got done, with the images it happened in, sorted by package."""
     found: dict[tuple[str, str], tuple[PackageChange, list[str]]] = {}

@@ -1,4 +1,4 @@
-"""The two ways of making an image on this host, set up when the first image needs them.
+"""The ways of making an image on this host, set up when the first image needs them.
 
 This module must never be needed for a run that only re-tags.
 """
@@ -11,7 +11,8 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -19,6 +20,7 @@ from typing import TypeVar
 from topcoat import containerfile
 from topcoat.builder import Buildah, Builder
 from topcoat.builder.direct import DirectBuilder, refusal
+from topcoat.errors import ContentError
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import PlannedImage, Recipe, RunOptions
 from topcoat.process import Processes
@@ -26,9 +28,12 @@ from topcoat.process.network import PrivateNetwork
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.server import RepositoryServer
+from topcoat.rpm.solver import UpdateRequest
+from topcoat.runs.known import KnownFiles
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import StoredImage
-from topcoat.updater import Options, Transactions, Updater
+from topcoat.synthesis import Refusal
+from topcoat.updater import Known, Options, Synthesiser, Transactions, Updater
 
 _Made = TypeVar("_Made")
 
@@ -46,11 +51,12 @@ def _certificates(ca_file: Path | None, work: Path) -> Path | None:
 class HostMaker:
     """Makes images on this machine; a context manager, because it owns worker processes and mounts."""
 
-    def __init__(self, decision: Decision, options: RunOptions, *, registries: Registries, processes: Processes) -> None:
+    def __init__(self, decision: Decision, options: RunOptions, *, registries: Registries, known: KnownFiles, processes: Processes) -> None:
         self._decision = decision
         self._options = options
         self._work = options.work
         self._registries = registries
+        self._known = known
         self._processes = processes
         self._workers = options.workers or os.cpu_count() or 1
         self._stack = ExitStack()
@@ -83,12 +89,34 @@ class HostMaker:
         )
         return self._once("_transaction_pool", make)
 
+    @property
+    def _synthesiser(self) -> Synthesiser:
+        def make() -> AbstractContextManager[Synthesiser]:
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="composed-", dir=self._work / "tmp"))
+            return nullcontext(Synthesiser(self._decision.snapshot, self._transactions, Path(folder)))
+
+        return self._once("_update_composer", make)
+
     def update(self, planned: PlannedImage, base: StoredImage, log: Path) -> BuiltImage:
-        """An update layer on a published image, by a transaction from the host."""
+        """An update on a published image: composed where the run may and it is proven to be the same, else by a transaction from the host."""
         reference = self._decision.references[planned.name]
         assert reference is not None
         with self._solver_lock:
             request = self._decision.solver.request(reference.base_inventory)
+        if self._options.update_way != "auto":
+            return self._transact(planned, base, request, log)
+        try:
+            return self._synthesiser.update(planned, base.image, self._files(base), base_digest=base.digest, request=request, log=log)
+        except Refusal as refused:
+            return replace(self._transact(planned, base, request, log), fallback=refused.reason)
+
+    def _files(self, base: StoredImage) -> Known:
+        try:
+            return self._known.of(base)
+        except ContentError as error:  # whether it is damaged, or of a kind that is not read here, the transaction finds out
+            raise Refusal(error.what) from error
+
+    def _transact(self, planned: PlannedImage, base: StoredImage, request: UpdateRequest, log: Path) -> BuiltImage:
         updater = Updater(self._store, self._transactions)
         return updater.update(
             planned,

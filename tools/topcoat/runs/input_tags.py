@@ -16,11 +16,14 @@ PREFIX = "input-"
 _HEX = 40
 
 
-def update_tag(planned: PlannedImage, base: Digest, snapshot: Snapshot) -> str:
-    """Tag of an update layer's result: the image below, the exact files of every package that moves, and what their signatures were held to."""
+def update_tag(planned: PlannedImage, base: Digest, snapshot: Snapshot, way: str) -> str:
+    """Tag of an update's result: the image below, the exact files of every package that moves, and what their signatures were held to.
+
+    :param way: ``RunOptions.update_way``: the ways give the same tree in other layers, and whoever asks for one gets no other.
+    """
     checksums = _checksums(snapshot)
     moves = [[*change.key, checksums.get(str(change.new), "") if change.new else ""] for change in planned.changes]
-    return _tag(["update", base, moves, [list(entry) for entry in snapshot.policies]])
+    return _tag(["update", way, base, moves, [list(entry) for entry in snapshot.policies]])
 
 
 def build_tag(planned: PlannedImage, parent: Digest, snapshot: Snapshot) -> str:

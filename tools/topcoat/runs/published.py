@@ -20,7 +20,7 @@ class ImageOutcome:
     packages: frozenset[Nevra]
     base_digest: Digest | None
     method: str
-    """``containerfile``, ``direct``, ``transaction``, ``tag``, or ``found`` (an earlier run had made it)."""
+    """``containerfile``, ``direct``, ``transaction``, ``composed``, ``tag``, or ``found`` (an earlier run had made it)."""
     changes: tuple[PackageChange, ...] = ()
     inventory: Digest | None = None
     bytes_pushed: int = 0
@@ -31,3 +31,5 @@ class ImageOutcome:
     """Key id → how many packages carry a signature of it; the empty id: unsigned."""
     unsigned: frozenset[Nevra] = frozenset()
     """The packages without signature."""
+    fallback: str = ""
+    """Why an update that might have been composed was made by a transaction."""

@@ -87,6 +87,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
         reference_digest=planned.reference,
         reference_size=sum(layer.size for layer in reference.stored.image.layers) if reference else None,
         signers=outcome.signers if outcome else {},
+        fallback=outcome.fallback if outcome else "",
         unsigned=tuple(sorted(str(change.new) for change in changes if change.new in outcome.unsigned)) if outcome else (),
     )
 

@@ -22,8 +22,10 @@ from topcoat.publisher import Publisher
 from topcoat.registry import Registries
 from topcoat.report import document, progress
 from topcoat.runs import verdict
+from topcoat.runs.cache import DigestCache
 from topcoat.runs.execute import execute
 from topcoat.runs.host_maker import HostMaker
+from topcoat.runs.known import KnownFiles
 from topcoat.runs.locks import Locks
 from topcoat.runs.planning import Decision, decide
 from topcoat.runs.receipts import error_shape
@@ -95,9 +97,10 @@ def carry_out(
     processes = Processes()
     publisher = Publisher(registries, scratch=_folder(options.work / "tmp"))
     reader = ImageReader(registries, options.work / "cache" / "images", decision.request.profile.platform)
+    known = KnownFiles(registries, DigestCache(options.work / "cache" / "layers"))
     with ExitStack() as stack:
         stack.callback(decision.snapshot.close)
-        maker = stack.enter_context(HostMaker(decision, options, registries=registries, processes=processes))
+        maker = stack.enter_context(HostMaker(decision, options, registries=registries, known=known, processes=processes))
         steps = Steps(
             decision,
             options,

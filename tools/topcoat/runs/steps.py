@@ -27,6 +27,9 @@ from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
 from topcoat.runs.references import ImageReader, StoredImage, reference_names
 
+_MOST_OF_UPDATE = 2
+"""Layers of an update: one of a transaction; files and package database of one that was composed."""
+
 
 class Maker(Protocol):
     """Makes images; its two ways live in ``builder`` and ``updater``."""
@@ -149,8 +152,7 @@ class Steps:
         base = self._start(context, planned)
         place = self._place_of(planned.name)
         blobs: dict[Digest, Source] = {layer.digest: base.place for layer in base.image.layers}
-        if built.layer is not None:
-            blobs[built.layer.digest] = built.layer.path
+        blobs |= {layer.digest: layer.path for layer in built.layers}
         # The input tag may come first: who finds it without an inventory does the work again.
         inventory = built.inventory or self._reader.inventory(base)
         self._require_locked(planned, inventory)
@@ -168,8 +170,9 @@ class Steps:
         self._publisher.move_tag(place, published.digest, self._options.tag, look=published.unchanged)
         self._read_back(stored.reference.with_tag(self._options.tag), published.digest)
         self._reader.remember(stored, inventory)
-        if built.layer is not None:
-            built.layer.path.unlink(missing_ok=True)
+        for layer in built.layers:
+            if not layer.shared:
+                layer.path.unlink(missing_ok=True)
         return ImageOutcome(
             stored,
             inventory.nevras,
@@ -179,10 +182,11 @@ class Steps:
             attached,
             published.bytes_pushed,
             published.bytes_mounted,
-            _layers(stored, new={built.layer.digest} if built.layer else set()),
+            _layers(stored, new={layer.digest for layer in built.layers}),
             built.stages,
             inventory.signers,
             inventory.unsigned,
+            built.fallback,
         )
 
     def read_back_packages(self, outcome: ImageOutcome) -> frozenset[Nevra]:
@@ -270,7 +274,7 @@ class Steps:
 
     def _input_tag(self, planned: PlannedImage, base: StoredImage) -> str:
         if planned.action is Action.UPDATE:
-            return input_tags.update_tag(planned, base.digest, self._decision.snapshot)
+            return input_tags.update_tag(planned, base.digest, self._decision.snapshot, self._options.update_way)
         return input_tags.build_tag(planned, base.digest, self._decision.snapshot)
 
     def _is_result(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
@@ -285,7 +289,11 @@ class Steps:
         more = len(layers) - len(under)
         try:
             if planned.action is Action.UPDATE:
-                return more == 1 and self._is_update(found, base) and self._reader.packages_in_database(found) == self._expected(planned)
+                return (
+                    1 <= more <= _MOST_OF_UPDATE
+                    and self._is_update(found, base)
+                    and self._reader.packages_in_database(found) == self._expected(planned)
+                )
             return more <= 1 and self._is_build(planned, found, base)
         except ContentError:  # a layer or its database cannot be read
             return False
@@ -314,7 +322,7 @@ class Steps:
 
     def _with_claim(self, built: BuiltImage, inventory: Inventory) -> Image:
         """The image with the digests of its inventory in its configuration; where nothing was made, the image that it was."""
-        if built.layer is None and built.inventory is None:
+        if not built.layers and built.inventory is None:
             return built.image
         files = {name: digest_of(content) for name, content in inventory.to_files().items()}
         return with_labels(built.image, {labels.INVENTORY: claims.claim(files, built.image.diff_ids)})

@@ -5,7 +5,7 @@ This room must never read a file, and never guess: what it cannot prove it refus
 
 from topcoat.synthesis.compose import Layout, compose
 from topcoat.synthesis.filters import Filters, read_filters
-from topcoat.synthesis.listing import Listing, merge, read_listing
+from topcoat.synthesis.listing import Listing, add_layer, merge, read_listing
 from topcoat.synthesis.package import Package
 from topcoat.synthesis.refusal import Refusal
 from topcoat.synthesis.scripts import check_scripts
@@ -19,6 +19,7 @@ __all__ = [
     "Package",
     "Refusal",
     "Tree",
+    "add_layer",
     "check_scripts",
     "compose",
     "merge",

@@ -146,6 +146,7 @@ class _Composer:
             raise Refusal(f"{name} holds the image's accounts")
         self._make_parents(file.path)
         if kind == "d":
+            self._check_folder(file.path)
             own = below.mtime if below is not None and file.path in self._tree.nodes else file.mtime * _NANO
             if below is None:
                 self._touch_parent(file.path)
@@ -234,6 +235,12 @@ class _Composer:
             if node is None and self._tree.has(folder):
                 raise Refusal(f"no layer names the directory /{folder}")
 
+    def _check_folder(self, path: str) -> None:
+        """An entry of a directory takes the place of the one below, with all its attributes, and nobody knows which those are."""
+        node = self._tree.nodes.get(path)
+        if node is not None and node.attributed:
+            raise Refusal(f"the directory /{path} has extended attributes")
+
     def _now(self, path: str) -> Node | Placed | None:
         return self._placed.get(path) or self._tree.nodes.get(path)
 
@@ -304,6 +311,7 @@ class _Composer:
             node = self._tree.nodes.get(folder)
             if node is None or node.kind != "d":
                 raise Refusal(f"no layer names the directory /{folder}")
+            self._check_folder(folder)
             entries[folder] = Placed("d", node.mode, node.uid, node.gid, node.mtime)
             folder = folder.rpartition("/")[0]
 

@@ -8,14 +8,18 @@ OCI image specification 1.1, "Image Layer Filesystem Changeset": whiteouts hide 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import BinaryIO
+
+from isal import isal_zlib
 
 from topcoat.archives import tarstream
 from topcoat.archives.plain import CutOffError, Plain
-from topcoat.archives.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX
+from topcoat.archives.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX, steers_overlay
 from topcoat.errors import ContentError
 from topcoat.rpm import settings
 from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL
@@ -27,6 +31,9 @@ _SMALL = 1 << 20
 _MOST_DATABASE = 1 << 29
 _KEPT = re.compile(r"etc/passwd|etc/group|etc/rpm/macros[^/]*|usr/lib/rpm/macros\.d/macros[^/]*|etc/nsswitch\.conf")
 """Beside what steers dnf."""
+_VERSION = 1
+_LIMIT = 1 << 30
+"""Bytes that a kept listing may unpack to."""
 _KINDS = {tarstream.REGULAR: "f", tarstream.DIRECTORY: "d", tarstream.SYMLINK: "l"}
 
 
@@ -41,6 +48,45 @@ class Listing:
     contents: dict[str, bytes] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     """Databases of formats that we do not read."""
+
+    def to_bytes(self) -> bytes:
+        """All of it, compressed; what ``from_bytes`` reads."""
+        document = {
+            "version": _VERSION,
+            "entries": [[path, *node] for path, node in self.entries.items()],
+            "hard_links": self.hard_links,
+            "whiteouts": self.whiteouts,
+            "opaque": self.opaque,
+            "foreign": sorted(self.foreign),
+            "contents": [[path, len(content)] for path, content in self.contents.items()],
+        }
+        engine = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
+        pieces = [json.dumps(document, separators=(",", ":")).encode() + b"\n", *self.contents.values()]
+        return b"".join([*map(engine.compress, pieces), engine.flush()])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Listing:
+        """:raises ContentError: not of this shape."""
+        try:
+            engine = isal_zlib.decompressobj(31)
+            head, _, rest = engine.decompress(data, _LIMIT).partition(b"\n")
+            document = json.loads(head)
+            if document["version"] != _VERSION or not engine.eof:
+                raise ValueError("of another version, or cut off")
+            paths, lengths = [path for path, _ in document["contents"]], [length for _, length in document["contents"]]
+            ends = list(accumulate(lengths))
+            if (ends[-1] if ends else 0) != len(rest):
+                raise ValueError("its contents are of another length")
+            return cls(
+                {path: Node(*values) for path, *values in document["entries"]},
+                document["hard_links"],
+                document["whiteouts"],
+                document["opaque"],
+                {path: rest[end - length : end] for path, length, end in zip(paths, lengths, ends, strict=True)},
+                set(document["foreign"]),
+            )
+        except (ValueError, KeyError, TypeError, isal_zlib.error) as error:  # type: ignore[misc]
+            raise ContentError(f"what is known of a layer's files is damaged: {error!r}", next_step="remove it from the work folder") from error
 
 
 def read_listing(stream: BinaryIO) -> Listing:
@@ -96,34 +142,41 @@ def _node(reader: tarstream.Reader, entry: tarstream.Entry, path: str, found: Li
             for piece in reader.content():
                 running.update(bytes(piece) if isinstance(piece, int) else piece)
             digest = running.hexdigest()
-    return Node(kind, entry.mode & 0o7777, entry.uid, entry.gid, entry.mtime_ns, entry.link if kind == "l" else "", digest)
+    # The host's security labels are not the image's, and overlayfs' own attributes do not leave a layer.
+    attributed = any(name != "security.selinux" and not steers_overlay(name) for name in entry.attributes)
+    return Node(kind, entry.mode & 0o7777, entry.uid, entry.gid, entry.mtime_ns, entry.link if kind == "l" else "", digest, attributed)
 
 
 def merge(layers: Sequence[Listing]) -> Tree:
     """Put layers on top of each other, lowest first."""
     tree = Tree()
     for layer in layers:
-        for path in layer.opaque:
-            tree.remove(path, itself=False)
-        for path in layer.whiteouts:
-            tree.remove(path)
-        for path, node in layer.entries.items():
-            _check_way(tree, path)
-            tree.contents.pop(path, None)
-            tree.set(path, node)
-        for path, target in layer.hard_links.items():
-            _check_way(tree, path)
-            first = tree.nodes.get(target)
-            if first is None or first.kind == "d":
-                tree.odd = tree.odd or f"/{path} is a hard link of nothing"
-                continue
-            tree.set(path, first)
-            if target in tree.contents:
-                tree.contents[path] = tree.contents[target]
-        tree.contents.update({path: content for path, content in layer.contents.items() if path in layer.entries})
-        if layer.foreign:
-            tree.odd = tree.odd or "its package database is not SQLite"
+        add_layer(tree, layer)
     return tree
+
+
+def add_layer(tree: Tree, layer: Listing) -> None:
+    """Put one layer on top of a tree."""
+    for path in layer.opaque:
+        tree.remove(path, itself=False)
+    for path in layer.whiteouts:
+        tree.remove(path)
+    for path, node in layer.entries.items():
+        _check_way(tree, path)
+        tree.contents.pop(path, None)
+        tree.set(path, node)
+    for path, target in layer.hard_links.items():
+        _check_way(tree, path)
+        first = tree.nodes.get(target)
+        if first is None or first.kind == "d":
+            tree.odd = tree.odd or f"/{path} is a hard link of nothing"
+            continue
+        tree.set(path, first)
+        if target in tree.contents:
+            tree.contents[path] = tree.contents[target]
+    tree.contents.update({path: content for path, content in layer.contents.items() if path in layer.entries})
+    if layer.foreign:
+        tree.odd = tree.odd or "its package database is not SQLite"
 
 
 def _check_way(tree: Tree, path: str) -> None:

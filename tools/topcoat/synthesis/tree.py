@@ -5,14 +5,10 @@ This module must never hold a file's content but that of the few which say how p
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from topcoat.errors import ContentError
-
-_VERSION = 1
 _MAX_LINKS = 40
 
 
@@ -26,6 +22,8 @@ class Node(NamedTuple):
     mtime: int
     link: str = ""
     digest: str = ""
+    attributed: bool = False
+    """Whether it has extended attributes; which ones is not known."""
 
 
 @dataclass
@@ -40,6 +38,13 @@ class Tree:
         self._children: dict[str, set[str]] = {}
         for path in self.nodes:
             self._link(path)
+
+    def copy(self) -> Tree:
+        """The same, to be changed without changing this one."""
+        found = Tree(odd=self.odd)
+        found.nodes, found.contents = dict(self.nodes), dict(self.contents)
+        found._children = {path: set(names) for path, names in self._children.items()}
+        return found
 
     def _link(self, path: str) -> None:
         while path:
@@ -116,21 +121,3 @@ class Tree:
             if len(fields) > 2 and fields[2].isdigit():
                 found.setdefault(fields[0], int(fields[2]))
         return found
-
-    def to_bytes(self) -> bytes:
-        """All of it; what ``from_bytes`` reads."""
-        contents = {path: content.decode("latin-1") for path, content in self.contents.items()}
-        document = {"version": _VERSION, "odd": self.odd, "contents": contents, "nodes": [[path, *node] for path, node in self.nodes.items()]}
-        return json.dumps(document, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Tree:
-        """:raises ContentError: not of this shape."""
-        try:
-            document = json.loads(data)
-            if document["version"] != _VERSION:
-                raise ValueError(f"version {document['version']}")
-            contents = {path: content.encode("latin-1") for path, content in document["contents"].items()}
-            return cls({path: Node(*values) for path, *values in document["nodes"]}, contents, document["odd"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ContentError(f"what is known of an image's files is damaged: {error!r}", next_step="remove it from the work folder") from error

@@ -23,7 +23,7 @@ from pathlib import Path
 from topcoat.archives import whiteouts
 from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.layers import Layer, database, note_stage
+from topcoat.layers import BuiltImage, Layer, database, note_stage
 from topcoat.layers.archive import Archive
 from topcoat.layers.leftovers import DATABASE_SIDE_FILES
 from topcoat.layers.writer import GZIP_LEVEL
@@ -31,7 +31,6 @@ from topcoat.model import Digest, Nevra, PackageChange, PlannedImage
 from topcoat.model.labels import UPDATE_BASE
 from topcoat.registry.oci import Descriptor, Image, append_layer
 from topcoat.rpm import header, inventory, rpmdb, settings, settingsfiles
-from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import Snapshot
 from topcoat.rpm.rpmdb import Database
 from topcoat.rpm.solver import UpdateRequest
@@ -42,20 +41,9 @@ from topcoat.synthesis.payload import read_payload
 from topcoat.updater.transaction import Outcome, Transactions
 from topcoat.updater.updater import comment_of, created, timestamp, wanted_of
 
-METHOD = "synthesis"
+METHOD = "composed"
 _NANO = 1_000_000_000
 _SHA256 = 8
-
-
-@dataclass(frozen=True)
-class Composed:
-    """An updated image; its new layers, lowest first, the database's last."""
-
-    image: Image
-    layers: tuple[Layer, ...]
-    inventory: Inventory = field(repr=False)
-    changes: tuple[PackageChange, ...]
-    stages: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +52,18 @@ class Known:
 
     tree: Tree = field(repr=False)
     database: Database = field(repr=False)
+
+    @classmethod
+    def of(cls, tree: Tree) -> Known:
+        """Take the package database out of what a tree holds of contents.
+
+        :raises ContentError: it has none that can be read.
+        """
+        folders: dict[str, dict[str, bytes | None]] = {}
+        for path in [path for path in tree.contents if path.endswith((rpmdb.SQLITE, rpmdb.WAL))]:
+            folder, _, name = path.rpartition("/")
+            folders.setdefault(folder, {})[name] = tree.contents.pop(path)
+        return cls(tree, rpmdb.choose(folders))
 
 
 class Synthesiser:
@@ -78,6 +78,7 @@ class Synthesiser:
         self._paths: dict[str, dict[Nevra, str]] = {}
         self._payloads: dict[Path, _Payload] = {}
         self._layers: dict[str, Layer] = {}
+        self._turns: dict[str, threading.Lock] = {}
 
     def update(
         self,
@@ -88,8 +89,10 @@ class Synthesiser:
         base_digest: Digest,
         request: UpdateRequest | None = None,
         log: Path | None = None,
-    ) -> Composed:
-        """Compose the update of one image. Nothing in the result depends on the day, the machine or the user.
+    ) -> BuiltImage:
+        """Compose the update of one image: one layer of files, which other images may share, and one of the package database, the last.
+
+        Nothing in the result depends on the day, the machine or the user.
 
         :param base: what the update goes on; ``base_digest``: digest of its manifest.
         :param request: what the planner asked its solver, to be asked of dnf again.
@@ -114,6 +117,8 @@ class Synthesiser:
                 outcome = self._transactions.record(
                     root, work, wanted_of(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log
                 )
+                if not outcome.changes:
+                    return BuiltImage(base, (), None, (), METHOD, tuple(stages))
                 _note_left_out(root / known.database.path.lstrip("/"), outcome, filters)
                 start = note_stage(stages, "database", start)
                 _check_settings(known.tree, root)
@@ -130,7 +135,7 @@ class Synthesiser:
                 f"cannot compose an update: {error}", image=planned.name, retriable=False, next_step="free disk space or use another work folder"
             ) from error
         image = _image(base, base_digest, layers, max(epoch, outcome.built), outcome.changes)
-        return Composed(image, tuple(layers), found, outcome.changes, tuple(stages))
+        return BuiltImage(image, tuple(layers), found, outcome.changes, METHOD, tuple(stages))
 
     def _files(self, planned: PlannedImage) -> list[Path]:
         """The package files of a plan, fetched and verified."""
@@ -168,11 +173,14 @@ class Synthesiser:
         shared = {path: replace(entry, mtime=0) if entry.kind == "d" else entry for path, entry in layout.entries.items()}
         text = repr((sorted(shared.items()), layout.whiteouts, [self._payload(path).package.header_digest or str(path) for path in sources]))
         key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-        with self._lock:  # the second image waits for the first one's layer
+        with self._lock:
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:  # the second image waits for the first one's layer
             if key not in self._layers:
-                self._layers[key] = _write(
+                written = _write(
                     self._scratch / f"{key}.tar.gz", shared, layout.whiteouts, lambda entry: self._payload(sources[entry.source[0]]).file(entry)
                 )
+                self._layers[key] = replace(written, shared=True)
             return [self._layers[key]]
 
     def _database_layer(self, layout: Layout, known: Known, root: Path, epoch: int) -> Layer:
@@ -186,6 +194,8 @@ class Synthesiser:
             above = known.tree.nodes.get(folder)
             if above is None or above.kind != "d":
                 raise Refusal(f"no layer names the directory /{folder}")
+            if above.attributed or node.attributed:
+                raise Refusal("the package database, or a directory above it, has extended attributes")
             entries.setdefault(folder, Placed("d", above.mode, above.uid, above.gid, above.mtime))
             folder = folder.rpartition("/")[0]
         entries[path] = Placed("f", node.mode, node.uid, node.gid, epoch * _NANO, source=(0, path), size=place.stat().st_size)
@@ -204,6 +214,7 @@ class _Payload:
         self._path = path
         self._folder = folder
         self._found: dict[str, tuple[Path, int]] = {}
+        self._lock = threading.Lock()
         with path.open("rb") as stream:
             self.package = read_rpm(stream)
 
@@ -213,8 +224,9 @@ class _Payload:
         :raises ContentError: the payload does not hold it, or something else.
         """
         assert entry.source is not None
-        if not self._folder.exists():
-            self._unpack()
+        with self._lock:
+            if not self._folder.exists():
+                self._unpack()
         names = [entry.source[1]]
         if entry.hard_link:
             inode = entry.hard_link[1]

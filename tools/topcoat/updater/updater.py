@@ -63,7 +63,7 @@ class Updater:
             outcome = self._transactions.run(space, wanted_of(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log)
             start = note_stage(stages, "transaction", start)
             if not outcome.changes:
-                return BuiltImage(base, None, None, (), METHOD, tuple(stages))
+                return BuiltImage(base, (), None, (), METHOD, tuple(stages))
             unowned = litter(space.upper)
             if any(map(may_be_owned, unowned)):
                 _, unowned = ownership.ask(self._transactions, space.upper, space.lower, unowned, space.directory, image=planned.name)
@@ -80,7 +80,7 @@ class Updater:
             found = inventory.from_root(space.upper, below=space.lower)
             note_stage(stages, "inventory", start)
         return BuiltImage(
-            _compose(base, base_digest, layer, max(epoch, outcome.built), outcome.changes), layer, found, outcome.changes, METHOD, tuple(stages)
+            _compose(base, base_digest, layer, max(epoch, outcome.built), outcome.changes), (layer,), found, outcome.changes, METHOD, tuple(stages)
         )
 
 
