@@ -77,6 +77,12 @@ class Files(unittest.TestCase):
         self.assertEqual(found["opt"].mtime, 5 * NANO)
         self.assertEqual(found["opt/new"].mtime, 7 * NANO, "it got a file afterwards")
 
+    def test_a_directory_whose_attributes_nobody_knows_is_refused(self) -> None:
+        odd = tree(opt=FOLDER._replace(attributed=True), opt__a=FOLDER)
+        for file in (File("/opt/x", "1"), File("/opt/a/x", "1"), directory("/opt")):
+            with self.subTest(file.path), self.assertRaisesRegex(Refusal, "the directory /opt has extended attributes"):
+                composed(odd, [package("a", file)])
+
     def test_what_goes_is_hidden_unless_somebody_else_has_it(self) -> None:
         old = package("a", directory("/opt/a"), File("/opt/a/x", "1"), File("/opt/shared", "s"), File("/opt/gone", "g"))
         found = tree(opt__a=FOLDER, opt__a__x=FILE, opt__shared=FILE)
