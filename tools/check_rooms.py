@@ -20,7 +20,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "documents", "generation", "model"}),
     frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
     frozenset({"containerfile", "planner", "engine", "layers", "changes", "synthesis"}),
-    frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection"}),
+    frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection", "signing"}),
     frozenset({"runs", "report", "reproduce", "sets"}),
     frozenset({"cli"}),
 )
@@ -56,9 +56,9 @@ STILL_WIRED = {
     "hotfix": "makes the gating repository that it then runs with",
     "lint": "checks every kind of file of a tree",
     "plan": "the document of the plan is the planner's",
-    "promote": "signatures are read by runs",
+    "promote": "signatures of packages are read by runs, images signed by signing",
     "reproduce": "the plan is the planner's",
-    "verify": "images are found by runs and looked at by inspection",
+    "verify": "images are found by runs and looked at by inspection, their signatures by signing",
 }
 """Commands that bring several rooms together, and why. The list may get shorter, not longer: a rule belongs into a room."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "httpx", "shutil", "tempfile", "urllib.request", "threading"}

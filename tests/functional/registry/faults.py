@@ -186,6 +186,8 @@ class FaultProxy:
         connection.sendall(first.encode() + b"\r\n" + head.split(b"\r\n", 1)[1] + body)
         stream = connection.makefile("rb")
         answer = _head(stream)
+        if not answer:
+            raise ConnectionResetError("the registry closed the connection before it answered")
         status, headers = _parse(answer)
         code = int(status.split(" ")[1])
         if verb == "HEAD" or code in (204, 304):

@@ -8,11 +8,17 @@ import subprocess
 import unittest
 
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.functional.promotion.test_base_image import GOOD, layer
 from tests.functional.registry.base import make_image
 from tests.functional.roles import inventories
 from tests.functional.roles.test_provider import TAG, ProviderCase
+from tests.functional.signing.base import PASSPHRASE, sealed
+from topcoat.model import ImageReference
+from topcoat.registry import Registries
+from topcoat.signing import PublicKey, problems
 
 LIST = """\
 description: images of the small site
@@ -68,6 +74,23 @@ class Lifecycle(ProviderCase):
 
         self.job(self.zuul, "garbage/run", collect_garbage_older_than=0, collect_garbage_arguments=["--keep-newest", "0"])
         self.assertEqual(self.tags("keystone"), {TAG, "tested"}, "by default nothing is removed")
+
+    def test_a_promotion_with_a_key_signs_and_leaves_no_key_behind(self) -> None:
+        self.job(self.zuul, "publish/run")
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = self.folder / "signing.pub"
+        public.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+        secret = {"key": sealed(key, PASSPHRASE), "passphrase": PASSPHRASE}
+        arguments = {"promote_images_from": TAG, "promote_images_to": "tested", "promote_images_arguments": ["--without-inventories"]}
+        run = self.job(self.zuul, "promote/run", promote_images_signing=secret, **arguments)
+        self.assertNoSecret(run)
+        for text in (PASSPHRASE, secret["key"].splitlines()[1]):
+            self.assertNotIn(text, run.output)
+        self.assertFalse((self.work / "signing").exists())
+        registries = Registries(self.site.server.authfile, self.site.server.ca_file)
+        for name in self.reference:
+            reference = ImageReference.parse(f"{self.site.server.host}/{self.namespace}/{name}:tested")
+            self.assertEqual([], problems(registries, reference, PublicKey.from_file(public)), name)
 
     def test_promotion_of_a_set_with_a_hole_is_refused(self) -> None:
         self.job(self.zuul, "publish/run")

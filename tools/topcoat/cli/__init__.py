@@ -18,8 +18,8 @@ from topcoat.errors import TopcoatError, machine_error
 
 GROUPS = {
     "Everyday": ("plan", "build", "report", "explain", "list", "graph", "lint", "render", "why", "reproduce", "completion"),
-    "Sets of images and their tags": ("promote", "hold", "history", "discover", "changes", "lock", "copy", "base", "gc", "hotfix", "trunk"),
-    "What a registry holds": ("verify", "diff", "inventory", "sbom", "sizes"),
+    "Sets of images and their tags": ("promote", "sign", "hold", "history", "discover", "changes", "lock", "copy", "base", "gc", "hotfix", "trunk"),
+    "What a registry holds": ("verify", "attest", "diff", "inventory", "sbom", "sizes"),
     "Steps of CI jobs": ("gating", "distgit", "freeze", "coverage", "consume", "join-receipts", "zuul-items", "zuul-artifacts", "zuul-return"),
 }
 """The commands by what somebody wants to do; a test looks that none is forgotten."""

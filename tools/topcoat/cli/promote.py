@@ -5,6 +5,7 @@ This module must never touch a registry by itself; ``topcoat.promotion`` does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ import click
 
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 from topcoat.cli._selection import selection_options
+from topcoat.cli._signing import key_options
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
+    from topcoat.model import ImageReference
     from topcoat.promotion import Promoted
-    from topcoat.promotion.promotion import Examine, Promotion
+    from topcoat.promotion.promotion import Examine, Promotion, Sign
     from topcoat.recipes import Selection
+    from topcoat.signing import SigningKey
 
 
 @click.command()
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     type=click.Choice(["required", "optional"]),
     help="required: refuse a set that holds a package which no key of the profile signed.  [default: the profile's promote_signatures]",
 )
+@key_options(required=False)
 @click.option("--without-inventories", is_flag=True, help="Do not ask for an attached inventory with each image.")
 @click.option("--older", is_flag=True, help="The tag may go back to a set that is older than what it shows.")
 @click.option("--override", metavar="REASON", help="Promote although the criteria are not met; the reason is kept for ever. Needs --from and --dlrn.")
@@ -61,6 +66,7 @@ def command(
     dlrn: str | None,
     also: tuple[str, ...],
     asked_signatures: str | None,
+    key: SigningKey | None,
     without_inventories: bool,
     older: bool,
     override: str | None,
@@ -91,6 +97,8 @@ def command(
         if rollback:
             if source or criteria_file:
                 raise UsageError("--rollback takes neither --from nor --criteria", next_step="it goes back to the recorded set")
+            if key:
+                raise UsageError("--rollback signs nothing: its set was signed when it was promoted", next_step="leave --sign-key out")
             outcome: Promoted | None = promotion.rollback(name, dry_run=dry_run, wait_seconds=wait)
         else:
             wish = Wish(
@@ -105,7 +113,7 @@ def command(
                 older=older,
                 override=override,
             )
-            outcome = promotion.run(wish, examine=_signed(settings) if signed else None, dry_run=dry_run)
+            outcome = promotion.run(wish, examine=_signed(settings) if signed else None, sign=_signer(settings, key), dry_run=dry_run)
     except TopcoatError as error:
         _write(output, {"state": "failed", "name": name, "source": source, "error": error.as_dict()})
         raise
@@ -124,6 +132,19 @@ def _signed(settings: Settings) -> Examine:
     from topcoat.runs.signatures import require_signed
 
     return lambda images: require_signed(images, settings.registries, settings.profile)
+
+
+def _signer(settings: Settings, key: SigningKey | None) -> Sign | None:
+    """Signs the set with the key that was given."""
+    if key is None:
+        return None
+    from topcoat.signing import Signer
+
+    def sign(images: Sequence[ImageReference]) -> None:
+        new = sum(image.new for image in Signer(settings.registries, key).sign(images))
+        click.echo(f"{len(images)} images are signed with {key.public.name}, {new} signatures are new", err=True)
+
+    return sign
 
 
 def _settle(settings: Settings, promotion: Promotion, outcome: Promoted) -> dict[str, Any] | None:

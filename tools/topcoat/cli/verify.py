@@ -5,6 +5,7 @@ This module must never start a service.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 @click.option(
     "--signatures", "with_signatures", is_flag=True, help="Also check the signatures of installed packages against the keys that the profile names."
 )
+@click.option(
+    "--signed",
+    "signed_by",
+    metavar="FILE",
+    help="Also ask skopeo whether each image is signed as it must be: by a public key (PEM), or as a policy.json of podman says.",
+)
 @format_option
 @click.pass_obj
 def command(
@@ -34,6 +41,7 @@ def command(
     allow: tuple[str, ...],
     also_run: bool,
     with_signatures: bool,
+    signed_by: str | None,
     output_format: str,
 ) -> None:
     """Check built images: references, or regular expressions for recipe names (none: every recipe). Exit 1 when a promise is broken."""
@@ -74,6 +82,8 @@ def command(
             probe.close()
     if with_signatures:
         _add_signatures(settings, remote, wanted, rows)
+    if signed_by:
+        _add_signed(settings, remote, wanted, rows, Path(signed_by))
     for row in rows:
         problems: list[dict[str, str]] = row["problems"]  # type: ignore[assignment]
         lines.append(f"{'ok  ' if not problems else 'FAIL'}  {row['name']}{_ran(row)}")
@@ -106,6 +116,26 @@ def _add_signatures(settings: Settings, remote: RemoteImages, wanted: list[Image
                 row["problems"].append({"code": "signature", "sentence": line})  # type: ignore[attr-defined]
             else:
                 row.setdefault("notes", []).append(line)  # type: ignore[attr-defined]
+
+
+def _add_signed(settings: Settings, remote: RemoteImages, wanted: list[ImageToInspect], rows: list[dict[str, object]], file: Path) -> None:
+    """Whoever gives a key gets our own words for what is missing, beside the judgement of the code that podman runs."""
+    from topcoat.signing.check import SignedCheck
+
+    with SignedCheck(
+        settings.registries,
+        settings.profile.platform,
+        file,
+        [target.reference for target in wanted],
+        authfile=settings.authfile,
+        ca_file=settings.ca_file,
+        plain_http=settings.plain_http,
+    ) as check:
+        for target, row in zip(wanted, rows, strict=True):
+            found = check.of(target.reference, remote.image(target.reference).layers)
+            row["problems"] += [{"code": "signed", "sentence": sentence} for sentence in found.problems]  # type: ignore[operator]
+            if found.note:
+                row.setdefault("notes", []).append(found.note)  # type: ignore[attr-defined]
 
 
 def _ran(row: dict[str, object]) -> str:

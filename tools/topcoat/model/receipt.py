@@ -99,6 +99,8 @@ class Receipt:
     """The items under test, as ``zuul['items']`` names them: ``{"build", "buildset", "items": [...]}``; empty outside Zuul."""
     gated: tuple[dict[str, object], ...] = ()
     """One entry a gated RPM: ``{"package", "project", "commit", "committed", "change_url"}``."""
+    recipes: dict[str, object] = field(default_factory=dict)
+    """Where the recipes came from: ``{"commit", "changed": bool}``; empty where git does not say."""
     warnings: tuple[str, ...] = ()
     schema: str = SCHEMA
 

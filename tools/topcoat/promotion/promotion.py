@@ -25,6 +25,8 @@ from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, Image, Manifest, Registries
 from topcoat.trunk import DlrnApi, DlrnPromotion
 
+Sign = Callable[[Sequence[ImageReference]], None]
+"""Signs images, each under the tag and digest that are named, before the tag shows it."""
 Examine = Callable[[Mapping[str, tuple[ImageReference, Image]]], None]
 """Raises when something in a set may not be promoted; gets image name → where it is, and its configuration."""
 
@@ -92,9 +94,10 @@ class Promotion:
             story.ended(outcome)
         return outcome
 
-    def run(self, wish: Wish, *, examine: Examine | None = None, dry_run: bool = False) -> Promoted | None:
+    def run(self, wish: Wish, *, examine: Examine | None = None, sign: Sign | None = None, dry_run: bool = False) -> Promoted | None:
         """Promote; None when there is nothing newer. What became of it is written into the history of every place.
 
+        :param sign: called for the whole set in every place, before the first tag moves; also where all tags show it already.
         :raises UsageError: it cannot be told what is wanted. Else see ``Promoter.promote``.
         """
         check_name(wish.name)
@@ -113,6 +116,7 @@ class Promotion:
                 return None
             source = wish.source or (candidate.tag if candidate else "")
             story.about(source)
+            known: dict[str, Manifest] = {}
 
             def allowed() -> None:
                 self._require_free(wish.name)
@@ -123,7 +127,14 @@ class Promotion:
 
             def prepare(manifests: Mapping[str, Manifest]) -> None:
                 self._copy(manifests, source)
+                if sign:
+                    sign(self._everywhere(manifests, wish.name))
                 story.begun()
+
+            def look(manifests: Mapping[str, Manifest]) -> None:
+                known.update(manifests)
+                if examine:
+                    examine(self._images(manifests))
 
             def announce() -> None:
                 if api and candidate:
@@ -132,11 +143,13 @@ class Promotion:
             outcome = self._promoter.promote(
                 Request(source, wish.name, wish.receipt, wish.inventories, wish.wait_seconds, wish.partial, wish.older, story.id),
                 allowed=allowed,
-                examine=lambda manifests: examine(self._images(manifests)) if examine else None,
+                examine=look,
                 prepare=prepare,
                 announce=announce,
                 dry_run=dry_run,
             )
+            if sign and outcome.state == "unchanged" and not dry_run:
+                sign(self._everywhere(known, wish.name))
             story.ended(outcome)
         return outcome
 
@@ -192,6 +205,12 @@ class Promotion:
                 if number or image in aliases
             ]
         )
+
+    def _everywhere(self, manifests: Mapping[str, Manifest], tag: str) -> list[ImageReference]:
+        """The set as every place shows it under a tag, old names too."""
+        return [
+            ImageReference(place.host, repository, tag, manifests[image].digest) for place in self._places for image, repository in place.repositories
+        ]
 
     def _images(self, manifests: Mapping[str, Manifest]) -> dict[str, tuple[ImageReference, Image]]:
         first = self._places[0]

@@ -17,6 +17,7 @@ from topcoat.model.receipt import LayerSize
 from topcoat.process.each import each
 from topcoat.publisher.ledger import BlobLedger
 from topcoat.registry import INVENTORY_TYPE, Descriptor, Image, Manifest, Registries, RegistryClient, digest_of, image_manifest
+from topcoat.registry.attached import LISTS, Attached
 from topcoat.registry.referrers import Documents
 
 Source = Path | bytes | ImageRepository
@@ -198,6 +199,8 @@ class Publisher:
                 for descriptor in attached.blobs:
                     self._ensure(writer, target, descriptor, ImageRepository(reader.host, source), tally)
                 writer.put_attached(target, manifest.digest, attached, entry)
+            for suffix in LISTS:
+                Attached(writer, target, manifest.digest, suffix).take(Attached(reader, source, manifest.digest, suffix))
         return there
 
     # ---- attached documents ------------------------------------------------------------------------------------------------------------------------

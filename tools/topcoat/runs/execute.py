@@ -22,7 +22,7 @@ from topcoat.publisher import Publisher
 from topcoat.runs import coverage, verdict
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
-from topcoat.runs.receipts import Facts, error_shape, gated, image_result
+from topcoat.runs.receipts import Facts, error_shape, gated, image_result, recipes_of
 from topcoat.runs.shards import names_of
 from topcoat.runs.steps import Steps
 
@@ -107,6 +107,7 @@ def execute(
             error=error_shape(error, decision.request.recipes_root) if error else None,
             zuul=options.zuul,
             gated=gated(gating),
+            recipes=recipes_of(decision.request.recipes_root),
         )
         mark_failures(receipt, steps)
         save(receipt)

@@ -12,6 +12,7 @@ from topcoat.engine import TaskResult
 from topcoat.errors import TopcoatError
 from topcoat.gating import GatedPackage
 from topcoat.model import ImageResult, PlannedImage, Status
+from topcoat.process.git import Git
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
 from topcoat.runs.steps import Steps
@@ -29,6 +30,16 @@ def gated(packages: Iterable[GatedPackage]) -> tuple[dict[str, object], ...]:
         }
         for package in packages
     )
+
+
+def recipes_of(root: Path | None) -> dict[str, object]:
+    """The commit that the recipes are of, and whether their files differ from it; empty where git does not say."""
+    if root is None:
+        return {}
+    git = Git(root, seconds=20)
+    commit = git.run("rev-parse", "--verify", "HEAD", check=False)
+    state = git.run("status", "--porcelain", "--", ".", check=False)
+    return {} if commit.code or state.code else {"commit": commit.output.strip(), "changed": bool(state.output.strip())}
 
 
 class Facts:

@@ -142,6 +142,7 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
         images=tuple(images.values()),
         coverage=tuple(coverage[name] for name in sorted(coverage)),
         floating_tags=tuple(dict.fromkeys(tag for receipt in receipts for tag in receipt.floating_tags)),
+        recipes=first.recipes if all(receipt.recipes == first.recipes for receipt in receipts) else {},
         warnings=tuple(dict.fromkeys(text for receipt in receipts for text in receipt.warnings)),
         gated=tuple({str(entry.get("package")): entry for receipt in receipts for entry in receipt.gated}.values()),
         error=next((receipt.error for receipt in receipts if receipt.error), None),
