@@ -208,7 +208,7 @@ def _parse(header: bytes) -> Entry:
     checksum = _number(header[148:156])
     plain = sum(header) - sum(header[148:156]) + 256
     # Very old programs summed up signed bytes.
-    if checksum not in (plain, plain - 256 * sum(byte > 127 for byte in header[:148] + header[156:])):
+    if checksum != plain and checksum != plain - 256 * sum(byte > 127 for byte in header[:148] + header[156:]):
         raise TarError("a header with a wrong checksum")
     name = _text(header[0:100])
     # GNU's own format keeps other things where ustar has the prefix.

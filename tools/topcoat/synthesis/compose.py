@@ -100,17 +100,23 @@ class _Composer:
         return Layout(entries, sorted(self._whiteouts))
 
     def _owned_by(self, others: Sequence[Package]) -> dict[str, PackageFile]:
-        """Files of the packages that stay, by the path where they really lie, as far as a package that moves has a file of the same last name."""
-        wanted = {path.rpartition("/")[2] for package in (*self._installs, *self._removes) for path in package.paths()}
+        """Files of the packages that stay, by the path where they really lie, as far as a package that moves has a file there."""
+        moved = {path for package in (*self._installs, *self._removes) for path in package.paths()}
+        wanted = {path.rpartition("/")[2] for path in moved}
+        real: dict[str, str] = {}
         found: dict[str, PackageFile] = {}
         for package in others:
             if wanted.isdisjoint(package.basenames):
                 continue
-            for file in package.files:
-                folder, _, name = file.path.rpartition("/")
-                if name in wanted:
-                    real = self._tree.resolve(folder)
-                    found[f"{real}/{name}" if real else name] = file
+            for number, path in enumerate(package.paths()):
+                folder, _, name = path.rpartition("/")
+                if name not in wanted:
+                    continue
+                if folder not in real:
+                    real[folder] = self._tree.resolve(folder)
+                place = f"{real[folder]}/{name}" if real[folder] else name
+                if place in moved:
+                    found[place] = package.files[number]
         return found
 
     # ---- what comes ---------------------------------------------------------------------------------------------------------------------------

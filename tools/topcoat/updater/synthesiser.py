@@ -9,6 +9,7 @@ an image are in the layer of its database, which comes last.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sqlite3
@@ -257,6 +258,12 @@ class _Payload:
         return any(file.path == path and file.mode & 0o170000 == 0o100000 for file in self.package.files)
 
 
+@functools.lru_cache(maxsize=1 << 11)
+def _package(row: bytes) -> Package:
+    # Images share most of their packages, installed once in a layer below: each header is read once.
+    return Package(row)
+
+
 def _rows(found: Database, folder: Path) -> list[bytes]:
     """The headers of a package database."""
     try:
@@ -270,7 +277,7 @@ def _check_before(planned: PlannedImage, rows: Iterable[bytes], installs: Sequen
     if tree.odd:
         raise Refusal(tree.odd)
     old = {change.old for change in planned.changes if change.old}
-    packages = [Package(row) for row in rows]
+    packages = [_package(row) for row in rows]
     check_scripts(
         installs, [package for package in packages if package.nevra in old], [package for package in packages if package.nevra not in old], tree
     )
@@ -310,7 +317,7 @@ def _note_left_out(database: Path, outcome: Outcome, filters: Filters) -> None:
         connection.execute("PRAGMA synchronous=OFF")  # a private copy
         connection.execute("PRAGMA journal_mode=WAL").fetchone()
         for number, row in connection.execute("SELECT hnum, blob FROM Packages").fetchall():
-            package = Package(row)
+            package = _package(row)
             left_out = filters.left_out(package) if package.nevra in outcome.order else ()
             if left_out:
                 with connection.blobopen("Packages", "blob", number) as blob:
@@ -328,8 +335,8 @@ def _check_settings(tree: Tree, root: Path) -> None:
 def _layout(tree: Tree, before: Sequence[bytes], after: Sequence[bytes], planned: PlannedImage, outcome: Outcome, epoch: int) -> Layout:
     """What the transaction's files do, told from the database before and after."""
     stayed = set(before) & set(after)
-    installs = [Package(row) for row in after if row not in stayed]
-    removes = [Package(row) for row in before if row not in stayed]
+    installs = [_package(row) for row in after if row not in stayed]
+    removes = [_package(row) for row in before if row not in stayed]
     for side, packages in (("new", installs), ("old", removes)):
         named = {getattr(change, side) for change in planned.changes} - {None}
         other = {package.nevra for package in packages} - named
@@ -338,7 +345,7 @@ def _layout(tree: Tree, before: Sequence[bytes], after: Sequence[bytes], planned
     by_nevra = {package.nevra: package for package in installs}
     if len(by_nevra) != len(installs) or set(outcome.order) != set(by_nevra):
         raise Refusal("the order of the packages is not known")
-    return compose(tree, [by_nevra[nevra] for nevra in outcome.order], removes, [Package(row) for row in stayed], epoch=epoch)
+    return compose(tree, [by_nevra[nevra] for nevra in outcome.order], removes, [_package(row) for row in stayed], epoch=epoch)
 
 
 def _write(destination: Path, entries: dict[str, Placed], hidden: Sequence[str], content) -> Layer:  # type: ignore[no-untyped-def]
