@@ -214,7 +214,7 @@ REFUSED = (
         "trigger-on-file",
         (
             RpmSpec("moved-below", "1", files=(File("/opt/mb/x", "1"),)),
-            RpmSpec("watcher-below", "1", triggers=(Trigger("transfiletriggerin", "/opt/mb", "true"),)),
+            RpmSpec("watcher-below", "1", triggers=(Trigger("transfiletriggerin", "/opt/mb", "touch /opt/mb-ran"),)),
         ),
         (RpmSpec("moved-below", "2", files=(File("/opt/mb/x", "2"),)),),
         "watcher-below has a trigger on files below /opt/mb",

@@ -29,9 +29,12 @@ _CHUNK = 1 << 18
 _SMALL = 1 << 20
 """Bytes of the largest file whose digest is taken: configuration files are smaller."""
 _MOST_DATABASE = 1 << 29
-_KEPT = re.compile(r"etc/passwd|etc/group|etc/rpm/macros[^/]*|usr/lib/rpm/macros\.d/macros[^/]*|etc/nsswitch\.conf")
+_KEPT = re.compile(
+    r"etc/passwd|etc/group|etc/rpm/macros[^/]*|usr/lib/rpm/macros\.d/macros[^/]*|etc/nsswitch\.conf|etc/ld\.so\.(?:cache|conf|conf\.d/[^/]+\.conf)"
+)
 """Beside what steers dnf."""
 _VERSION = 1
+"""Of kept listings; what is kept of contents is part of it."""
 _LIMIT = 1 << 30
 """Bytes that a kept listing may unpack to."""
 _KINDS = {tarstream.REGULAR: "f", tarstream.DIRECTORY: "d", tarstream.SYMLINK: "l"}

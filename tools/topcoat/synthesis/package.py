@@ -180,10 +180,24 @@ class Package:
         """Beginnings of the paths that do (absolute)."""
         return (*self._texts(5069), *self._texts(5079))
 
-    @property
-    def basenames(self) -> list[str]:
+    @cached_property
+    def file_triggers(self) -> tuple[tuple[str, Script], ...]:
+        """The same with what each sets in motion."""
+        found = []
+        for scripts, programs, names, numbers in ((5066, 5067, 5069, 5070), (5076, 5077, 5079, 5080)):
+            self._check_kind(numbers, text=False)
+            bodies, runners = self._texts(scripts), self._texts(programs)
+            try:
+                for path, number in zip(self._texts(names), self._values(numbers), strict=True):
+                    found.append((path, Script("trigger", (runners[number],), bodies[number])))
+            except (ValueError, IndexError) as error:
+                raise _damaged(error) from error
+        return tuple(found)
+
+    @cached_property
+    def basenames(self) -> frozenset[str]:
         """Last parts of its files' paths."""
-        return list(self._texts(1117))
+        return frozenset(self._texts(1117))
 
     def paths(self) -> Iterator[str]:
         """Its files' paths, relative to the root without leading slash."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
+from topcoat.synthesis import libraries
 from topcoat.synthesis.package import Package, Script
 from topcoat.synthesis.refusal import Refusal
 from topcoat.synthesis.tree import Tree
@@ -39,8 +41,40 @@ _ABSENT = re.compile(
     rf"[ \t]*\[ (?:! -x (?P<one>{_PROGRAM}) \][ \t]*\|\|{_WORDS}{_QUIET}{_OR_NOTHING}"
     rf"|-x (?P<other>{_PROGRAM}) \][ \t]*&&{_WORDS}{_QUIET}[ \t]*\|\|[ \t]*(?::|true|exit 0))[ \t]*"
 )
+# What every package with a library runs, and glibc whenever a file below /usr/lib moves.
+_LDCONFIG = ("/sbin/ldconfig", "/usr/sbin/ldconfig")
+_OF_LDCONFIG = re.compile(rf"[ \t]*(?P<program>(?:/usr)?/sbin/ldconfig|ldconfig){_QUIET}{_OR_NOTHING}[ \t]*")
 _SEARCHED = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 """PATH of a scriptlet."""
+
+
+class _Moves:
+    """What a transaction does to a tree, as far as scriptlets ask."""
+
+    def __init__(self, installs: Sequence[Package], removes: Sequence[Package], tree: Tree) -> None:
+        self.installs, self.removes, self.tree = installs, removes, tree
+        self._ldconfig: dict[str, bool] = {}
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Every file of the packages that come and go, absolute."""
+        return [f"/{path}" for package in (*self.installs, *self.removes) for path in package.paths()]
+
+    def is_idle_ldconfig(self, program: str) -> bool:
+        """Whether a program is the image's ldconfig, and would leave everything as it is."""
+        place = self.program(program)
+        if not place.endswith("/ldconfig"):
+            return False
+        if place not in self._ldconfig:
+            self._ldconfig[place] = libraries.unchanged(self.tree, (path[1:] for path in self.paths), place)
+        return self._ldconfig[place]
+
+    def program(self, name: str) -> str:
+        """Where a program lies, a path without links; empty where it is no plain file that root may run."""
+        candidates = [name] if name.startswith("/") else [f"{folder}/{name}" for folder in _SEARCHED]
+        found = next((real for path in candidates if self.tree.has(real := self.tree.resolve(path))), "")
+        node = self.tree.nodes.get(found)
+        return found if node is not None and node.kind == "f" and node.mode & 0o100 else ""
 
 
 def check_scripts(installs: Sequence[Package], removes: Sequence[Package], others: Sequence[Package], tree: Tree) -> None:
@@ -49,16 +83,16 @@ def check_scripts(installs: Sequence[Package], removes: Sequence[Package], other
     :param installs: headers of the packages that come; ``removes``: of those that go, replaced ones among them; ``others``: of those that stay.
     :raises Refusal: a scriptlet or a trigger would run that is not known to do nothing.
     """
+    moves = _Moves(installs, removes, tree)
     for package, kinds in ((package, _OF_NEW) for package in installs):
-        _check_own(package, kinds, installs, tree)
+        _check_own(package, kinds, moves)
     for package, kinds in ((package, _OF_OLD) for package in removes):
-        _check_own(package, kinds, installs, tree)
+        _check_own(package, kinds, moves)
     names = {package.nevra.name for package in (*installs, *removes)}
     everything = names | {package.nevra.name for package in others}
     for package in (*installs, *removes):
         if package.has_triggers and (package.trigger_paths or package.trigger_names & everything):
             raise Refusal(f"{package.nevra.name} has triggers")
-    moved: list[str] | None = None
     for package in others:
         if not package.has_triggers:
             continue
@@ -66,20 +100,24 @@ def check_scripts(installs: Sequence[Package], removes: Sequence[Package], other
         if hit:
             raise Refusal(f"{package.nevra.name} has a trigger on {hit[0]}")
         prefixes = package.trigger_paths
-        if prefixes:
-            moved = moved if moved is not None else [f"/{path}" for changed in (*installs, *removes) for path in changed.paths()]
-            if any(path.startswith(prefixes) for path in moved):
-                raise Refusal(f"{package.nevra.name} has a trigger on files below {', '.join(prefixes[:3])}")
+        if not prefixes or not any(path.startswith(prefixes) for path in moves.paths):
+            continue
+        for prefix, script in package.file_triggers:
+            if any(path.startswith(prefix) for path in moves.paths) and not _does_nothing(script, moves):
+                raise Refusal(f"{package.nevra.name} has a trigger on files below {prefix}")
 
 
-def _check_own(package: Package, kinds: Sequence[str], installs: Sequence[Package], tree: Tree) -> None:
+def _check_own(package: Package, kinds: Sequence[str], moves: _Moves) -> None:
     for script in package.scripts:
-        if script.kind in kinds and not _does_nothing(script, installs, tree):
+        if script.kind in kinds and not _does_nothing(script, moves):
             raise Refusal(f"{package.nevra.name} has a scriptlet (%{script.kind})")
 
 
-def _does_nothing(script: Script, installs: Sequence[Package], tree: Tree) -> bool:
+def _does_nothing(script: Script, moves: _Moves) -> bool:
+    installs, tree = moves.installs, moves.tree
     program = script.program or _SHELLS[0]  # rpm's own default
+    if len(program) == 1 and program[0] in _LDCONFIG and not script.body:
+        return moves.is_idle_ldconfig(program[0])
     if program not in _SHELLS:
         return False
     shell = tree.nodes.get(tree.resolve(program[0]))
@@ -93,27 +131,31 @@ def _does_nothing(script: Script, installs: Sequence[Package], tree: Tree) -> bo
     if times and (tree.has(HELPER) or any(path == HELPER for package in installs for path in package.paths())):
         return False
     lines = body.split("\n")
-    return all(_NOTHING.fullmatch(line) or _is_there(line, tree) or _is_absent(line, installs, tree) for line in lines)
+    return all(_NOTHING.fullmatch(line) or _is_there(line, moves) or _is_absent(line, moves) or _is_idle(line, moves) for line in lines)
 
 
-def _is_there(line: str, tree: Tree) -> bool:
+def _is_idle(line: str, moves: _Moves) -> bool:
+    """Whether a line runs ldconfig where that changes nothing."""
+    match = _OF_LDCONFIG.fullmatch(line)
+    return match is not None and moves.is_idle_ldconfig(match["program"])
+
+
+def _is_there(line: str, moves: _Moves) -> bool:
     """Whether a line makes an account unless the image has it, and the image has it and a program that says so."""
-    match = _ACCOUNT.fullmatch(line)
+    match, tree = _ACCOUNT.fullmatch(line), moves.tree
     if match is None or match["name"] not in tree.ids(f"etc/{match['table']}"):
         return False
     for text in tree.contents.get("etc/nsswitch.conf", b"").decode("utf-8", "replace").splitlines():
         words = text.partition("#")[0].split()
         if words and words[0] == f"{match['table']}:" and ("[" in text or not {"files", "compat"} & set(words)):
             return False
-    found = next((real for folder in _SEARCHED if tree.has(real := tree.resolve(f"{folder}/getent"))), "")
-    node = tree.nodes.get(found)
-    return node is not None and node.kind == "f" and bool(node.mode & 0o100) and found.endswith("/getent")
+    return moves.program("getent").endswith("/getent")
 
 
-def _is_absent(line: str, installs: Sequence[Package], tree: Tree) -> bool:
+def _is_absent(line: str, moves: _Moves) -> bool:
     """Whether a line does something only where a program is there, and it is not and does not come."""
-    match = _ABSENT.fullmatch(line)
+    match, tree = _ABSENT.fullmatch(line), moves.tree
     if match is None:
         return False
     wanted = tree.resolve(match["one"] or match["other"])
-    return not tree.has(wanted) and not any(tree.resolve(path) == wanted for package in installs for path in package.paths())
+    return not tree.has(wanted) and not any(tree.resolve(path) == wanted for package in moves.installs for path in package.paths())
