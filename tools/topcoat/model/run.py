@@ -63,7 +63,8 @@ class RunOptions:
     """Images worked on at a time; 0: one a core."""
     way: str = "auto"
     update_way: str = "transaction"
-    """``auto``: an update is composed where that is proven to give the same, else made by a transaction; ``transaction``: always by one."""
+    """``auto``: an update is composed where that is proven to give the same, else made by a transaction; ``transaction``: always by one;
+    ``composed``: never by one, which is an error where it would be needed."""
     keep_going: bool = True
     check_coverage: bool = True
     only: frozenset[Action] = frozenset(Action)

@@ -103,11 +103,14 @@ class HostMaker:
         assert reference is not None
         with self._solver_lock:
             request = self._decision.solver.request(reference.base_inventory)
-        if self._options.update_way != "auto":
+        if self._options.update_way == "transaction":
             return self._transact(planned, base, request, log)
         try:
             return self._synthesiser.update(planned, base.image, self._files(base), base_digest=base.digest, request=request, log=log)
         except Refusal as refused:
+            if self._options.update_way == "composed":
+                step = "run it as root with --update-way auto: a transaction on the image itself can do it"
+                raise ContentError(f"its update cannot be composed: {refused.reason}", image=planned.name, next_step=step) from refused
             return replace(self._transact(planned, base, request, log), fallback=refused.reason)
 
     def _files(self, base: StoredImage) -> Known:

@@ -6,7 +6,7 @@ This module must never be the place of a rule; it opens what the rooms below nee
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -52,6 +52,13 @@ def run(request: RunRequest, options: RunOptions, *, registries: Registries, pro
         if locks:
             locks.require_plan(decision.plan)
         return carry_out(decision, options, packages, locks, registries=registries, progress_mode=progress_mode, stream=stream)
+
+
+def update(decide: Callable[[], Decision], options: RunOptions, *, registries: Registries, progress_mode: str, stream: TextIO) -> Receipt:
+    """Carry out the plan of a run on images that somebody names; see ``run``."""
+    check_tag(options.tag)
+    with recorded(options, "given"):
+        return carry_out(decide(), options, (), registries=registries, progress_mode=progress_mode, stream=stream)
 
 
 @contextmanager

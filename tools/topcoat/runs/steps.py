@@ -69,7 +69,7 @@ class Steps:
 
     def log_of(self, name: str) -> Path:
         """Log file of an image."""
-        return self._options.logs / f"{name}.log"
+        return self._options.logs / f"{name.replace('/', '-')}.log"
 
     def client(self, host: str) -> RegistryClient:
         """Client of a registry."""
