@@ -33,7 +33,7 @@ from topcoat.runs.known import KnownFiles
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import StoredImage
 from topcoat.synthesis import Refusal
-from topcoat.updater import Known, Options, Synthesiser, Transactions, Updater
+from topcoat.updater import Options, Synthesiser, Transactions, Updater
 
 _Made = TypeVar("_Made")
 
@@ -106,18 +106,15 @@ class HostMaker:
         if self._options.update_way == "transaction":
             return self._transact(planned, base, request, log)
         try:
-            return self._synthesiser.update(planned, base.image, self._files(base), base_digest=base.digest, request=request, log=log)
-        except Refusal as refused:
+            known = self._known.of(base)
+            return self._synthesiser.update(planned, base.image, known, base_digest=base.digest, request=request, log=log)
+        except (Refusal, ContentError) as refused:
+            # What the composing cannot read, or sees otherwise than the plan, is no verdict on the image: a transaction on its files decides.
+            reason = refused.reason if isinstance(refused, Refusal) else refused.what
             if self._options.update_way == "composed":
                 step = "run it as root with --update-way auto: a transaction on the image itself can do it"
-                raise ContentError(f"its update cannot be composed: {refused.reason}", image=planned.name, next_step=step) from refused
-            return replace(self._transact(planned, base, request, log), fallback=refused.reason)
-
-    def _files(self, base: StoredImage) -> Known:
-        try:
-            return self._known.of(base)
-        except ContentError as error:  # whether it is damaged, or of a kind that is not read here, the transaction finds out
-            raise Refusal(error.what) from error
+                raise ContentError(f"its update cannot be composed: {reason}", image=planned.name, next_step=step) from refused
+            return replace(self._transact(planned, base, request, log), fallback=reason)
 
     def _transact(self, planned: PlannedImage, base: StoredImage, request: UpdateRequest, log: Path) -> BuiltImage:
         updater = Updater(self._store, self._transactions)
