@@ -102,8 +102,8 @@ def world(cache: Path | None, refresh: bool) -> None:
 
     from topcoat_demo import world as worlds
 
-    made = worlds.make(cache or distributions.default_cache(), say=_say, refresh=refresh)
-    click.echo(json.dumps({"directory": str(made.directory), "base": made.base.digest, **made.facts}, indent=1))
+    with worlds.used(cache or distributions.default_cache(), say=_say, refresh=refresh) as made:
+        click.echo(json.dumps({"directory": str(made.directory), "base": made.base.digest, **made.facts}, indent=1))
 
 
 def main() -> int:

@@ -93,11 +93,11 @@ def make(directory: Path, *, cache: Path | None = None, quick: bool = False, say
     cache = cache or default_cache()
     directory.mkdir(parents=True, exist_ok=True)
     key = _key(quick)
-    with _lock(directory / ".lock"):
+    with lock(directory / ".lock"):
         found = _load(directory, key)
         if found:
             return found
-        with _lock(cache / ".lock"):
+        with lock(cache / ".lock"):
             return _make(directory, cache, quick, key, say)
 
 
@@ -191,8 +191,22 @@ def _link(source: str, target: str) -> None:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a file's lock, however long another has it.
+
+    :param shared: beside others that share it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        fcntl.flock(stream, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
+
+
+def unused(path: Path) -> bool:
+    """Whether nobody holds a file's lock just now, shared or not."""
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,8 +122,12 @@ class Real:
 
     def run(self) -> int:
         """Everything; the registry and the containers are ended whatever happens."""
-        with self._timed("world"):
-            world = worlds.make(default_cache(), say=self._say)
+        with ExitStack() as held:
+            with self._timed("world"):
+                world = held.enter_context(worlds.used(default_cache(), say=self._say))
+            return self._walk(world)
+
+    def _walk(self, world: World) -> int:
         environment = prepare_world(self.directory, world, namespace="demo-real", say=self._say)
         try:
             shutil.rmtree(self.directory / "podman", ignore_errors=True)

@@ -1,6 +1,7 @@
 """The real-size world: Debian's own software as signed RPMs under the names that the recipes use, in two states, and a base image of it.
 
-This module must never mix two states or show a half-made one: everything is made beside and takes its place when it is complete.
+This module must never mix two states or show a half-made one: everything is made beside and takes its place when it is complete. A world that
+somebody uses stays whatever becomes of the next one.
 
 ``current-passed-ci`` holds of every package the version before the newest, ``current`` the newest: what point releases and security updates of Debian
 changed between them is what an update of the images must bring.
@@ -15,7 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,15 +28,17 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from topcoat.errors import ContentError
 from topcoat.process.files import write_whole
 from topcoat.rpm.evr import Order
-from topcoat_demo import _header, convert, debian, filesystem, images, rpms, scripts, signing, world_rules
+from topcoat_demo import _header, clashes, convert, debian, filesystem, images, rpms, scripts, signing, world_rules
 from topcoat_demo.convert import Rules, evr
 from topcoat_demo.debian import Deb, Index
+from topcoat_demo.distribution import lock, unused
 from topcoat_demo.images import Layout
 from topcoat_demo.packages import command
 from topcoat_demo.rpms import RpmSpec, make_repository, write_rpm
 
 Say = Callable[[str], None]
 STATES = ("current-passed-ci", "current")
+_IN_USE = ".in-use"
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _STAND_IN_VERSION = ("1.0", "0")
 
@@ -193,40 +196,57 @@ class _Meter:
             yield lambda amount: progress.advance(task, amount)
 
 
-def make(cache: Path, *, say: Say = lambda line: None, console: Console | None = None, refresh: bool = False) -> World:
-    """Make the world, or find it made.
+@contextmanager
+def used(cache: Path, *, say: Say = lambda line: None, console: Console | None = None, refresh: bool = False) -> Iterator[World]:
+    """Make the world, or find it made; nobody removes it before the end of the block.
 
     :param cache: downloads, conversions and the finished world.
     :param refresh: ask Debian's index again; else the versions of last time are used, without a registry.
     :raises InfrastructureError: Debian's registry is needed and cannot be reached.
     """
-    from topcoat_demo.distribution import _lock
+    with ExitStack() as held:
+        with lock(cache / "world.lock"):
+            world = _make(cache, say, console or Console(stderr=True), refresh)
+            held.enter_context(lock(world.directory / _IN_USE, shared=True))
+        yield world
 
+
+def _make(cache: Path, say: Say, console: Console, refresh: bool) -> World:
     table = Table()
-    with _lock(cache / "world.lock"):
-        lock = cache / "world.lock.json"
-        key = hashlib.sha256(f"{table.digest} {world_rules.EXTRA}".encode()).hexdigest()
-        states = None if refresh else _load(lock, key)
-        if states is None:
-            say("Debian: choosing versions")
-            states = resolve(table)
-            _store(lock, key, states)
-        meter = _Meter(console or Console(stderr=True))
-        rules = _rules(table)
-        code = _code_digest()
-        owners = _owners(states, f"{key} {code}", cache, meter, say)
-        folders: dict[Chosen, Path] = {}
-        for chosen in (*states[STATES[0]], *states[STATES[1]]):
-            text = f"world {code} {chosen.deb.sha256} {chosen.deb.version} {chosen.requires} {rules.get(chosen.deb.name)} {owners}"
-            mark = hashlib.sha256(text.encode()).hexdigest()
-            folders[chosen] = cache / "rpms" / mark[:2] / mark
-        whole = hashlib.sha256(Path(__file__).read_bytes() + Path(images.__file__).read_bytes() + repr(sorted(map(str, folders.values()))).encode())
-        directory = cache / "world" / whole.hexdigest()[:16]
-        found = _find(directory)
-        if found:
-            return found
-        _convert_all({chosen: folder for chosen, folder in folders.items() if not folder.is_dir()}, rules, owners, cache, meter, say)
-        return _assemble(directory, table, states, folders, cache, say)
+    written = cache / "world.lock.json"
+    key = hashlib.sha256(f"{table.digest} {world_rules.EXTRA}".encode()).hexdigest()
+    states = None if refresh else _load(written, key)
+    if states is None:
+        say("Debian: choosing versions")
+        states = resolve(table)
+        _store(written, key, states)
+    meter = _Meter(console)
+    rules = _rules(table)
+    code = _code_digest()
+    owners = _owners(states, f"{key} {code}", cache, meter, say)
+    folders: dict[Chosen, Path] = {}
+    for chosen in (*states[STATES[0]], *states[STATES[1]]):
+        text = f"world {code} {chosen.deb.sha256} {chosen.deb.version} {chosen.requires} {rules.get(chosen.deb.name)} {owners}"
+        mark = hashlib.sha256(text.encode()).hexdigest()
+        folders[chosen] = cache / "rpms" / mark[:2] / mark
+    whole = hashlib.sha256(repr(sorted(map(str, folders.values()))).encode())
+    for module in (__file__, images.__file__, clashes.__file__):
+        whole.update(Path(module).read_bytes())
+    directory = cache / "world" / whole.hexdigest()[:16]
+    found = _find(directory)
+    if found:
+        return found
+    _convert_all({chosen: folder for chosen, folder in folders.items() if not folder.is_dir()}, rules, owners, cache, meter, say)
+    made = _assemble(directory, table, states, folders, cache, say)
+    _tidy(directory)
+    return made
+
+
+def _tidy(directory: Path) -> None:
+    """Remove the worlds before this one, and halves that an interruption left, except those that somebody uses."""
+    for old in directory.parent.iterdir():
+        if old != directory and unused(old / _IN_USE):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _find(directory: Path) -> World | None:
@@ -326,6 +346,7 @@ def _assemble(
     left: Counter[str] = Counter()
     for state in STATES:
         paths = [next(folders[item].glob("*.rpm")) for item in states[state]]
+        clashes.refuse(state, [*own, *paths])
         make_repository(staging / "repos" / state, [*own, *paths])
         told = [json.loads((folders[item] / "facts.json").read_text()) for item in states[state]]
         if state == STATES[1]:
@@ -354,9 +375,6 @@ def _assemble(
     (staging / "world.json").write_text(json.dumps({"base": layout.digest, "facts": facts}, indent=1))
     shutil.rmtree(directory, ignore_errors=True)
     staging.rename(directory)
-    for old in directory.parent.iterdir():
-        if old != directory and not old.name.startswith("."):
-            shutil.rmtree(old, ignore_errors=True)
     made = _find(directory)
     assert made is not None
     return made
