@@ -85,12 +85,20 @@ def demo(directory: Path, recipes: Path, patterns: tuple[str, ...]) -> None:
 @cli.command()
 @_DIRECTORY
 @click.option("--recipes", type=click.Path(path_type=Path, file_okay=False), default="container-images", show_default=True, help="The recipe tree.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(["build", "ask", "promote", "update", "ask-again", "compare", "promote-again"]),
+    default="build",
+    show_default=True,
+    help="Go on with this step where an earlier run in the folder ended.",
+)
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
-def real(directory: Path, recipes: Path, images: tuple[str, ...]) -> None:
-    """Images of real software: built, started, asked, updated, asked again."""
+def real(directory: Path, recipes: Path, start: str, images: tuple[str, ...]) -> None:
+    """Images of real software: built, started, asked, promoted, updated, asked again, compared with plain dnf, promoted again."""
     from topcoat_demo import real as real_software
 
-    raise SystemExit(real_software.real(directory, recipes, images))
+    raise SystemExit(real_software.real(directory, recipes, images, start))
 
 
 @cli.command()

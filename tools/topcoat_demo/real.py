@@ -1,4 +1,5 @@
-"""Images of real software: built by the product, started with plain podman, asked, updated with one yum layer, asked again.
+"""Images of real software: built by the product, started with plain podman, asked, promoted, updated with one yum layer, asked again, compared with
+what plain dnf makes of them, promoted and found by their tag.
 
 This module must never use another storage than its own, and ends every container it started.
 """
@@ -13,7 +14,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -23,8 +24,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from topcoat.errors import ContentError, InfrastructureError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.process import run
+from topcoat.process.files import write_whole
+from topcoat_demo import beside
 from topcoat_demo import world as worlds
 from topcoat_demo.command import topcoat
 from topcoat_demo.distribution import default_cache
@@ -108,45 +111,60 @@ class Asked:
     """``service``: it ran as it is meant to; ``program``: its entrypoint said its version or help."""
 
 
+STEPS = ("build", "ask", "promote", "update", "ask-again", "compare", "promote-again")
+_PROMOTED = worlds.STATES[0]
+_WEIGHED = ("registry", "podman", "work")
+
+
 class Real:
     """One run of the real demo."""
 
-    def __init__(self, directory: Path, recipes: Path, images: Sequence[str] = (), console: Console | None = None) -> None:
+    def __init__(self, directory: Path, recipes: Path, images: Sequence[str] = (), console: Console | None = None, start: str = STEPS[0]) -> None:
+        """
+        :param start: of ``STEPS``: those before it were done in this folder, by a run that ended there.
+        """
         self.directory = directory
         self.recipes = recipes
         self.images = images
         self.console = console or Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+        self.start = start
         self.asked: dict[str, Asked] = {}
         self.times: dict[str, float] = {}
-        self._receipts: list[dict] = []
+        self.notes: dict[str, str] = {}
+        """What a step moved or proved, beside its time."""
 
     def run(self) -> int:
         """Everything; the registry and the containers are ended whatever happens."""
         with ExitStack() as held:
             with self._timed("world"):
                 world = held.enter_context(worlds.used(default_cache(), say=self._say))
-            return self._walk(world)
-
-    def _walk(self, world: World) -> int:
-        environment = prepare_world(self.directory, world, namespace="demo-real", say=self._say)
-        try:
-            shutil.rmtree(self.directory / "podman", ignore_errors=True)
-            containers = Containers(environment, self.directory / "podman")
-            with self._timed("build"):
-                first = self._build(environment, "first", worlds.STATES[0], "--full")
-            with self._timed("ask"):
-                self._check(containers, first, fresh=True)
-            with self._timed("update"):
-                second = self._build(environment, "second", worlds.STATES[1])
-            wrong = [image["name"] for image in second.values() if image["action"] != "update"]
-            if wrong:
-                raise ContentError(f"not updated by a yum layer: {', '.join(wrong)}", next_step="read receipt-second.json")
-            with self._timed("ask again"):
-                self._check(containers, second, fresh=False)
+            environment = prepare_world(self.directory, world, namespace="demo-real", say=self._say)
+            held.callback(environment.stop)
+            self._walk(environment, world)
             self._summary(world)
-            return 0
-        finally:
-            environment.stop()
+        return 0
+
+    def _walk(self, environment: Environment, world: World) -> None:
+        if self.start == STEPS[0]:
+            for name in ("podman", "beside"):
+                shutil.rmtree(self.directory / name, ignore_errors=True)
+            self._record.unlink(missing_ok=True)
+        else:
+            self._remember()
+        containers = Containers(environment, self.directory / "podman")
+        steps: dict[str, Callable[[], None]] = {
+            "build": lambda: self._build(environment, "first", worlds.STATES[0], "--full"),
+            "ask": lambda: self._check(containers, self._made("first"), fresh=True),
+            "promote": lambda: self._promote(environment, "first"),
+            "update": lambda: self._build(environment, "second", worlds.STATES[1]),
+            "ask-again": lambda: self._check(containers, self._made("second"), fresh=False),
+            "compare": lambda: self._compare(environment, containers, world),
+            "promote-again": lambda: self._promote(environment, "second"),
+        }
+        for name in STEPS[STEPS.index(self.start) :]:
+            with self._timed(name):
+                steps[name]()
+            self._keep()
 
     def _say(self, line: str) -> None:
         self.console.print(f"  {line}", markup=False)
@@ -157,20 +175,94 @@ class Real:
         yield
         self.times[name] = time.monotonic() - started
 
-    def _build(self, environment: Environment, name: str, state: str, *options: str) -> Mapping[str, dict]:
-        """Build or update the images; their lines of the receipt, by name."""
-        receipt = self.directory / f"receipt-{name}.json"
+    # ---- what a later run goes on from -------------------------------------------------------------------------------------------------
+
+    @property
+    def _record(self) -> Path:
+        return self.directory / "steps.json"
+
+    def _keep(self) -> None:
+        asked = {name: vars(one) for name, one in self.asked.items()}
+        write_whole(self._record, json.dumps({"asked": asked, "times": self.times, "notes": self.notes}))
+
+    def _remember(self) -> None:
+        try:
+            document = json.loads(self._record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(f"{self.directory} holds no run that could go on with {self.start!r}", next_step="leave --from out") from None
+        self.asked = {name: Asked(**one) for name, one in document["asked"].items()}
+        self.times = {**document["times"], **self.times}
+        self.notes = document["notes"]
+
+    def _receipt(self, name: str) -> dict[str, Any]:
+        return json.loads((self.directory / f"receipt-{name}.json").read_text(encoding="utf-8"))
+
+    def _made(self, name: str) -> Mapping[str, dict]:
+        """The lines of a receipt, by the image's name."""
+        return {image["name"]: image for image in self._receipt(name)["images"]}
+
+    # ---- steps ---------------------------------------------------------------------------------------------------------------------------
+
+    def _topcoat(self, environment: Environment, state: str, *words: str) -> None:
+        """Type one command, and show what it is told beside where everything lies."""
         command = ["--profile", "demo-real", "--recipes", str(self.recipes), "--work-dir", str(self.directory / "work")]
         command += ["--set-file", str(environment.values_file), "--set", f"state={state}", "--authfile", str(environment.authfile)]
-        command += ["--ca-file", str(environment.ca_file), "build", *(f"^{image}$" for image in self.images), *options]
-        command += ["--tag", f"real-{name}", "--floating-tag", "current-passed-ci"]
-        self.console.print(f"[cyan]$ topcoat build … --tag real-{name}[/] (packages of {state})")
-        done = topcoat([*command, "--receipt", str(receipt)])
+        command += ["--ca-file", str(environment.ca_file)]
+        shown = " ".join(word.replace(f"{self.directory}/", "") for word in words)
+        self.console.print(f"[cyan]$ topcoat … {shown}[/] (packages of {state})")
+        done = topcoat([*command, *words])
         if done.returncode:
-            raise ContentError(f"topcoat build ended with code {done.returncode}", next_step="its own words are above")
-        document = json.loads(receipt.read_text(encoding="utf-8"))
-        self._receipts.append(document)
-        return {image["name"]: image for image in document["images"]}
+            raise ContentError(f"topcoat {words[0]} ended with code {done.returncode}", next_step="its own words are above")
+
+    def _patterns(self) -> list[str]:
+        return [f"^{image}$" for image in self.images]
+
+    def _build(self, environment: Environment, name: str, state: str, *options: str) -> None:
+        """Build or update the images."""
+        receipt = ("--receipt", str(self.directory / f"receipt-{name}.json"))
+        self._topcoat(environment, state, "build", *self._patterns(), *options, "--tag", f"real-{name}", *receipt)
+        images = self._made(name)
+        pushed = sum(image["bytes_pushed"] for image in images.values())
+        self.notes["build" if name == "first" else "update"] = f"{len(images)} images, {_size(pushed)} pushed"
+        wrong = [image["name"] for image in images.values() if image["action"] != ("build" if name == "first" else "update")]
+        if wrong:
+            raise ContentError(f"not {'built' if name == 'first' else 'updated by a yum layer'}: {', '.join(wrong)}", next_step="read the receipt")
+
+    def _promote(self, environment: Environment, name: str) -> None:
+        """Move the floating name to the set, and find every image of it by that name."""
+        receipt = self.directory / f"receipt-{name}.json"
+        state = worlds.STATES[0 if name == "first" else 1]
+        words = ("--from", f"real-{name}", "--to", _PROMOTED, "--receipt", str(receipt), "--signatures", "required")
+        self._topcoat(environment, state, "promote", *self._patterns(), *words)
+        found = self.directory / f"discovered-{name}.yaml"
+        include = [word for pattern in self._patterns() for word in ("--include", pattern)]
+        self._topcoat(environment, state, "discover", "--tag", _PROMOTED, *include, "--present-only", "--output", str(found))
+        text = found.read_text(encoding="utf-8")
+        images = self._made(name)
+        held = [image["name"] for image in images.values() if image["digest"] in text]
+        self.notes["promote" if name == "first" else "promote-again"] = f"{len(images)} images, {len(held)} of them on the deployer's list"
+        if not held:
+            raise ContentError(f"none of the promoted images is found as {_PROMOTED}", next_step=f"read {found}")
+
+    def _compare(self, environment: Environment, containers: Containers, world: World) -> None:
+        """Some of the updated images beside the same ones after ``dnf -y update``."""
+        before, after = self._made("first"), self._made("second")
+        access = (f"--authfile={environment.authfile}", f"--cert-dir={environment.registry.certificates}")
+        comparison = beside.Beside(self.directory / "beside", access, world.repositories / worlds.STATES[1], containers)
+        chosen = [name for name in beside.IMAGES if name in after] or list(after)[-1:]
+        paths = changed = 0
+        try:
+            for name in chosen:
+                started = time.monotonic()
+                one = comparison.compare(name, _reference(before[name]), _reference(after[name]))
+                paths, changed = paths + one.paths, changed + one.changed
+                self._say(
+                    f"{name}: equals dnf -y update: {one.paths} paths, {one.packages} packages, {one.changed} of them changed; "
+                    f"{time.monotonic() - started:.0f} s"
+                )
+        finally:
+            comparison.clean()
+        self.notes["compare"] = f"{len(chosen)} images equal dnf -y update: {paths} paths, {changed} changed packages"
 
     def _check(self, containers: Containers, images: Mapping[str, dict], *, fresh: bool) -> None:
         """Every image: unpacked by podman, verified, asked. All are tried before the first that failed is told."""
@@ -188,7 +280,7 @@ class Real:
             raise failures[0]
 
     def _one(self, containers: Containers, image: Mapping[str, Any], service: Service | None, *, fresh: bool) -> str:
-        name, reference = image["name"], f"{image['repository']}@{image['digest']}"
+        name, reference = image["name"], _reference(image)
         containers.pull(reference)
         self._verify(containers, name, reference)
         asked = self.asked.setdefault(name, Asked())
@@ -222,8 +314,8 @@ class Real:
 
     def _verify(self, containers: Containers, name: str, reference: str) -> None:
         """Every file of the image as podman unpacked it is what its package says; accounts and configuration may differ."""
-        # 1 is what rpm says when it found differences; anything else, or a database that does not know rpm itself, is no answer.
-        report = containers.once(reference, (), (("sh", "-c", "rpm -Va; [ $? -le 1 ] && rpm -q --quiet rpm"),))
+        # 1 is what rpm says when it found differences; anything else, or a database that is damaged or does not know rpm itself, is no answer.
+        report = containers.once(reference, (), (("sh", "-c", "rpm -Va; [ $? -le 1 ] && rpm --verifydb && rpm -q --quiet rpm"),))
         wrong = differences(report)
         if wrong:
             raise ContentError(f"rpm -Va: {len(wrong)} files differ from their packages: {'; '.join(wrong[:5])}", image=name)
@@ -260,7 +352,35 @@ class Real:
             f"{len(self.asked)} images: {counts['service']} ran as services and answered before and after their update, "
             f"{counts['program']} said what they are"
         )
-        self.console.print(", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.times.items()))
+        took = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        self.notes["world"] = _world_note(world)
+        for name in ("world", *STEPS):
+            if name in self.times:
+                took.add_row(name, f"{self.times[name]:.0f} s", self.notes.get(name, ""))
+        took.add_row(
+            "all", f"{sum(self.times.values()):.0f} s", f"disk: {', '.join(f'{name} {_size(_weight(self.directory / name))}' for name in _WEIGHED)}"
+        )
+        self.console.print(took)
+
+
+def _reference(image: Mapping[str, Any]) -> str:
+    return f"{image['repository']}@{image['digest']}"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _weight(folder: Path) -> int:
+    """Bytes on disk below a folder; names of one file count once."""
+    return int(run(["du", "--summarize", "--block-size=1", str(folder)], timeout=600, check=False).output.split()[0])
+
+
+def _world_note(world: World) -> str:
+    facts: Any = world.facts
+    state = facts[worlds.STATES[1]]
+    made = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in facts["seconds"].items())
+    return f"{state['packages']} packages, {_size(state['bytes packed'])}; when it was made: {made}"
 
 
 def differences(report: str) -> list[str]:
@@ -273,16 +393,17 @@ def _own(folder: Path, owner: int) -> None:
         os.chown(path, owner, owner, follow_symlinks=False)
 
 
-def real(directory: Path, recipes: Path, images: Sequence[str] = ()) -> int:
+def real(directory: Path, recipes: Path, images: Sequence[str] = (), start: str = STEPS[0]) -> int:
     """Run it; exit code 0, or that of the error.
 
     :param images: names of images; none means all.
+    :param start: of ``STEPS``, to go on where an earlier run ended.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         if shutil.which("podman") is None:
             raise InfrastructureError("podman is not installed", retriable=False, next_step="run tools/setup-node")
-        return Real(directory.absolute(), recipes.absolute(), images).run()
+        return Real(directory.absolute(), recipes.absolute(), images, start=start).run()
     except TopcoatError as error:
         console.print(f"error: {error}", markup=False)
         return error.exit_code

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -223,7 +224,9 @@ def _make(cache: Path, say: Say, console: Console, refresh: bool) -> World:
     meter = _Meter(console)
     rules = _rules(table)
     code = _code_digest()
-    owners = _owners(states, f"{key} {code}", cache, meter, say)
+    seconds: Counter[str] = Counter()
+    with _counted(seconds, "fetch"):
+        owners = _owners(states, f"{key} {code}", cache, meter, say)
     folders: dict[Chosen, Path] = {}
     for chosen in (*states[STATES[0]], *states[STATES[1]]):
         text = f"world {code} {chosen.deb.sha256} {chosen.deb.version} {chosen.requires} {rules.get(chosen.deb.name)} {owners}"
@@ -236,10 +239,22 @@ def _make(cache: Path, say: Say, console: Console, refresh: bool) -> World:
     found = _find(directory)
     if found:
         return found
-    _convert_all({chosen: folder for chosen, folder in folders.items() if not folder.is_dir()}, rules, owners, cache, meter, say)
-    made = _assemble(directory, table, states, folders, cache, say)
+    todo = {chosen: folder for chosen, folder in folders.items() if not folder.is_dir()}
+    with _counted(seconds, "fetch"):
+        archives = _fetch((item.deb for item in todo), cache, meter, say)
+    with _counted(seconds, "convert"):
+        _convert_all(todo, archives, rules, owners, meter, say)
+    made = _assemble(directory, table, states, folders, cache, say, seconds)
     _tidy(directory)
     return made
+
+
+@contextmanager
+def _counted(seconds: Counter[str], name: str) -> Iterator[None]:
+    """Adds what the block takes."""
+    started = time.monotonic()
+    yield
+    seconds[name] += round(time.monotonic() - started)
 
 
 def _tidy(directory: Path) -> None:
@@ -259,6 +274,8 @@ def _find(directory: Path) -> World | None:
 
 def _fetch(debs: Iterable[Deb], cache: Path, meter: _Meter, say: Say) -> dict[Deb, Path]:
     debs = list(dict.fromkeys(debs))
+    if not debs:
+        return {}
     total = sum(deb.size for deb in debs)
     with meter.bar("fetching from Debian", total, size=True) as advance:
         archives = debian.fetch(debs, cache / "debs", lambda deb: advance(deb.size))
@@ -287,10 +304,11 @@ def _owners(states: Mapping[str, Iterable[Chosen]], key: str, cache: Path, meter
     return owners
 
 
-def _convert_all(todo: Mapping[Chosen, Path], rules: Mapping[str, Rules], owners: Mapping[str, str], cache: Path, meter: _Meter, say: Say) -> None:
+def _convert_all(
+    todo: Mapping[Chosen, Path], archives: Mapping[Deb, Path], rules: Mapping[str, Rules], owners: Mapping[str, str], meter: _Meter, say: Say
+) -> None:
     if not todo:
         return
-    archives = _fetch((item.deb for item in todo), cache, meter, say)
     total = sum(deb.size for deb in archives)
     # The largest first, so that the workers end together.
     ordered = sorted(todo, key=lambda item: -archives[item.deb].stat().st_size)
@@ -332,8 +350,15 @@ def _convert(item: Chosen, archive: Path, folder: Path, rules: Rules, elsewhere:
 
 
 def _assemble(
-    directory: Path, table: Table, states: Mapping[str, tuple[Chosen, ...]], folders: Mapping[Chosen, Path], cache: Path, say: Say
+    directory: Path,
+    table: Table,
+    states: Mapping[str, tuple[Chosen, ...]],
+    folders: Mapping[Chosen, Path],
+    cache: Path,
+    say: Say,
+    seconds: Counter[str],
 ) -> World:
+    started = time.monotonic()
     staging = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     (staging / "repos").mkdir(parents=True)
@@ -372,6 +397,7 @@ def _assemble(
     layout = images.write_layout(root, staging / "base" / "layout", name="demo-world", environment=_ENVIRONMENT, command=["/bin/bash"])
     shutil.rmtree(root)
     say(f"base image: {len(installed)} packages, {layout.digest}")
+    facts["seconds"] = {**seconds, "assemble": round(time.monotonic() - started)}
     (staging / "world.json").write_text(json.dumps({"base": layout.digest, "facts": facts}, indent=1))
     shutil.rmtree(directory, ignore_errors=True)
     staging.rename(directory)

@@ -1,4 +1,4 @@
-"""Images as the container tools of others unpack them, and trees as values that can be compared.
+"""Images as the container tools of others unpack them.
 
 This module must never use our own reader: what it shows is what a deployer sees.
 """
@@ -6,10 +6,7 @@ This module must never use our own reader: what it shows is what a deployer sees
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
-import stat
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,49 +14,10 @@ from pathlib import Path
 from topcoat.layers import Layer
 from topcoat.registry import Image
 from topcoat.registry.oci import Descriptor, digest_of, image_manifest
+from topcoat_demo.trees import differences, tree
 
 TOOLS = ("buildah", "podman")
-
-
-def tree(root: Path, *, without: Sequence[str] = ()) -> dict[str, tuple]:
-    """Every path below a root with all that a file system knows of it.
-
-    Hard links are given as the first name of the same file; times of files in nanoseconds, of directories not at all.
-
-    :param without: paths left out, with what is below them.
-    """
-    found: dict[str, tuple] = {}
-    first: dict[tuple[int, int], str] = {}
-    for folder, names, files in os.walk(root):
-        names.sort()
-        for name in sorted(names + files):
-            place = os.path.join(folder, name)
-            path = os.path.relpath(place, root)
-            if any(path == skipped or path.startswith(skipped + "/") for skipped in without):
-                continue
-            found[path] = _facts(place, path, first)
-    return found
-
-
-def _facts(place: str, path: str, first: dict[tuple[int, int], str]) -> tuple:
-    status = os.lstat(place)
-    content, mtime = "", status.st_mtime_ns
-    if stat.S_ISLNK(status.st_mode):
-        content = os.readlink(place)
-    elif stat.S_ISREG(status.st_mode):
-        with open(place, "rb") as source:
-            content = hashlib.file_digest(source, "sha256").hexdigest()
-    elif stat.S_ISDIR(status.st_mode):
-        mtime = 0
-    names = os.listxattr(place, follow_symlinks=False)
-    attributes = {name: os.getxattr(place, name, follow_symlinks=False).hex() for name in sorted(names) if not name.startswith("trusted.overlay.")}
-    same = "" if stat.S_ISDIR(status.st_mode) else first.setdefault((status.st_dev, status.st_ino), path)
-    return (oct(status.st_mode), status.st_uid, status.st_gid, mtime, status.st_rdev, content, attributes, same)
-
-
-def differences(one: dict[str, tuple], other: dict[str, tuple]) -> dict[str, list]:
-    """What two trees do not share, by path."""
-    return {path: [one.get(path), other.get(path)] for path in sorted(one.keys() | other.keys()) if one.get(path) != other.get(path)}
+__all__ = ["TOOLS", "Storage", "differences", "tree", "write_layout"]
 
 
 class Storage:
