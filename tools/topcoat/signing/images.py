@@ -45,7 +45,8 @@ class Signer:
     def sign(self, references: Iterable[ImageReference]) -> list[Signed]:
         """Sign images under the names that they are given here; a signature that is there already is left alone.
 
-        :param references: with a tag: consumers may know the image by this tag (and by its digest); without: by any tag of its repository.
+        :param references: with a tag: consumers may know the image by this tag (and by its digest); without: by any tag of its
+            repository, where a consumer's policy asks for the repository only.
         :raises NotFoundError: an image, or one that an index names, is not there.
         """
         return each(list(references), self._one, workers=_PARALLEL)
