@@ -247,7 +247,7 @@ class Ways(BuildCase):
         builder = Builder(
             self.world.store, self.transactions, storage, work, repo_file=self.repo_file, release="9", network=self.network.path, timeout=20
         )
-        with self.assertRaises(InfrastructureError):
+        with self.assertRaises(ContentError):
             self.contained(replace(self.recipe, packages=(), steps=(Step("sleep 333"),)), builder)
         storage.clean()
         self.assertEqual(mounts_below(storage._root), [])

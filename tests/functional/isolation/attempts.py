@@ -16,9 +16,11 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 import jail
+import limits
 import relay
 
 PLACE, READABLE, WRITABLE, SECRET, OUTSIDER, ABSTRACT, PORT = sys.argv[2:]
+BOUNDS = {"seconds": 120.0, "processes": 4096, "memory": 1 << 30, "disk": 1 << 30, "files": 100_000}
 LIBC = ctypes.CDLL(None, use_errno=True)
 DISK = os.stat("/").st_dev
 NUMBERS = {
@@ -161,8 +163,13 @@ if __name__ == "__main__":
     filtered = jail.compile_filter()
     print(
         json.dumps(
-            relay.run(lambda: jail.enter(PLACE, filtered, folders=[(READABLE, "ro"), (WRITABLE, "rw")]), work, relay.Namespaces(), lambda _: None, 2)[
-                "found"
-            ]
+            relay.run(
+                lambda: jail.enter(PLACE, filtered, folders=[(READABLE, "ro"), (WRITABLE, "rw")], bounds=BOUNDS),
+                work,
+                relay.Namespaces(),
+                lambda _: None,
+                2,
+                limits.Watch(limits.Group(""), [WRITABLE], BOUNDS),
+            )["found"]
         )
     )

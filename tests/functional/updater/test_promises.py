@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.functional.updater.world import WorldCase, mounts_below, without_change
-from topcoat.errors import ContentError, InfrastructureError
+from topcoat.errors import ContentError
 from topcoat.layers import LayerStore
 from topcoat.model import Nevra, PackageChange
 from topcoat.updater import Options, Transactions, Updater
@@ -107,9 +107,9 @@ class Ends(WorldCase):
 
     def test_a_timeout_ends_scriptlet_worker_and_mounts(self) -> None:
         base, current = self.slow("ends/timeout")
-        with self.assertRaises(InfrastructureError) as caught:
+        with self.assertRaises(ContentError) as caught:
             self.world.update(base, current, timeout=8.0)
-        self.assertIn("longer than 8 s", str(caught.exception))
+        self.assertIn("scriptlet postin of python3-lib-2.0-1.el9.noarch took longer than 8 s", str(caught.exception))
         self.assertIn("waiting", self.world.log.read_text())
         self.assertEqual(sleepers(), [])
         self.assertEqual(mounts_below(self.world.directory), [])

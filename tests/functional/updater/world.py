@@ -22,6 +22,7 @@ from typing import Any
 from tests import needs
 from topcoat.layers import BuiltImage, Layer, LayerStore
 from topcoat.model import ImageRepository, PlannedImage, Reason, Repository
+from topcoat.process.bounds import Bounds
 from topcoat.publisher import Publisher
 from topcoat.registry.oci import OCI_MANIFEST, Descriptor, Image, append_layer
 from topcoat.registry.registries import Registries
@@ -143,19 +144,27 @@ class World:
         return line, solver.request(base.inventory)
 
     @contextlib.contextmanager
-    def updater(self, snapshot: Snapshot, *, store: LayerStore | None = None, timeout: float = 120.0) -> Iterator[Updater]:
+    def updater(
+        self, snapshot: Snapshot, *, store: LayerStore | None = None, timeout: float = 120.0, bounds: Bounds | None = None
+    ) -> Iterator[Updater]:
         """An updater with one worker."""
-        with Transactions(snapshot, self.path("dnf"), options=Options(release="9"), workers=1, timeout=timeout) as transactions:
+        with Transactions(snapshot, self.path("dnf"), options=Options(release="9"), workers=1, timeout=timeout, bounds=bounds) as transactions:
             yield Updater(store or self.store, transactions)
 
     def update(
-        self, base: Base, *repositories: Repository, line: PlannedImage | None = None, store: LayerStore | None = None, timeout: float = 120.0
+        self,
+        base: Base,
+        *repositories: Repository,
+        line: PlannedImage | None = None,
+        store: LayerStore | None = None,
+        timeout: float = 120.0,
+        bounds: Bounds | None = None,
     ) -> BuiltImage:
         """Plan (unless a plan is given) and make the update layer of one image."""
         snapshot = self.snapshot(*repositories)
         planned, request = self.plan(base, snapshot)
         self.log = self.path("update.log")
-        with snapshot, self.updater(snapshot, store=store, timeout=timeout) as updater:
+        with snapshot, self.updater(snapshot, store=store, timeout=timeout, bounds=bounds) as updater:
             return updater.update(
                 line or planned,
                 base.image,

@@ -13,7 +13,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from topcoat.builder import named
@@ -21,6 +21,7 @@ from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.layers import mounts
 from topcoat.layers.adopt import adopt
 from topcoat.process import Processes, confined, run
+from topcoat.process.bounds import Bounds
 
 # What buildah says when the fault is not the Containerfile's.
 _INFRASTRUCTURE = re.compile(
@@ -66,14 +67,19 @@ class Buildah:
         certificates: Path | None = None,
         plain_http: tuple[str, ...] = (),
         processes: Processes | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
-        """:param certificates: folder with the registry's CA as ``ca.crt`` (containers-certs.d(5)). :param plain_http: hosts without TLS."""
+        """:param certificates: folder with the registry's CA as ``ca.crt`` (containers-certs.d(5)). :param plain_http: hosts without TLS.
+
+        :param bounds: what the steps of one build may take, beside its time.
+        """
         self._root = directory.resolve() / "root"
         self._runroot = directory.resolve() / "run"
         self._authfile = authfile
         self._certificates = certificates
         self._plain_http = plain_http
         self._processes = processes
+        self._bounds = bounds or Bounds()
         self._temporary = directory.resolve() / "tmp"
         self._lock = threading.Lock()
         self._fetching: dict[str, threading.Lock] = {}
@@ -119,7 +125,8 @@ class Buildah:
         :param volumes: ``host:container[:options]`` as of buildah.
         :param cache: a folder of this machine, and the folder of the image (without leading slash) in which the steps find what it holds. It stays as
             it is; what the steps write there is the image's, as it would be without it.
-        :raises ContentError: a step failed. :raises InfrastructureError: registry, disk, timeout.
+        :raises ContentError: a step failed, or ran into a limit.
+        :raises InfrastructureError: registry, disk; time, where the network is the machine's.
         """
         identity = context / ".image-id"
         self._fetch(named.images((context / "Containerfile").read_text(), arguments or {}), host, timeout=timeout, log=log, image=image)
@@ -133,14 +140,26 @@ class Buildah:
             command += ["--build-arg", f"{name}={value}"]
         folders = [(os.fspath(path), "rw") for path in (self._root.parent, context.resolve())]
         folders += [(volume.partition(":")[0], "ro") for volume in volumes]
-        with tempfile.TemporaryDirectory(prefix="root-", dir=self._temporary) as place, self._written() as (added, work):
+        with self._written() as (added, work):
             if cache is not None:
                 folders.append((os.fspath(cache[0]), "ro"))
                 command += ["--volume", f"{cache[0]}:/{cache[1]}:O,upperdir={added},workdir={work}"]
-            words = confined.command([*command, os.fspath(context)], place=place, folders=folders, network=network, mounts=True)
-            environment = confined.environment(TMPDIR=os.fspath(self._temporary))
             try:
-                run(words, timeout=timeout, log=log, image=image, env=environment, processes=self._processes, ordered=True)
+                confined.run(
+                    [*command, os.fspath(context)],
+                    folders=folders,
+                    env=confined.environment(TMPDIR=os.fspath(self._temporary)),
+                    bounds=replace(self._bounds, seconds=timeout),
+                    scratch=self._temporary,
+                    network=network,
+                    mounts=True,
+                    log=log,
+                    image=image,
+                    processes=self._processes,
+                    ordered=True,
+                )
+            except confined.LimitError as error:
+                raise _at_step(error) from error
             except ContentError as error:
                 raise self._full(error) or _classified(error) from error
             stored = self._stored(identity.read_text().strip().removeprefix("sha256:"))
@@ -215,6 +234,13 @@ class Buildah:
         top = layers / entry["layer"]
         chain = (top / "lower").read_text().split(":") if (top / "lower").exists() else []
         return StoredImage(config, top / "diff", tuple((layers / link).resolve() for link in chain))
+
+
+def _at_step(error: confined.LimitError) -> confined.LimitError:
+    """With the step that took too much instead of all that was printed."""
+    what, _, printed = error.what.partition("; its last lines:")
+    step = (re.findall(r"^STEP \d+/\d+: (.*)$", printed, flags=re.MULTILINE) or [""])[-1]
+    return confined.LimitError(f"{what}; its last step: {step[:200]}" if step else error.what, image=error.image, log=error.log)
 
 
 def _classified(error: ContentError) -> TopcoatError:

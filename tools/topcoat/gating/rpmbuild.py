@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from topcoat.errors import ContentError
 from topcoat.gating.source import SourceTree, git_of
 from topcoat.model import Nevra
 from topcoat.process import Result, confined, run
+from topcoat.process.bounds import Bounds
 
 _RELEASE = re.compile(r"^(Release:\s*)(\S+?)(%\{\?dist\})?\s*$", re.MULTILINE)
 # What the tools of a build are set up with.
@@ -25,10 +26,12 @@ _SOURCE = re.compile(r"^Source0?:\s*(\S+)", re.MULTILINE)
 class RpmBuild:
     """All calls of rpmbuild, rpmspec and rpm -qp."""
 
-    def __init__(self, top: Path, *, log: Path, timeout: float) -> None:
+    def __init__(self, top: Path, *, log: Path, timeout: float, bounds: Bounds | None = None) -> None:
+        """:param timeout: seconds for one build. :param bounds: what else it may take."""
         self.top = top
         self.log = log
         self.timeout = timeout
+        self._bounds = bounds or Bounds()
 
     def build(self, tree: SourceTree) -> list[Path]:
         """Build the binary packages of one tree; the release becomes the tree's snapshot.
@@ -56,8 +59,7 @@ class RpmBuild:
         if os.geteuid() != 0:
             return run(words, timeout=timeout, log=self.log, env={**variables, "HOME": str(self.top)})
         folders = [(str(self.top.resolve()), "rw"), *((path, "ro") for path in _CONFIGURATION if Path(path).is_dir())]
-        with tempfile.TemporaryDirectory(prefix="root-") as place:
-            return run(confined.command(words, place=place, folders=folders), timeout=timeout, log=self.log, env=variables)
+        return confined.run(words, folders=folders, env=variables, bounds=replace(self._bounds, seconds=timeout), watched=[self.top], log=self.log)
 
     def _defines(self) -> list[str]:
         macros = {

@@ -9,8 +9,9 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 
 KEEP_LINES = 40
 _GRACE_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ def run(
     failure: type[TopcoatError] = ContentError,
     processes: Processes | None = None,
     ordered: bool = False,
+    watch: Callable[[], str] | None = None,
+    late: type[TopcoatError] = InfrastructureError,
+    name: str | None = None,
 ) -> Result:
     """Run a program to its end.
 
@@ -89,12 +94,15 @@ def run(
     :param check: raise when the exit code is not 0.
     :param failure: error class for an exit code other than 0.
     :param ordered: both streams through one pipe, so that their lines stay in the order they were written; all of them count as standard output.
+    :param watch: asked once a second whether the program must end: why, or an empty text.
+    :param late: error class for a program whose time was up, or that ``watch`` ended.
+    :param name: of the program, for errors; None: that of its file.
     :returns: exit code, standard output, last lines of standard error.
-    :raises InfrastructureError: the program is missing, or the time was up.
+    :raises InfrastructureError: the program is missing, or the time was up (``late``).
     :raises failure: the exit code is not 0 and ``check`` is set; the message ends with the program's last lines.
     """
     words = [os.fspath(word) for word in argv]
-    program = Path(words[0]).name
+    program = name or Path(words[0]).name
     try:
         child = subprocess.Popen(
             words,
@@ -133,7 +141,6 @@ def run(
     readers = [threading.Thread(target=drain, args=stream, daemon=True) for stream in streams]
     for reader in readers:
         reader.start()
-    timed_out = False
     try:
         if stdin is not None and child.stdin:
             try:
@@ -141,10 +148,8 @@ def run(
                 child.stdin.close()
             except BrokenPipeError:
                 pass
-        try:
-            child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+        over = _wait(child, timeout, watch)
+        timed_out = over is None
     finally:
         if child.poll() is None:
             kill_group(child.pid)
@@ -162,7 +167,25 @@ def run(
     tail = b"".join(last).decode("utf-8", "replace").strip()
     where = os.fspath(log) if log else None
     if timed_out:
-        raise InfrastructureError(f"{program} took longer than {timeout:.0f} s and was ended; its last lines: {tail}", image=image, log=where)
+        raise late(f"{program} took longer than {timeout:.0f} s and was ended; its last lines: {tail}", image=image, log=where)
+    if over:
+        raise late(f"{program} {over}; its last lines: {tail}", image=image, log=where)
     if check and child.returncode:
         raise failure(f"{program} ended with code {child.returncode}; its last lines: {tail}", image=image, log=where)
     return Result(child.returncode, b"".join(output).decode("utf-8", "replace"), tail)
+
+
+def _wait(child: subprocess.Popen[bytes], timeout: float, watch: Callable[[], str] | None) -> str | None:
+    """Wait for a program: empty when it ended, None when its time was up, else why it must end."""
+    deadline = time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            child.wait(max(0.0, left if watch is None else min(left, _LOOK_SECONDS)))
+            return ""
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= deadline:
+                return None
+            over = watch() if watch else ""
+            if over:
+                return over

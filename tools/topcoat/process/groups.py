@@ -1,4 +1,4 @@
-"""Control groups that bound how many processes a transaction may have, seen from the process that starts the workers.
+"""Control groups that bound the processes and the memory of a transaction, seen from the process that starts the workers.
 
 This module must never end a process, and never touch a group that is not named after this program.
 """
@@ -10,8 +10,8 @@ import os
 import secrets
 from pathlib import Path
 
-PARENTS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
-"""Where the pids controller may be: version 1, version 2."""
+PARENTS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))
+"""Where its controllers may be: version 1, version 2."""
 _PREFIX = "topcoat-"
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.layers import mounts
 from topcoat.process import Processes, groups, run
+from topcoat.process.bounds import Bounds
 
 CANDIDATES = (Path("/usr/bin/python3"), Path("/usr/libexec/platform-python"))
 WORKER = Path(__file__).with_name("worker")
@@ -63,9 +64,11 @@ def namespaces() -> tuple[str, ...]:
 class Worker:
     """One worker process, started on first use. One request at a time; a worker that does not answer in time is ended and started anew."""
 
-    def __init__(self, python: Path, *, processes: Processes | None = None) -> None:
+    def __init__(self, python: Path, *, processes: Processes | None = None, bounds: Bounds | None = None) -> None:
+        """:param bounds: what its transactions are held to, each by itself."""
         self._python = python
         self._processes = processes
+        self._bounds = bounds or Bounds()
         self._group = groups.fresh()
         self._child: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -84,7 +87,7 @@ class Worker:
 
         :param fetch: called with (repository id, href) of each package before a transaction starts; has them verified and on disk when it returns.
         :param timeout: seconds; then the worker and everything it started is ended, and its mounts are gone.
-        :raises ContentError: the request cannot be carried out (``kind`` content, promise, scriptlet).
+        :raises ContentError: the request cannot be carried out (``kind`` content, promise, scriptlet, limit).
         :raises InfrastructureError: time is up, the worker died, or the machine failed.
         """
         log = str(request["log"]) if request.get("log") else None
@@ -158,7 +161,7 @@ class Worker:
         self._last.clear()
         try:
             child = subprocess.Popen(
-                [*namespaces(), os.fspath(self._python), "-I", os.fspath(WORKER), mounts.__file__, self._group],
+                [*namespaces(), os.fspath(self._python), "-I", os.fspath(WORKER), mounts.__file__, self._group, json.dumps(self._bounds.as_dict())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -228,6 +231,8 @@ def _error(answer: dict[str, object], image: str | None, log: str | None) -> Top
         return ContentError(
             f"package transaction: {what}", image=image, log=log, next_step="read the scriptlet's output in the log, correct the package"
         )
+    if kind == "limit":
+        return ContentError(f"package transaction: {what}", image=image, log=log, next_step="read what it did in the log, correct the package")
     if kind == "content":
         return ContentError(f"package transaction: {what}", image=image, log=log, next_step="correct the packages or the repositories")
     retriable = answer.get("errno") not in (1, 13, 28, 122)  # EPERM, EACCES, ENOSPC, EDQUOT

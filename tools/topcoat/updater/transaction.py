@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from topcoat.errors import ContentError
 from topcoat.layers import Workspace
 from topcoat.model import Nevra, PackageChange
 from topcoat.process import Processes
+from topcoat.process.bounds import Bounds
 from topcoat.rpm.difference import pair
 from topcoat.rpm.repositories import Snapshot
 from topcoat.updater.system_python import SystemPython, Worker
 
-TIMEOUT_SECONDS = 600.0
+TIMEOUT_SECONDS = Bounds().seconds
 _GRACE_SECONDS = 5.0
+_LATE_SECONDS = 30.0
+"""Beyond its own limit of time, until a worker that does not answer is ended itself."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +92,20 @@ class Transactions:
         python: SystemPython | None = None,
         processes: Processes | None = None,
         timeout: float = TIMEOUT_SECONDS,
+        bounds: Bounds | None = None,
     ) -> None:
         """:param cache: folder for dnf's own form of the frozen metadata; may be kept between runs.
 
         :param timeout: seconds for one transaction.
+        :param bounds: what else it may take.
         """
         self._snapshot = snapshot
         self._options = options or Options()
         self._timeout = timeout
         found = (python or SystemPython()).find()
-        self._workers = [(number, Worker(found, processes=processes)) for number in range(workers)]
+        self._workers = [
+            (number, Worker(found, processes=processes, bounds=replace(bounds or Bounds(), seconds=timeout))) for number in range(workers)
+        ]
         self._free: queue.LifoQueue[tuple[int, Worker]] = queue.LifoQueue()
         for worker in reversed(self._workers):
             self._free.put(worker)
@@ -187,7 +194,7 @@ class Transactions:
     def _ask(self, request: Callable[[int], dict[str, object]], image: str | None) -> dict[str, object]:
         number, worker = self._free.get()
         try:
-            return worker.ask(request(number), timeout=self._timeout, image=image, fetch=self._fetch)
+            return worker.ask(request(number), timeout=self._timeout + _LATE_SECONDS, image=image, fetch=self._fetch)
         finally:
             self._free.put((number, worker))
 

@@ -11,7 +11,7 @@ Request ``{"op": "transact", "lower": [...], "work": dir, "cache": dir, "reposit
 "expect": {"install": [nevra...], "remove": [nevra...]} | null, "epoch": seconds, "options": {...}, "log": file,
 "before": {file actions}, "after": {file actions}}`` (see ``files``). In between the worker may ask ``{"need": [[repository, href]...]}`` and goes on
 when it reads a line ``{"ok": true}``. The answer is ``{"ok": true, "before": [[nevra, build time]...], "after": [...], "built": seconds,
-"dates": [seconds...], "times": {...}}`` or ``{"ok": false, "kind": "content" | "promise" | "scriptlet" | "infrastructure", "what": text}``.
+"dates": [seconds...], "times": {...}}`` or ``{"ok": false, "kind": "content" | "promise" | "scriptlet" | "limit" | "infrastructure", "what": text}``.
 
 Request ``{"op": "record", "root": dir, ...}`` is the same as ``transact`` without ``lower``, ``before`` and ``after``: the root holds the package
 database and no packages' files, and rpm changes the database alone, without a scriptlet. Its answer has ``order`` as well: the packages that came, as
@@ -42,6 +42,7 @@ import dnf
 import dnf.exceptions
 import files
 import jail
+import limits
 import packages
 import relay
 import rpm
@@ -53,12 +54,14 @@ _FULL = 1 << 20  # bytes left
 class Service:
     """Serves requests until the input ends."""
 
-    def __init__(self, mounts, group: str) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, mounts, group: str, bounds: dict) -> None:  # type: ignore[no-untyped-def]
         self._mounts = mounts
         self._answers = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)  # whatever prints to standard output must not disturb the protocol
         self._system_calls = jail.compile_filter()
-        jail.count_processes(group)
+        self._group = limits.Group(group)
+        self._bounds = bounds
+        self._group.enter(bounds)
         packages.warm_up()
         self._namespaces = relay.Namespaces()
         self._filled: set = set()
@@ -143,12 +146,14 @@ class Service:
         with tempfile.TemporaryDirectory(prefix="jail-", dir=request["work"]) as place:
             scratch = _folder(place, "scratch")
             new_root = _folder(place, "root")
+            work_folder = request["work"]
             request = {**request, "work": scratch}
 
             def enter() -> None:
-                jail.enter(new_root, self._system_calls, folders=[*folders, (scratch, "rw")], system=system)
+                jail.enter(new_root, self._system_calls, folders=[*folders, (scratch, "rw")], bounds=self._bounds, system=system)
 
-            answer = relay.run(enter, lambda fetch: _result(work, request, fetch), self._namespaces, self._fetch, log)
+            watch = limits.Watch(self._group, [work_folder], self._bounds)
+            answer = relay.run(enter, lambda fetch: _result(work, request, fetch), self._namespaces, self._fetch, log, watch)
         if not answer.get("ok"):
             raise Refused(str(answer.get("kind")), str(answer.get("what")), answer.get("errno"))
         return answer
@@ -162,7 +167,7 @@ class Service:
 def main() -> int:
     """Serve requests until the input ends."""
     os.umask(0o022)
-    Service(_load(sys.argv[1]), sys.argv[2]).serve()
+    Service(_load(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])).serve()
     return 0
 
 

@@ -19,6 +19,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
 import jail
+import limits
 
 _CLONE_NEWNET = 0x40000000
 _POLICY = ("containers/policy.json", "containers/registries.conf", "containers/registries.conf.d")
@@ -38,6 +39,7 @@ def _containers_conf() -> str:
 
 def main() -> int:
     wanted = json.loads(sys.argv[1])
+    limits.Group(wanted["group"]).enter(wanted["bounds"])
     if wanted["network"]:
         handle = os.open(wanted["network"], os.O_RDONLY | os.O_CLOEXEC)
         if jail.libc.setns(handle, _CLONE_NEWNET) != 0:
@@ -59,6 +61,7 @@ def main() -> int:
         jail.bound({**jail.CAPABILITIES, **_MORE})
     else:
         jail.limit(filtered)
+    limits.bound_process(wanted["bounds"])
     os.execvpe(sys.argv[2], sys.argv[2:], {**os.environ, "CONTAINERS_CONF": _CONFIGURATION})
     return 1
 

@@ -18,6 +18,8 @@ import resource
 import stat
 import struct
 
+import limits
+
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x2, 0x4, 0x8, 0x20, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x20000, 0x08000000, 0x20000000
@@ -55,8 +57,6 @@ CAPABILITIES = {
 }
 """Capabilities that remain (capabilities(7)), with their numbers: those that unpacking packages and running their scriptlets takes."""
 
-PROCESSES = 4096
-"""How many processes a transaction may have, where the machine has the pids controller."""
 MAX_OUTPUT = 64 << 20
 """Bytes of output that are kept."""
 _SCRATCH = "size=256m,nr_inodes=64k,mode=1777"
@@ -149,13 +149,21 @@ def compile_filter() -> bytes:
         library.seccomp_release(context)
 
 
-def enter(place: str, system_calls: bytes, *, folders: list, system: Devices | None = None) -> None:
+def enter(
+    place: str,
+    system_calls: bytes,
+    *,
+    folders: list,
+    bounds: dict,
+    system: Devices | None = None,
+) -> None:
     """Make a root at an empty directory, move into it for good, and give up all rights but the listed ones.
 
     The caller is the first process of a process namespace and has mount and IPC namespaces of its own.
 
     :param system_calls: what ``compile_filter`` gave.
     :param folders: (path, "ro" | "rw"): shown at the same path.
+    :param bounds: what one process may have (``topcoat.process.bounds``).
     :param system: where a root among the folders gets devices and a process table.
     :raises OSError: the kernel refused.
     """
@@ -170,6 +178,7 @@ def enter(place: str, system_calls: bytes, *, folders: list, system: Devices | N
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as sink:
         sink.write("500")  # short of memory, the machine ends this before what started it
     settle(place)
+    limits.bound_process(bounds)
     limit(system_calls)
 
 
@@ -310,19 +319,3 @@ class Devices:
 
 def _directory(path: str) -> str | None:
     return path if os.path.isdir(path) and not os.path.islink(path) else None
-
-
-def count_processes(group: str) -> None:
-    """Bound how many processes this one may have: a control group of the pids controller (version 1 or 2), where one can be made.
-
-    Once, and for all children: entering a group takes the kernel longer than everything else here.
-    """
-    for parent in ("/sys/fs/cgroup/pids", "/sys/fs/cgroup"):
-        directory = os.path.join(parent, group)
-        with contextlib.suppress(OSError):
-            os.makedirs(directory, exist_ok=True)
-            with open(os.path.join(directory, "pids.max"), "w") as sink:
-                sink.write(str(PROCESSES))
-            with open(os.path.join(directory, "cgroup.procs"), "w") as sink:
-                sink.write("0")
-            return

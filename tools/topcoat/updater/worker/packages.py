@@ -57,7 +57,9 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
         with clock.step("fetch"):
             fetch(sorted([package.reponame, package.location] for package, _ in installs))
         with clock.step("transaction"), environment(**_SCRIPTLET_ENVIRONMENT):
-            dates, order = _transaction(base, root, installs, erases, request["options"], database_only=request.get("database_only", False))
+            dates, order = _transaction(
+                base, root, installs, erases, request["options"], fetch.doing, database_only=request.get("database_only", False)
+            )
             if installs or erases:
                 image.keep_module_data(base, root)
     finally:
@@ -225,8 +227,9 @@ _TRIGGERS = {1100: "triggerin", 1101: "triggerun", 1102: "triggerpostun", 1171: 
 class _Callback:
     """rpm's callback: opens packages, and remembers what went wrong in scriptlets (rpm itself only warns of most)."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing) -> None:  # type: ignore[no-untyped-def]
         self.failures: list[str] = []
+        self._doing = doing
         self._open = None
 
     def __call__(self, what, amount, total, key, _data):  # type: ignore[no-untyped-def]
@@ -235,21 +238,30 @@ class _Callback:
             return self._open.fileno()
         if what == rpm.RPMCALLBACK_INST_CLOSE_FILE and self._open:
             self._open.close()
+        elif what == rpm.RPMCALLBACK_SCRIPT_START:
+            self._doing(_scriptlet(amount, key))
+        elif what == rpm.RPMCALLBACK_SCRIPT_STOP:
+            self._doing("")
         elif what == rpm.RPMCALLBACK_SCRIPT_ERROR:
-            scriptlet = str(rpm.tagnames.get(amount) or _TRIGGERS.get(amount, f"number {amount}")).lower()
-            self.failures.append(f"scriptlet {scriptlet} of {_package_of(key)} failed")
+            self.failures.append(f"{_scriptlet(amount, key)} failed")
         elif what in (rpm.RPMCALLBACK_CPIO_ERROR, rpm.RPMCALLBACK_UNPACK_ERROR):
             self.failures.append(f"unpacking {_package_of(key)} failed")
         return None
+
+
+def _scriptlet(tag: int, key) -> str:  # type: ignore[no-untyped-def]
+    name = str(rpm.tagnames.get(tag) or _TRIGGERS.get(tag, f"number {tag}")).lower()
+    return f"scriptlet {name} of {_package_of(key)}"
 
 
 def _package_of(key) -> str:  # type: ignore[no-untyped-def]
     return os.path.basename(key).removesuffix(".rpm") if isinstance(key, str) else str(key or "a package")
 
 
-def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict, *, database_only: bool) -> tuple:
+def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict, doing, *, database_only: bool) -> tuple:  # type: ignore[no-untyped-def]
     """Run rpm. dnf's own do_transaction runs everything twice (a test first) and writes a history; rpm checks conflicts by itself before it starts.
 
+    :param doing: told which scriptlet runs.
     :param database_only: change the package database and nothing else; no scriptlet and no trigger runs.
     :returns: the dates of the new packages; their names with versions, in the order in which rpm took them.
     """
@@ -287,7 +299,7 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
         transaction.order()
         order = [_element(element) for element in transaction if element.Type() == rpm.TR_ADDED]
         transaction.clean()
-        callback = _Callback()
+        callback = _Callback(doing)
         rpm.setVerbosity(rpm.RPMLOG_INFO)
         transaction.scriptFd = 2
         errors = transaction.run(callback, "")

@@ -14,13 +14,16 @@ import os
 import select
 import signal
 import sys
+import time
 import traceback
 
 import jail
+from limits import Watch
 from protocol import Refused
 
 _MAX_ANSWER = 256 << 20
 _CHUNK = 1 << 16
+_LOOK_MS = 1000
 
 
 class Namespaces:
@@ -41,12 +44,28 @@ class Namespaces:
                 raise OSError(number, f"setns: {os.strerror(number)}")
 
 
-def run(enter, work, namespaces: Namespaces, fetch, log: int) -> dict:  # type: ignore[no-untyped-def]
+class Caller:
+    """What a child can tell the process that answers for it; called, it has packages fetched."""
+
+    def __init__(self, answers: int, replies: int) -> None:
+        self._answers, self._replies = answers, replies
+
+    def __call__(self, needed: list) -> None:
+        _write(self._answers, {"need": needed})
+        os.read(self._replies, 1)
+
+    def doing(self, what: str) -> None:
+        """Say what is begun now, for whoever has to say what it was that did not end."""
+        _write(self._answers, {"doing": what})
+
+
+def run(enter, work, namespaces: Namespaces, fetch, log: int, watch: Watch) -> dict:  # type: ignore[no-untyped-def]
     """Run ``work(fetch)`` in a child that called ``enter()`` first; returns its answer.
 
     :param fetch: called here with what the child asks for.
     :param log: descriptor for everything that the child and its children print.
-    :raises Refused: the child ended without an answer.
+    :param watch: the limits that it is held to.
+    :raises Refused: the child ended without an answer, or ran into a limit.
     """
     answers, replies, output = os.pipe(), os.pipe(), os.pipe()
     sys.stderr.flush()
@@ -57,7 +76,7 @@ def run(enter, work, namespaces: Namespaces, fetch, log: int) -> dict:  # type: 
     for handle in (answers[1], replies[0], output[1]):
         os.close(handle)
     try:
-        answer = _listen(answers[0], replies[1], output[0], fetch, log)
+        answer = _listen(answers[0], replies[1], output[0], fetch, log, watch)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
@@ -65,6 +84,11 @@ def run(enter, work, namespaces: Namespaces, fetch, log: int) -> dict:  # type: 
         _copy_rest(output[0], log)
         for handle in (answers[0], replies[1], output[0]):
             os.close(handle)
+    failed = answer is None or not answer.get("ok")
+    verdict = watch.verdict() if failed else watch.starved()
+    if verdict:
+        who = f"{answer['what']}, it" if answer and failed else watch.doing or "the transaction"
+        raise Refused("limit", f"{who} {verdict}")
     if answer is None:
         how = f"by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"with code {os.WEXITSTATUS(status)}"
         raise Refused("infrastructure", f"the process of this transaction ended {how} without an answer")
@@ -83,12 +107,7 @@ def _child(enter, work, answers: int, replies: int, output: int) -> None:  # typ
         except OSError as error:
             answer = {"ok": False, "kind": "infrastructure", "what": f"cannot make a jail for the transaction: {error}", "errno": error.errno}
         else:
-
-            def fetch(needed: list) -> None:
-                _write(answers, {"need": needed})
-                os.read(replies, 1)
-
-            answer = work(fetch)
+            answer = work(Caller(answers, replies))
         sys.stderr.flush()
         _write(answers, answer)
         code = 0
@@ -116,15 +135,26 @@ def _write(handle: int, message: dict) -> None:
         data = data[os.write(handle, data) :]
 
 
-def _listen(answers: int, replies: int, output: int, fetch, log: int):  # type: ignore[no-untyped-def]
-    """Hand on output and requests until the answer is there; None when the child ended without one."""
+def _listen(answers: int, replies: int, output: int, fetch, log: int, watch: Watch):  # type: ignore[no-untyped-def]
+    """Hand on output and requests until the answer is there; None when the child ended without one.
+
+    :raises Refused: it runs into a limit; the caller ends it.
+    """
     poller = select.poll()
     poller.register(0, 0)  # only POLLHUP and POLLERR: a caller that died reads no answer and unmounts nothing
     for handle in (answers, output):
         poller.register(handle, select.POLLIN)
     held, copied = b"", 0
+    looked = 0.0
     while True:
-        for handle, _ in poller.poll():
+        found = poller.poll(_LOOK_MS)
+        if time.monotonic() - looked >= _LOOK_MS / 1000:
+            looked = time.monotonic()
+            over = watch.look()
+            if over:
+                # A transaction that is slow by itself is the machine's fault, one that runs a package's program that of the package.
+                raise Refused("limit" if watch.doing or "longer" not in over else "infrastructure", f"{watch.doing or 'the transaction'} {over}")
+        for handle, _ in found:
             if handle == 0:
                 os._exit(1)
             if handle == output:
@@ -137,12 +167,16 @@ def _listen(answers: int, replies: int, output: int, fetch, log: int):  # type: 
             if not data or len(held) > _MAX_ANSWER:
                 return None
             held += data
-            if held.endswith(b"\n"):
-                message, held = json.loads(held), b""
-                if "need" not in message:
+            *lines, held = held.split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                if "doing" in message:
+                    watch.doing = message["doing"]
+                elif "need" in message:
+                    fetch(message["need"])
+                    os.write(replies, b"\n")
+                else:
                     return message
-                fetch(message["need"])
-                os.write(replies, b"\n")
 
 
 def _copy(data: bytes, log: int, copied: int) -> int:
