@@ -25,11 +25,13 @@ from topcoat.rpm import compression
 from topcoat.rpm.repositories import FrozenRepository, Snapshot
 from topcoat.rpm.settings import Settings
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_CACHE_VERSION = 2
+# Every scalar is text, as for libmodulemd: a stream 5.30 or 9.10 that nobody quoted is no number.
+_Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_CACHE_VERSION = 3
+_TRUE = ("true", "yes", "on", "1")
 FAIL_SAFE_ID = "@modulefailsafe"
 _MAX_PLAIN = 128 << 20
-"""Bytes of a plain modules.yaml; Fedora's has 20 million."""
+"""Bytes of a plain modules.yaml; Fedora's has 20 million. What its aliases stand for counts as if it were written out."""
 
 
 @dataclass(frozen=True)
@@ -159,26 +161,45 @@ def parse(text: bytes | str) -> dict[str, Any]:
     """The modulemd (versions 1 and 2) and modulemd-defaults documents of a modules.yaml."""
     builds = []
     defaults = []
+    written_out = 0
     for document in yaml.load_all(text, Loader=_Loader):
+        written_out += _size(document, {})
+        if written_out > _MAX_PLAIN:
+            raise ValueError(f"its aliases stand for more than {_MAX_PLAIN} bytes")
         data = document.get("data", {}) if isinstance(document, Mapping) else {}
         kind = (document.get("document"), document.get("version")) if isinstance(document, Mapping) else None
-        if kind in (("modulemd", 1), ("modulemd", 2)):
+        if kind in (("modulemd", "1"), ("modulemd", "2")):
             builds.append(
                 {
                     "name": str(data["name"]),
                     "stream": str(data["stream"]),
-                    "version": int(data.get("version", 0)),
+                    "version": int(data.get("version") or 0),
                     "context": str(data.get("context") or ""),
                     "arch": str(data.get("arch") or "noarch"),
                     "artifacts": _packages((data.get("artifacts") or {}).get("rpms") or ()),
                     "demodularized": [str(name) for name in (data.get("demodularized") or {}).get("rpms") or ()],
                     "requires": _requires(data.get("dependencies") or ()),
-                    "static": bool(data.get("static_context", False)),
+                    "static": str(data.get("static_context", "")).lower() in _TRUE,
                 }
             )
-        elif kind == ("modulemd-defaults", 1):
+        elif kind == ("modulemd-defaults", "1"):
             defaults.append([str(data["module"]), str(data.get("stream") or ""), int(data.get("modified") or 0)])
     return {"builds": builds, "defaults": defaults}
+
+
+def _size(value: object, known: dict[int, int]) -> int:
+    """About how long a value is when every alias in it is written out; in proportion to what is there, not to that.
+
+    :param known: sizes of what was met, by identity.
+    """
+    if not isinstance(value, list | dict):
+        return len(value) + 1 if isinstance(value, str) else 8
+    size = known.get(id(value))
+    if size is None:
+        known[id(value)] = _MAX_PLAIN + 1  # met again inside itself, it has no end
+        parts = (part for pair in value.items() for part in pair) if isinstance(value, dict) else iter(value)
+        size = known[id(value)] = 2 + sum(_size(part, known) for part in parts)
+    return size
 
 
 def _packages(artifacts: Iterable[object]) -> list[str]:

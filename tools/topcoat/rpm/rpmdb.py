@@ -22,6 +22,8 @@ PATHS = tuple(f"/{folder}/{SQLITE}" for folder in FOLDERS)
 """Where it is inside an image."""
 FOREIGN = {"Packages": "Berkeley DB", "Packages.db": "ndb"}
 _MOST_LINKS = 16
+_STEPS, _FREE_STEPS, _BYTES_A_STEP = 10_000, 1_000_000, 10
+"""Steps of SQLite's machine between two looks, and how many there may be; a package takes about ten, and several thousand bytes."""
 _MAGIC, _SMALLEST = b"SQLite format 3\0", 512  # SQLite, "Database File Format", 1.3: one page of the smallest size
 
 
@@ -118,7 +120,32 @@ def opened(database: Database) -> Iterator[sqlite3.Connection]:
         raise sqlite3.DatabaseError("file is not a database")
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.deserialize(_without_wal_mode(database.main))
+        require_plain(connection, len(database.main))
         yield connection
+
+
+def require_plain(connection: sqlite3.Connection, size: int) -> None:
+    """Refuse a database whose packages are not rows that lie in it: SQLite computes views and columns, and follows pages in circles.
+
+    :param size: bytes of the database with its log.
+    :raises sqlite3.DatabaseError: it holds no such table, or more in it than it is long.
+    """
+    kinds = [(kind, str(sql)) for kind, sql in connection.execute("SELECT type, sql FROM sqlite_master WHERE name = 'Packages' COLLATE NOCASE")]
+    if [kind for kind, _ in kinds] != ["table"] or kinds[0][1].upper().startswith("CREATE VIRTUAL"):
+        raise sqlite3.DatabaseError("it has no table of packages")
+    if any(column[6] for column in connection.execute("PRAGMA table_xinfo(Packages)")):
+        raise sqlite3.DatabaseError("its table of packages has computed columns")
+    steps = iter(range((_FREE_STEPS + size // _BYTES_A_STEP) // _STEPS))
+    connection.set_progress_handler(lambda: int(next(steps, None) is None), _STEPS)
+    try:
+        # The length of a value stands in its row: nothing of it is read.
+        (total,) = connection.execute("SELECT total(length(blob)) FROM Packages").fetchone()
+    except sqlite3.OperationalError as error:
+        raise sqlite3.DatabaseError(f"its table of packages does not end: {error}") from error
+    finally:
+        connection.set_progress_handler(None, 0)
+    if total > size:
+        raise sqlite3.DatabaseError(f"its packages have {total:.0f} bytes, it has {size}")
 
 
 def _without_wal_mode(main: bytes) -> bytes:
@@ -143,6 +170,7 @@ def place(database: Database, private: Path) -> Path:
         connection = sqlite3.connect(path)
         try:
             connection.execute("PRAGMA synchronous=OFF")  # the copy is private
+            require_plain(connection, len(database.main) + len(database.wal or b""))
             # Asking for the mode opens the log; a checkpoint then folds it in. The mode itself stays as it was: it is part of the file.
             connection.execute("SELECT count(*) FROM Packages").fetchone()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
