@@ -54,6 +54,8 @@ class Behaviour:
     link: str = '<{target}>; rel="next"'
     tag_deletion: str = "tag"
     """``tag``, ``manifest`` (and so its other tags), or ``none``."""
+    digests_leave_tags: bool = False
+    """A digest that is deleted is gone, the tags on it are not, and are served (go-containerregistry's)."""
     deletion: bool = True
     referrers: str = "api"
     """``api``, ``none``, or ``404`` (so it answers about a repository that it does not know)."""
@@ -66,6 +68,8 @@ class Behaviour:
 class _Repository:
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    left: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    """Deleted manifests that tags still show."""
     blobs: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -292,11 +296,16 @@ class _Handler(SpoiledHandler):
             return self.error(405, "UNSUPPORTED")
         if self.command == "DELETE" and ":" not in target and behaviour.tag_deletion == "none":
             return self.error(400, "DIGEST_INVALID")
-        if repository is None or digest not in repository.manifests:
+        if repository and ":" not in target and digest in repository.left and self.command != "DELETE":
+            media_type, body = repository.left[digest]
+            return self.answer(200, body, [("Content-Type", media_type), ("Docker-Content-Digest", digest)])
+        if repository is None or (digest not in repository.manifests and not (":" not in target and digest in repository.left)):
             return self.error(404, "MANIFEST_UNKNOWN")
         if self.command == "DELETE":
             if ":" not in target and behaviour.tag_deletion == "tag":
                 del repository.tags[target]
+            elif behaviour.digests_leave_tags:
+                repository.left[digest] = repository.manifests.pop(digest)
             else:
                 del repository.manifests[digest]
                 repository.tags = {tag: one for tag, one in repository.tags.items() if one != digest}

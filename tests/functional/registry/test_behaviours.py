@@ -12,6 +12,7 @@ from tests.functional.registry.faults import Fault
 from tests.functional.registry.spoiling import Asked
 from topcoat.errors import InfrastructureError
 from topcoat.model import ImageReference
+from topcoat.promotion import Control
 from topcoat.publisher import Publisher
 from topcoat.registry import AccessError, Credentials, Limits, Login, NotFoundError, RefusedError, RegistryClient
 from topcoat.registry.errors import HiddenError
@@ -61,6 +62,7 @@ class Life(BehaviourCase):
         "puts are redirected": {"redirect_puts": True},
         "deleting a tag deletes the manifest": {"tag_deletion": "manifest"},
         "no deletion of tags": {"tag_deletion": "none"},
+        "a deleted digest leaves its tags": {"digests_leave_tags": True},
         "no referrers": {"referrers": "none"},
         "no referrers of what is not there": {"referrers": "404"},
         "hexadecimal tags are digests": {"referrers": "none", "hexadecimal_tags": True},
@@ -191,6 +193,23 @@ class Single(BehaviourCase):
             with self.assertRaises(RefusedError) as caught:
                 self.client(registry).catalog()
             self.assertIn("shows no catalog", caught.exception.what)
+
+    def test_a_lock_that_was_given_up_is_free_whatever_deletion_means(self) -> None:
+        for behaviour in ({}, {"digests_leave_tags": True}, {"tag_deletion": "none"}, {"digests_leave_tags": True, "tag_deletion": "none"}):
+            with self.subTest(behaviour):
+                client = self.client(self.serve(**behaviour))
+                for _ in range(2):
+                    with Control(client, "ns").lock("floating"):
+                        pass
+
+    def test_a_tag_that_cannot_be_taken_off_is_left_as_it_was(self) -> None:
+        registry = self.serve(digests_leave_tags=True, tag_deletion="none")
+        client = self.client(registry)
+        image, blobs = make_image(random_bytes("left", 2000))
+        digest = self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t1"]).digest
+        with self.assertRaisesRegex(RefusedError, "leaves its tags"):
+            client.delete_tag("ns/a", "t1")
+        self.assertEqual(digest, client.shown("ns/a", "t1"))
 
     def test_a_registry_that_deletes_nothing_is_left_as_it_was(self) -> None:
         registry = self.serve(deletion=False)

@@ -218,6 +218,10 @@ class Lock:
         """Give the lock up; never raises, a lock that stays ends by its time."""
         try:
             self.control.client.delete_manifest(self.control.repository, self.digest)
+            client, repository = self.control.client, self.control.repository
+            # Some leave the tags of a manifest that is gone.
+            if client.head(repository, self.tag) == self.digest and not client.manifests.delete_by_tag(repository, self.tag):
+                self._overwrite()
         except (RefusedError, AccessError):  # it deletes nothing, or not for us
             self._overwrite()
         except TopcoatError:

@@ -17,7 +17,7 @@ from topcoat.model.image import check_tag
 from topcoat.registry import oci
 from topcoat.registry.auth import Credentials
 from topcoat.registry.blobs import Blobs
-from topcoat.registry.errors import NotFoundError
+from topcoat.registry.errors import NotFoundError, RefusedError
 from topcoat.registry.limits import Limits, Traffic
 from topcoat.registry.listing import Listing
 from topcoat.registry.manifests import Manifests
@@ -116,6 +116,8 @@ class RegistryClient:
         removed = self.put_manifest(repository, tag, tombstone, oci.OCI_MANIFEST, read_back=False)
         try:
             self.delete_manifest(repository, removed)
+            if self.head(repository, tag) == removed:
+                raise RefusedError(f"{self.host} deletes manifests and leaves its tags", next_step="clean this registry with its own tools")
         except TopcoatError:
             self.put_manifest(repository, tag, before.body, before.media_type, read_back=False)
             raise
@@ -147,6 +149,9 @@ class RegistryClient:
         finally:
             with contextlib.suppress(TopcoatError):
                 self.delete_manifest(repository, digest)
+                for tag in tags:  # some leave the tags of a manifest that is gone
+                    if self.head(repository, tag) == digest:
+                        self.manifests.delete_by_tag(repository, tag)
 
     def image(self, repository: str, target: str, *, platform: str | None = None) -> tuple[Manifest, Image]:
         """An image; where the name holds an index, its child for the platform.
