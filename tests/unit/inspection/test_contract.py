@@ -85,6 +85,21 @@ class Contract(unittest.TestCase):
         more = (file("usr/bin/own", mode=0o4755), folder("var/tmp", mode=0o1777), folder("run/lock", mode=0o777), link("var/run", "/run"))
         self.assertEqual(self.found(*more, allow=("usr/bin/ow?",)), [])
 
+    def test_what_a_package_brought_is_no_leftover_and_is_asked_for_only_where_something_looks_like_one(self) -> None:
+        asked: list[frozenset[str]] = []
+
+        def owned(names: frozenset[str]) -> list[str]:
+            asked.append(names)
+            return ["/var/scratch/a", "/tmp/c"]
+
+        tree = merge([listing(*FILES), listing(folder("var/tmp", mode=0o1777), link("var/scratch", "tmp"), file("var/tmp/a"), file("tmp/a"))])
+        self.assertEqual(["/tmp/a was left behind by the build"], [problem.sentence for problem in check(tree, {}, recipe=None, owned=owned)])
+        self.assertEqual([frozenset({"a"})], asked)
+        lock = merge([listing(*FILES), listing(file("var/lib/rpm/.rpm.lock"))])
+        self.assertEqual(1, len(check(lock, {}, recipe=None, owned=lambda names: ["/var/lib/rpm/.rpm.lock"])))
+        self.assertEqual([], check(merge([listing(*FILES)]), {}, recipe=None, owned=owned))
+        self.assertEqual(1, len(asked))
+
     def test_an_image_without_a_recipe_is_checked_for_what_holds_for_all(self) -> None:
         self.assertEqual(self.found(recipe=None, Labels={}, User="x"), [])
         self.assertEqual(len(self.found(file("tmp/x"), recipe=None)), 1)

@@ -7,8 +7,9 @@ from pathlib import Path
 import yaml
 
 from topcoat.errors import UsageError
-from topcoat.lists import load_template, resolve, to_document
+from topcoat.lists import load_template, resolve, to_document, wanted
 from topcoat.model import Base, Profile, Recipe
+from topcoat.model.profile import WantedImages
 from topcoat.recipes import Selection
 
 TEMPLATE = """\
@@ -135,6 +136,33 @@ class Foreign(unittest.TestCase):
         with self.assertRaisesRegex(UsageError, "without a recipe: 'runner'"):
             Selection(listed=listed).of(self.recipes)
         Selection(listed=listed, exclude=("^runner$",)).of(self.recipes)
+
+    def test_a_profile_has_the_images_of_its_list_and_what_they_start_from(self) -> None:
+        parents = {"root": Recipe("root", "root", "openstack", None, internal=True), "middle": Recipe("middle", "m", "openstack", "root")}
+        recipes = {**parents, **{name: Recipe(name, name, "openstack", "middle") for name in ("net-api", "ovn-controller", "runner", "other")}}
+
+        def names(choice: WantedImages | None, **tree: Recipe) -> list[str]:
+            return list(wanted(recipes, choice, tree={**recipes, **tree}, root=self.root))
+
+        place = self.template()
+        self.assertEqual(list(recipes), names(None))
+        self.assertEqual(["root", "middle", "net-api", "ovn-controller", "runner"], names(WantedImages(place)))
+        self.assertEqual(["root", "middle", "net-api", "runner"], names(WantedImages(place, (("neutron_driver", "other"),))))
+        self.assertEqual(["root", "middle", "net-api"], names(WantedImages(place, (("neutron_driver", "other"),), ("^run",))))
+        self.assertEqual(["root", "middle", "net-api", "ovn-controller", "runner"], names(WantedImages(self.write("r.yaml", RENDERED))))
+        for choice, words in (
+            (WantedImages(place, (("neutron_drivr", "ovn"),)), "did you mean 'neutron_driver'"),
+            (WantedImages(place, (("neutron_driver", "ovm"),)), "is not a value of neutron_driver"),
+            (WantedImages(place, (), (".",)), "the selection is empty"),
+            (WantedImages("nowhere"), "no such image list"),
+        ):
+            with self.subTest(words), self.assertRaisesRegex(UsageError, words):
+                names(choice)
+        # What the profile drops by a condition may be listed; what nobody has a recipe for may not.
+        dropped = recipes.pop("runner")
+        self.assertEqual(["root", "middle", "net-api", "ovn-controller"], names(WantedImages(place), runner=dropped))
+        with self.assertRaisesRegex(UsageError, "without a recipe: 'runner'.*'exclude' leaves entries out"):
+            names(WantedImages(place))
 
     def test_what_is_wrong_is_one_line(self) -> None:
         for name, text in {

@@ -155,6 +155,10 @@ class Lists(TreeTest):
         self.assertIn("did you mean 'arch'", "\n".join(self.problems(LIST)))
         self.write({"profiles/broken.yaml": PROFILE + "overrides: {nova-apis: {packages: [x]}}\n"}, base=False)
         self.assertIn("override of unknown 'nova-apis'", "\n".join(self.problems(LIST)))
+        self.write({"profiles/broken.yaml": PROFILE + "images: {list: deploy, exclude: [nova-base]}\n"}, base=False)
+        self.assertIn("'nova-base' is excluded, but 'nova-api' starts from it", "\n".join(self.problems(LIST)))
+        self.write({"profiles/broken.yaml": PROFILE + "images: ../own.yaml\n", "own.yaml": "container_images: [{imagename: x/y}]\n"}, base=False)
+        self.assertIn("the list names an image without a recipe: 'y'", "\n".join(self.problems(LIST)))
 
     def test_lint_of_no_tree_is_a_problem_not_a_traceback(self) -> None:
         self.assertEqual(len(lint(self.root / "none", variables={}).found), 1)

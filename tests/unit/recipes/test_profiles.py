@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.errors import UsageError
+from topcoat.model.profile import WantedImages
 from topcoat.recipes import apply_profile, load_profile, load_tree
 
 GOOD = """\
@@ -51,6 +52,24 @@ class Profiles(TreeTest):
         self.assertEqual((current.excludepkgs, current.module_hotfixes, current.updates), (("bad",), True, True))
         self.assertEqual((base.priority, base.updates), (99, False))
         self.assertEqual(loaded.repository_of("nova"), "ns/pre-nova")
+
+    def test_images_is_a_list_or_a_list_with_values_and_exceptions(self) -> None:
+        self.assertIsNone(self.load(GOOD, repositories="/x").images)
+        self.assertEqual(WantedImages("deploy"), self.load(GOOD + "images: deploy\n", repositories="/x").images)
+        place = str((self.root / "containers.yaml").resolve())
+        self.assertEqual(WantedImages(place), self.load(GOOD + "images: ../containers.yaml\n", repositories="/x").images)
+        long = "images: {list: ../x.j2, values: {neutron_driver: other}, exclude: ['^redis$']}\n"
+        found = self.load(GOOD + long, repositories="/x").images
+        self.assertEqual(WantedImages(str((self.root / "x.j2").resolve()), (("neutron_driver", "other"),), ("^redis$",)), found)
+        for text, words in {
+            "{values: {a: b}}": "images names no list",
+            "{list: x, exlude: []}": "did you mean 'exclude'",
+            "{list: x, exclude: ['(']}": "not a regular expression",
+            "[x]": "images must be a mapping",
+            '""': "images is empty",
+        }.items():
+            with self.subTest(text), self.assertRaisesRegex(UsageError, words):
+                self.load(f"{GOOD}images: {text}\n", repositories="/x")
 
     def test_an_empty_digest_means_not_pinned(self) -> None:
         self.assertIsNone(self.load(GOOD, repositories="/x").base.digest)

@@ -119,7 +119,16 @@ class Settings:
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """The recipes that exist for this profile."""
+        """The recipes that this profile has: those that exist for it, and of these what its image list names."""
+        if self.profile.images is None:
+            return self.possible_recipes
+        from topcoat.lists import wanted
+
+        return wanted(self.possible_recipes, self.profile.images, tree=self.all_recipes, root=self.recipes_dir)
+
+    @cached_property
+    def possible_recipes(self) -> dict[str, Recipe]:
+        """The recipes that exist for this profile, whether its image list names them or not."""
         from topcoat.recipes import apply_profile
 
         return apply_profile(self.all_recipes, self.profile)

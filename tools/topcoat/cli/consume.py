@@ -40,7 +40,7 @@ def command(
     storage_runroot: str | None,
     output_format: str,
 ) -> None:
-    """Pull images by the digests that a provider returned, and prove that these are what the storage holds or containers run."""
+    """Pull images by the digests that a provider returned, for the profile's platform, and prove that the storage holds or containers run these."""
     from topcoat import consumer
     from topcoat.report.document import load_finished
     from topcoat.zuul import parse_artifacts
@@ -55,6 +55,7 @@ def command(
         if settings.ca_file:
             shutil.copyfile(settings.ca_file, Path(certificates) / "ca.crt")
         podman = consumer.Podman(
+            platform=settings.profile.platform,
             authfile=settings.authfile,
             certificates=Path(certificates) if settings.ca_file else None,
             plain_http=settings.plain_http,

@@ -84,7 +84,7 @@ def _resolved(
         given[name] = content
     if tag is not None:
         given["tag"] = tag
-    resolved = resolve(load_template(template, root=settings.recipes_dir), profile=settings.profile, values=given, recipes=settings.recipes)
+    resolved = resolve(load_template(template, root=settings.recipes_dir), profile=settings.profile, values=given, recipes=settings.possible_recipes)
     if environment:
         data = {"parameter_defaults": resolved.parameters()}
         emit(data, "yaml" if output_format == "text" else output_format, "")

@@ -60,7 +60,11 @@ def command(
         image = remote.image(target.reference)
         tree = remote.tree(target.reference, image)
         above = ancestors(target.recipe, settings.recipes) if target.recipe else []
-        found = check(tree, image.config.get("config") or {}, recipe=target.recipe, ancestors=above, allow=allow)
+
+        def owned(names: frozenset[str]) -> frozenset[str]:
+            return remote.owned(target.reference, image, names)
+
+        found = check(tree, image.config.get("config") or {}, recipe=target.recipe, ancestors=above, allow=allow, owned=owned)
         problems = [{"code": problem.code, "sentence": problem.sentence} for problem in found]
         row: dict[str, object] = {"name": target.name, "reference": str(target.reference), "known": target.recipe is not None, "problems": problems}
         config = image.config.get("config") or {}

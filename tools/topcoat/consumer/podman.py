@@ -18,6 +18,7 @@ from topcoat.model import ImageReference
 from topcoat.process import run
 
 _RETRIES = RetryPolicy(attempts=3, initial=1.0, factor=4.0)
+_OTHER_PLATFORM = "no image found in "
 _MISSING = ("manifest unknown", "not found", "name unknown", "does not match", "digest mismatch")
 
 
@@ -36,6 +37,7 @@ class Podman:
     def __init__(
         self,
         *,
+        platform: str,
         authfile: Path | None = None,
         certificates: Path | None = None,
         plain_http: Sequence[str] = (),
@@ -43,12 +45,15 @@ class Podman:
         runroot: Path | None = None,
         timeout: float = 1800,
     ) -> None:
-        """:param certificates: folder with ``*.crt`` files to trust, as ``--cert-dir`` of podman takes it.
+        """:param platform: ``os/architecture`` that images are wanted for; of an index its child for it is pulled.
+
+        :param certificates: folder with ``*.crt`` files to trust, as ``--cert-dir`` of podman takes it.
 
         :param root: folder of the storage, None for the system's own.
         :param timeout: seconds for one pull, with all its attempts.
         """
         self._options = ["podman", *(["--root", str(root)] if root else []), *(["--runroot", str(runroot)] if runroot else [])]
+        self._platform = platform
         self._authfile = authfile
         self._certificates = certificates
         self._plain_http = frozenset(plain_http)
@@ -73,7 +78,7 @@ class Podman:
                 time.sleep(delay)
 
     def _pull(self, reference: ImageReference, seconds: float) -> None:
-        argv = [*self._options, "pull", "--quiet"]
+        argv = [*self._options, "pull", "--quiet", "--platform", self._platform]
         argv += ["--authfile", str(self._authfile)] if self._authfile else []
         argv += ["--cert-dir", str(self._certificates)] if self._certificates else []
         argv += ["--tls-verify=false"] if reference.host in self._plain_http else []
@@ -81,6 +86,10 @@ class Podman:
         if result.code == 0:
             return
         last = result.errors.splitlines()[-1] if result.errors else "no output"
+        if _OTHER_PLATFORM in last.lower():
+            raise ContentError(
+                f"{reference} holds no image for {self._platform}", next_step="compare 'arch' of the profile with what the provider builds"
+            )
         if any(word in last.lower() for word in _MISSING):
             raise ContentError(
                 f"the registry does not hold {reference}: {last}",
@@ -91,7 +100,10 @@ class Podman:
         )
 
     def digests(self, name: str) -> frozenset[str]:
-        """Every manifest digest that the storage knows for one image (a name or an id); empty when there is no such image."""
+        """Every manifest digest that the storage knows for one image (a name or an id); empty when there is no such image.
+
+        :raises ContentError: the image is for another platform.
+        """
         result = run([*self._options, "image", "inspect", name], timeout=120, check=False)
         if result.code:
             return frozenset()
@@ -99,6 +111,13 @@ class Podman:
         for image in json.loads(result.output):
             if image.get("Digest"):
                 found.add(image["Digest"])
+            held = f"{image.get('Os')}/{image.get('Architecture')}"
+            if held != self._platform:
+                # podman itself warns, and runs what the machine cannot.
+                raise ContentError(
+                    f"{name} is an image for {held}, the profile is for {self._platform}",
+                    next_step="pull it again with this profile, or compare 'arch' of the profile with what the provider builds",
+                )
             found.update(entry.partition("@")[2] for entry in image.get("RepoDigests") or ())
         return frozenset(found)
 

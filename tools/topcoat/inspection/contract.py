@@ -8,11 +8,13 @@ from __future__ import annotations
 import fnmatch
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from posixpath import basename
 from typing import Any
 
 from topcoat.inspection.files import FileEntry, FileTree, parents_of
+from topcoat.layers.leftovers import may_be_owned
 from topcoat.model.labels import CLASS, FINGERPRINT, IMAGE, PARENT, TITLE
 from topcoat.model.recipe import Recipe, User
 
@@ -83,6 +85,7 @@ def check(
     recipe: Recipe | None,
     ancestors: Sequence[Recipe] = (),
     allow: Sequence[str] = (),
+    owned: Callable[[frozenset[str]], Iterable[str]] = lambda names: (),
 ) -> list[Problem]:
     """Check one image.
 
@@ -90,9 +93,10 @@ def check(
     :param recipe: its recipe with the profile applied; None checks only what holds for any image.
     :param ancestors: recipes it starts from, nearest first.
     :param allow: further fnmatch patterns (paths without a leading slash) of setuid, setgid or world-writable files.
+    :param owned: which files (absolute paths) of one of some names packages brought. It is asked once, and only where something looks left behind.
     :returns: sorted; empty for an image that keeps every promise.
     """
-    found = [*_modes(tree, allow), *_leftovers(tree)]
+    found = [*_modes(tree, allow), *_leftovers(tree, owned)]
     if recipe is not None:
         found += [*_labels(config, recipe), *_accounts(tree, recipe, ancestors), *_settings(config, recipe, ancestors)]
         if not recipe.internal or recipe.entrypoint:
@@ -243,8 +247,10 @@ def _listed(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
-def _leftovers(tree: FileTree) -> Iterator[Problem]:
-    """Caches and logs of package managers, and temporary files."""
-    for path, entry in tree.entries.items():
-        if not entry.is_directory and _LEFTOVER.fullmatch(path):
-            yield Problem("leftover", f"/{path} was left behind by the build")
+def _leftovers(tree: FileTree, owned: Callable[[frozenset[str]], Iterable[str]]) -> Iterator[Problem]:
+    """Caches and logs of package managers, and temporary files; what a package brought is none, wherever it lies."""
+    suspects = {path for path, entry in tree.entries.items() if not entry.is_directory and _LEFTOVER.fullmatch(path)}
+    worth_asking = frozenset(basename(path) for path in suspects if may_be_owned(path))
+    brought = {tree.place(path) for path in owned(worth_asking)} if worth_asking else set()
+    for path in suspects - brought:
+        yield Problem("leftover", f"/{path} was left behind by the build")

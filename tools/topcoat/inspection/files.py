@@ -176,6 +176,12 @@ class FileTree:
                 waiting += [piece for piece in reversed(entry.link.split("/")) if piece and piece != "."]
         return "/".join(real)
 
+    def place(self, path: str) -> str | None:
+        """Where an absolute path lies, links followed in its directories but not in its last part; None when a directory does not exist."""
+        folder, _, name = path.rpartition("/")
+        real = self.resolve(folder)
+        return None if real is None else f"{real}/{name}".lstrip("/")
+
     def get(self, path: str) -> FileEntry | None:
         """The entry of an absolute path, links followed."""
         real = self.resolve(path)

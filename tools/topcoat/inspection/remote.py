@@ -5,7 +5,8 @@ This module must never keep a layer; what is kept of it is the list of its files
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
 from typing import TypeVar
 
 from topcoat.errors import ContentError
@@ -14,6 +15,7 @@ from topcoat.model.image import Digest, ImageReference
 from topcoat.process.each import each
 from topcoat.registry import Descriptor, Image, NotFoundError, Registries
 from topcoat.registry.streams import open_blob
+from topcoat.rpm import headers, layerdb, rpmdb
 
 _Result = TypeVar("_Result")
 
@@ -52,6 +54,19 @@ class RemoteImages:
     def tree(self, reference: ImageReference, image: Image) -> FileTree:
         """The files of an image."""
         return merge([self._listing(reference, layer) for layer in image.layers])
+
+    def owned(self, reference: ImageReference, image: Image, names: Collection[str]) -> frozenset[str]:
+        """The files (absolute paths) of one of some names that packages brought, as the package database in the layers says.
+
+        An image without package database has no packages. :raises ContentError: it has one that cannot be read.
+        """
+        tree = self.tree(reference, image)
+        if not any(tree.get(path) for path in rpmdb.PATHS):
+            return frozenset()
+        client = self._registries.client(reference.host)
+        with ExitStack() as stack:
+            layers = [lambda layer=layer: stack.enter_context(open_blob(client, reference.repository, layer)) for layer in reversed(image.layers)]
+            return headers.owned(layerdb.read_layers(layers), names)
 
     def _listing(self, reference: ImageReference, layer: Descriptor) -> LayerListing:
         if layer.digest not in self._listings:

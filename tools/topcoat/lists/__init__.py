@@ -9,6 +9,7 @@ from topcoat.lists.entries import Alias, ListEntry, ListTemplate, Variable
 from topcoat.lists.lint import lint
 from topcoat.lists.resolve import ListedImage, ResolvedList, resolve
 from topcoat.lists.template import load_template
+from topcoat.lists.wanted import wanted
 
 __all__ = [
     "Alias",
@@ -22,4 +23,5 @@ __all__ = [
     "old_names",
     "resolve",
     "to_document",
+    "wanted",
 ]

@@ -9,6 +9,11 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from topcoat.errors import UsageError
+from topcoat.recipes.reading import nearest
+
+BUILT_IN = ("registry", "namespace", "prefix", "suffix", "tag")
+"""Variables that every list has; their defaults come from the profile."""
 Conditions = tuple[tuple[str, tuple[str, ...]], ...]
 """(variable, values that satisfy it) pairs; all must hold."""
 
@@ -58,10 +63,30 @@ class ListTemplate:
     foreign: bool = False
     """Whether it has the form of another project (``foreign``); nothing else checks then that its images exist."""
 
-    def names(self) -> tuple[str, ...]:
-        """The images of the tree that it names when every variable has its default, in order."""
-        defaults = {variable.name: variable.default for variable in self.variables}
-        return tuple(dict.fromkeys(entry.image for entry in self.entries if entry.image and holds(entry.when, defaults)))
+    def names(self, given: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """The images of the tree that it names, in order.
+
+        :param given: values of variables that do not have their default.
+        :raises UsageError: as ``filled``.
+        """
+        values = self.filled(given or {})
+        return tuple(dict.fromkeys(entry.image for entry in self.entries if entry.image and holds(entry.when, values)))
+
+    def filled(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The value of every variable: the given one, else the default; of those that every list has only what is given.
+
+        :raises UsageError: there is no such variable, or the value is none of its closed list.
+        """
+        values = {variable.name: variable.default for variable in self.variables}
+        for name, value in given.items():
+            variable = self.variable(name)
+            if variable is None and name not in BUILT_IN:
+                known = (*BUILT_IN, *values)
+                raise UsageError(f"the list has no variable {name!r}{nearest(name, known)}", where=self.where, next_step=f"known: {', '.join(known)}")
+            if variable is not None and variable.values and value not in variable.values:
+                step = f"values: {', '.join(variable.values)}"
+                raise UsageError(f"{value!r} is not a value of {name}{nearest(value, variable.values)}", where=self.where, next_step=step)
+        return {**values, **given}
 
     def variable(self, name: str) -> Variable | None:
         """A declared variable by name."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from topcoat.errors import UsageError
 from topcoat.lists.entries import ListTemplate
 from topcoat.lists.template import examine_template
+from topcoat.lists.wanted import wanted
 from topcoat.model.recipe import Recipe
 from topcoat.recipes import apply_profile, detect_format
 from topcoat.recipes.lint import lint_recipes
@@ -39,8 +40,8 @@ def lint(
     if root.is_dir() and (recipe_format == "tcib" or (recipe_format == "auto" and detect_format(root) == "tcib")):
         from topcoat.recipes.tcib import examine_tcib  # late: only these trees need a template engine
 
-        found_there = examine_tcib(root, variables=variables, extra_config=extra_config)[1]
-        _lint_profiles([profile] if profile else [], {}, found_there)
+        theirs, found_there = examine_tcib(root, variables=variables, extra_config=extra_config)
+        _lint_profiles([profile] if profile else [], {} if found_there.found else theirs, root, found_there)
         return found_there
     recipes, found = examine_tree(root)
     problems.found += found.found
@@ -48,7 +49,7 @@ def lint(
         lint_recipes(recipes, root, problems)
     if root.is_dir():
         own = _yaml_files(root / "profiles", problems)
-        _lint_profiles([*own, *([profile] if profile and profile.resolve() not in [path.resolve() for path in own] else [])], recipes, problems)
+        _lint_profiles([*own, *([profile] if profile and profile.resolve() not in [path.resolve() for path in own] else [])], recipes, root, problems)
         # A recipe that could not be read is missing from every list: said once, at its own line, it is enough.
         _lint_lists(root, {} if found.found else recipes, problems, today or datetime.datetime.now(datetime.UTC).date())
     return problems
@@ -64,13 +65,13 @@ def _yaml_files(folder: Path, problems: Problems) -> list[Path]:
     return found
 
 
-def _lint_profiles(paths: Iterable[Path], recipes: Mapping[str, Recipe], problems: Problems) -> None:
+def _lint_profiles(paths: Iterable[Path], recipes: Mapping[str, Recipe], root: Path, problems: Problems) -> None:
     for path in paths:
         try:
             profile, found = examine_profile(path, {}, fill_missing=True)
             problems.found += found.found
             if recipes and not found.found:
-                apply_profile(recipes, profile)
+                wanted(apply_profile(recipes, profile), profile.images, tree=recipes, root=root)
         except UsageError as error:
             problems.take(error)
 

@@ -11,8 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from topcoat.errors import UsageError
-from topcoat.lists.entries import ListTemplate, holds
-from topcoat.lists.template import BUILT_IN
+from topcoat.lists.entries import BUILT_IN, ListTemplate, holds
 from topcoat.model.image import ImageReference
 from topcoat.model.profile import Profile
 from topcoat.model.recipe import Recipe
@@ -134,24 +133,8 @@ def resolve(
 
 
 def _values(template: ListTemplate, profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
-    filled = {
-        "registry": profile.registry,
-        "namespace": profile.namespace,
-        "prefix": profile.prefix,
-        "suffix": profile.suffix,
-        "tag": profile.reference_tag,
-        **{variable.name: variable.default for variable in template.variables},
-    }
-    for name, value in given.items():
-        if name not in filled:
-            known = (*BUILT_IN, *(variable.name for variable in template.variables))
-            raise UsageError(f"the list has no variable {name!r}{nearest(name, known)}", where=template.where, next_step=f"known: {', '.join(known)}")
-        variable = template.variable(name)
-        if variable is not None and variable.values and value not in variable.values:
-            step = f"values: {', '.join(variable.values)}"
-            raise UsageError(f"{value!r} is not a value of {name}{nearest(value, variable.values)}", where=template.where, next_step=step)
-        filled[name] = value
-    return filled
+    of_profile = (profile.registry, profile.namespace, profile.prefix, profile.suffix, profile.reference_tag)
+    return {**dict(zip(BUILT_IN, of_profile, strict=True)), **template.filled(given)}
 
 
 def _own(image: str, values: Mapping[str, str]) -> str:

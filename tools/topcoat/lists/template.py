@@ -13,11 +13,8 @@ from pathlib import Path
 from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.lists import foreign
-from topcoat.lists.entries import Alias, Conditions, ListEntry, ListTemplate, Variable, exclusive
+from topcoat.lists.entries import BUILT_IN, Alias, Conditions, ListEntry, ListTemplate, Variable, exclusive
 from topcoat.recipes.reading import IMAGE_NAME, Problems, Reader, nearest
-
-BUILT_IN = ("registry", "namespace", "prefix", "suffix", "tag")
-"""Variables that every list has; their defaults come from the profile."""
 
 _VARIABLE = re.compile(r"[a-z][a-z0-9_]*")
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

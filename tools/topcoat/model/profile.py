@@ -51,6 +51,18 @@ class Link:
 
 
 @dataclass(frozen=True)
+class WantedImages:
+    """Which images of the tree a site has: those of an image list, and what they start from."""
+
+    source: str
+    """A name under ``lists/``, or the absolute path of a list in any of the forms that are read."""
+    values: tuple[tuple[str, str], ...] = ()
+    """Variables of the list that do not have their default."""
+    exclude: tuple[str, ...] = ()
+    """Regular expressions, searched in the name, of entries to leave out."""
+
+
+@dataclass(frozen=True)
 class Repository:
     """One yum repository of a repo set; options as in dnf.conf(5)."""
 
@@ -104,6 +116,8 @@ class Profile:
     """``required``: a set is promoted only when every package in it is signed by one of the profile's keys."""
     image_format: str = "auto"
     """Format of built images: ``oci``, ``docker``, or ``auto`` (Docker's where an image has a health check, else OCI's)."""
+    images: WantedImages | None = None
+    """None: the whole tree."""
     links: tuple[Link, ...] = ()
     """Where bug numbers, CVEs and change ids in changelogs lead."""
     overrides: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = field(default=())

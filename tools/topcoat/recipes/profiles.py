@@ -14,7 +14,7 @@ from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.model import ancestry
 from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag
-from topcoat.model.profile import Base, Link, Profile, Repository, SignaturePolicy
+from topcoat.model.profile import Base, Link, Profile, Repository, SignaturePolicy, WantedImages
 from topcoat.model.recipe import Package, Recipe, Step
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import read_packages, read_steps
@@ -44,6 +44,7 @@ _KEYS = (
     "image_format",
     "overrides",
     "gating",
+    "images",
     "promote_signatures",
     "links",
 )
@@ -51,6 +52,8 @@ _SIGNATURE_KEYS = ("signed", "signed_metadata", "keys")
 _REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", "ca_file", *_SIGNATURE_KEYS)
 _SIGNED = ("required", "optional", "never")
 IMAGE_FORMATS = ("auto", "oci", "docker")
+_IMAGES_KEYS = ("list", "values", "exclude")
+_LIST_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OVERRIDE_KEYS = ("packages", "labels", "env", "run", "network")
 
 
@@ -126,6 +129,7 @@ def examine_profile(
         environment=reader.pairs(entries["env"], "env", ENVIRONMENT_NAME) if "env" in entries else (),
         overrides=_overrides(reader, entries),
         image_format=_image_format(reader, entries),
+        images=_images(reader, entries, path),
         links=_links(reader, entries),
         **{"distro": "", "release": "", "arch": "", "registry": "", "namespace": "", **texts},  # type: ignore[arg-type]
         **({"install_options": reader.texts(entries["install_options"], "install_options")} if "install_options" in entries else {}),  # type: ignore[arg-type]
@@ -153,6 +157,31 @@ def _links(reader: Reader, entries: Mapping[str, Node]) -> tuple[Link, ...]:
         else:
             found.append(Link(match, url))
     return tuple(found)
+
+
+def _images(reader: Reader, entries: Mapping[str, Node], profile: Path) -> WantedImages | None:
+    """An image list: its name or file alone, or with values and exceptions. A file is relative to the profile."""
+    if "images" not in entries:
+        return None
+    node = entries["images"]
+    parts = {"list": node} if node.kind == "scalar" else reader.mapping(node, "images", _IMAGES_KEYS)
+    if "list" not in parts:
+        if node.kind == "map":
+            reader.problems.add(node, "images names no list", "write 'images: NAME', a name under lists/ or a file")
+        return None
+    source = reader.text(parts["list"], "images")
+    if source is None:
+        return None
+    if "/" in source or source.endswith((".yaml", ".yml", ".j2")):
+        source = str((profile.absolute().parent / source).resolve())
+    exclude = reader.texts(parts["exclude"], "exclude", empty=False) if "exclude" in parts else ()
+    for pattern in exclude:
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            reader.problems.add(parts["exclude"], f"not a regular expression: {pattern!r} ({error})", "quote special characters with a backslash")
+            return None
+    return WantedImages(source, reader.pairs(parts["values"], "values", _LIST_VARIABLE) if "values" in parts else (), exclude)
 
 
 def _image_format(reader: Reader, entries: Mapping[str, Node]) -> str:
