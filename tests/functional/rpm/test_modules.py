@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.functional.rpm.support import SolverTestCase, texts
 from topcoat.rpm import inventory
 from topcoat_demo.rpms import RpmSpec
@@ -121,6 +123,16 @@ class Modules(SolverTestCase):
         modules = document("nodejs", "16", 1, fixed) + document("nodejs", "18", 1, other) + default("nodejs", "16")
         appstream = self.bench.repository("appstream", [fixed, other], modules=modules)
         self.assertEqual(texts(self.both(self.root([NODE], nodejs="18"), appstream)), ["nodejs 16.0-1.module -> 18.0-1.module"])
+
+    def test_stream_that_reads_like_a_number(self) -> None:
+        """Real ones are 5.30 and 3.10, and nobody quotes them."""
+        ten = RpmSpec("nodejs", "16.10", "1.module", arch="x86_64")
+        one = RpmSpec("nodejs", "16.11", "1.module", arch="x86_64")
+        needing = document("nodejs", "16.10", 20260101, ten, requires="npm: [3.10]") + document("npm", "3.10", 1, NPM)
+        modules = re.sub(r'stream: "(.*)"', r"stream: \1", needing + document("nodejs", "16.1", 2, one))
+        appstream = self.bench.repository("appstream", [ten, one, NPM], modules=modules)
+        changes = texts(self.both(self.root([NODE], nodejs="16.10", npm="3.10"), appstream))
+        self.assertEqual(changes, ["nodejs 16.0-1.module -> 16.10-1.module"])
 
     def test_enabled_stream_with_several_versions(self) -> None:
         """All versions count: a package that only an older one holds is there."""

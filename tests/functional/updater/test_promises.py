@@ -57,6 +57,18 @@ class Promise(WorldCase):
         text = self.refused(base, without_change(line, "python3-other"), current)
         self.assertIn("would install python3-other-0:2.0-1.el9.noarch, which the plan does not name", text)
 
+    def test_rpm_takes_one_architecture_for_the_other(self) -> None:
+        """Two builds of one name without a file that belongs to an architecture: dnf means to update one, rpm removes the other with it."""
+        old, new, other = (
+            RpmSpec("texts", version, arch=arch, files=(File("/opt/texts", version),)) for version, arch in (("1", "x86_64"), ("2", "x86_64"), ("2", "i686"))
+        )
+        base = self.world.base("promise/colour", [old, replace(other, files=(File("/opt/other", "2"),))])
+        current = self.world.repository("current", [new])
+        with self.assertRaises(ContentError) as caught:
+            self.world.update(base, current)
+        self.assertIn("another architecture's build for the newer one of texts-0:2-1.el9.i686", str(caught.exception))
+        self.assertIn("built in one version", str(caught.exception))
+
     def test_dnf_would_change_less_than_the_plan(self) -> None:
         base = self.world.base("promise/less", [LIB, OTHER])
         line, _ = self.world.plan(base, self.world.snapshot(self.world.repository("current", [LIB2, OTHER2])))

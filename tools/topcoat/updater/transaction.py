@@ -263,9 +263,26 @@ def _difference(before: list[list[Any]], after: list[list[Any]]) -> tuple[Packag
     return pair((Nevra.parse(text) for text, _ in old - new), (Nevra.parse(text) for text, _ in new - old))
 
 
+def _is_displaced(change: PackageChange, expect: Sequence[PackageChange]) -> bool:
+    """Whether a package went because a build of its name for another architecture came. rpm tells builds apart by the colour of their files (ELF
+    class, ``skipColor`` in lib/depends.c) and dnf by their architecture, so that dnf itself loses such a package without a word.
+    """
+    old = change.old
+    return old is not None and change.new is None and any(new.name == old.name and new.arch != old.arch for entry in expect if (new := entry.new))
+
+
 def _check(changes: Sequence[PackageChange], expect: Sequence[PackageChange], image: str | None, log: Path | None) -> None:
     """The plan is a promise: what the package database shows afterwards must be what the plan named."""
     planned, done = ({change.key: change for change in side} for side in (expect, changes))
+    displaced = [change for key, change in sorted(done.items()) if key not in planned and _is_displaced(change, expect)]
+    if displaced and len(displaced) == len(done.keys() ^ planned.keys()):
+        raise ContentError(
+            f"rpm took another architecture's build for the newer one of {', '.join(_text(change.old) for change in displaced if change.old)}: "
+            "neither holds a file of one architecture",
+            image=image,
+            log=os.fspath(log) if log else None,
+            next_step="have both architectures built in one version, or take one out of the image",
+        )
     problems = [f"changed but not planned: {done[key]}" for key in sorted(done.keys() - planned.keys())]
     problems += [f"planned but not changed: {planned[key]}" for key in sorted(planned.keys() - done.keys())]
     if problems:
