@@ -9,7 +9,7 @@ from packageurl import PackageURL
 
 from tests.unit.report.fixtures import digest
 from topcoat.model import ImageReference, Nevra
-from topcoat.report import sbom
+from topcoat.report import licences, sbom
 
 SYSTEM = sbom.System("centos", "9")
 SUBJECT = sbom.Subject(ImageReference("registry.example.org:5000", "openstack/nova-api", "current", digest("nova")), 1795313880.0, SYSTEM)
@@ -54,12 +54,42 @@ class CycloneDx(unittest.TestCase):
         self.assertEqual({"centos-9"}, {PackageURL.from_string(component["purl"]).qualifiers["distro"] for component in found.values()})
         nova = next(component for component in found.values() if component["name"] == "python3-nova")
         self.assertEqual(
-            ("ASL 2.0", "RDO", {"alg": "SHA-256", "content": "ab" * 32}),
-            (nova["licenses"][0]["license"]["name"], nova["supplier"]["name"], nova["hashes"][0]),
+            ("Apache-2.0", "RDO", {"alg": "SHA-256", "content": "ab" * 32}),
+            (nova["licenses"][0]["license"]["id"], nova["supplier"]["name"], nova["hashes"][0]),
         )
 
     def test_the_same_twice_in_any_order(self):
         self.assertEqual(sbom.cyclonedx(SUBJECT, MATERIALS), sbom.cyclonedx(SUBJECT, MATERIALS[::-1]))
+
+
+class Licences(unittest.TestCase):
+    def test_what_is_an_expression_and_what_means_one(self):
+        for words, expected in {
+            "MIT": "MIT",
+            "gpl-2.0-or-later AND (mit or apache-2.0)": "GPL-2.0-or-later AND (MIT OR Apache-2.0)",
+            "LGPL-2.1-or-later WITH GCC-exception-2.0": "LGPL-2.1-or-later WITH GCC-exception-2.0",
+            "ASL 2.0": "Apache-2.0",
+            "GPLv2+ or (MIT and ASL 2.0)": "GPL-2.0-or-later OR (MIT AND Apache-2.0)",
+            "BSD": "",
+            "GPLv3+ and BSD": "",
+            "GPLv3+ with exceptions": "",
+            "See the package's upstream": "",
+            "(": "",
+            "and and": "",
+            "": "",
+        }.items():
+            with self.subTest(words):
+                self.assertEqual(expected, licences.expression(words))
+
+    def test_of_several_the_bill_holds_an_expression_that_the_schema_takes(self):
+        from cyclonedx.schema import SchemaVersion
+        from cyclonedx.validation.json import JsonStrictValidator
+
+        material = sbom.Material(Nevra.parse("a-1-1.noarch"), "", "GPLv2+ or MIT", "V")
+        text = sbom.cyclonedx(SUBJECT, [*MATERIALS, material])
+        self.assertIsNone(JsonStrictValidator(SchemaVersion.V1_6).validate_str(text))
+        (found,) = [component for component in json.loads(text)["components"] if component["name"] == "a"]
+        self.assertEqual("GPL-2.0-or-later OR MIT", found["licenses"][0]["expression"])
 
 
 class Spdx(unittest.TestCase):
@@ -77,8 +107,12 @@ class Spdx(unittest.TestCase):
         told = {package["name"]: package for package in document["packages"]}["python3-nova"]
         self.assertEqual(("Organization: RDO", "ab" * 32), (told["supplier"], told["checksums"][0]["checksumValue"]))
         texts = {entry["licenseId"]: entry["extractedText"] for entry in document["hasExtractedLicensingInfos"]}
-        self.assertEqual("ASL 2.0", texts[told["licenseDeclared"]])
-        self.assertEqual(2, len(texts))
+        self.assertEqual("Apache-2.0", told["licenseDeclared"])
+        declared = {package["licenseDeclared"] for package in document["packages"] if package["name"] == "libstdc++"}
+        self.assertEqual({"GPLv3+ and GPLv3+ with exceptions", None}, {texts.get(name) for name in declared})
+        self.assertEqual(1, len(texts))
+        self.assertTrue(all(package["supplier"] for package in document["packages"]))
+        self.assertEqual("Organization: registry.example.org:5000/openstack", document["packages"][0]["supplier"])
         self.assertEqual("2026-11-22T02:18:00Z", document["creationInfo"]["created"])
 
     def test_the_same_twice_in_any_order(self):

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from topcoat import release
 from topcoat.errors import UsageError
 from topcoat.model import ImageReference, Nevra
+from topcoat.report import licences as licences_of
 
 CYCLONEDX_TYPE = "application/vnd.cyclonedx+json"
 SPDX_TYPE = "application/spdx+json"
@@ -53,6 +54,11 @@ class Subject:
     def name(self) -> str:
         """Last part of the repository."""
         return self.reference.repository.rpartition("/")[2]
+
+    @property
+    def supplier(self) -> str:
+        """Who hands the image out: registry and namespace."""
+        return f"{self.reference.host}/{self.reference.repository.rpartition('/')[0]}".rstrip("/")
 
     @property
     def purl(self) -> str:
@@ -100,7 +106,7 @@ def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
         from cyclonedx.model.bom import Bom
         from cyclonedx.model.component import Component, ComponentType
         from cyclonedx.model.contact import OrganizationalEntity
-        from cyclonedx.model.license import DisjunctiveLicense
+        from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement, LicenseExpression
         from cyclonedx.output.json import JsonV1Dot6
         from packageurl import PackageURL
     except ImportError as error:
@@ -113,13 +119,28 @@ def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
         version=subject.reference.digest,
         bom_ref=subject.purl,
         purl=PackageURL.from_string(subject.purl),
+        supplier=OrganizationalEntity(name=subject.supplier),
     )
+
+    def licences(words: str) -> list[DisjunctiveLicense | LicenseExpression]:
+        declared = LicenseAcknowledgement.DECLARED
+        found = licences_of.expression(words)
+        if " " in found:
+            return [LicenseExpression(found, acknowledgement=declared)]
+        if found:
+            return [DisjunctiveLicense(id=found, acknowledgement=declared)]
+        return [DisjunctiveLicense(name=words, acknowledgement=declared)] if words else []
+
     bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, str(subject.reference.digest)), version=1)
     bom.metadata.timestamp = datetime.fromtimestamp(subject.created, UTC)
     bom.metadata.component = image
     bom.metadata.tools.components.add(Component(type=ComponentType.APPLICATION, name="topcoat", version=release()))
     system = Component(
-        type=ComponentType.OPERATING_SYSTEM, name=subject.system.id, version=subject.system.version or None, bom_ref=f"os:{subject.system.distro}"
+        type=ComponentType.OPERATING_SYSTEM,
+        name=subject.system.id,
+        version=subject.system.version or None,
+        bom_ref=f"os:{subject.system.distro}",
+        supplier=OrganizationalEntity(name=subject.system.id),
     )
     bom.components.add(system)
     components = []
@@ -131,7 +152,7 @@ def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
             version=material.nevra.evr,
             bom_ref=text,
             purl=PackageURL.from_string(text),
-            licenses=[DisjunctiveLicense(name=material.license)] if material.license else [],
+            licenses=licences(material.license),
             supplier=OrganizationalEntity(name=material.vendor) if material.vendor else None,
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=material.sha256)] if material.sha256 else [],
             properties=[Property(name="topcoat:source-rpm", value=material.source_rpm)] if material.source_rpm else [],
@@ -149,7 +170,7 @@ def _spdx_id(text: str) -> str:
 
 
 def _license_id(text: str) -> str:
-    """Name of a licence in the packager's words, which are rarely an expression of SPDX (SPDX 2.3, 10.1): the text itself is in the document."""
+    """Name of a licence in the packager's words that are no expression of SPDX (SPDX 2.3, 10.1): the text itself is in the document."""
     return f"LicenseRef-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -163,7 +184,7 @@ def _spdx_package(material: Material, system: System) -> dict[str, object]:
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": False,
         "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": _license_id(material.license) if material.license else "NOASSERTION",
+        "licenseDeclared": licences_of.expression(material.license) or (_license_id(material.license) if material.license else "NOASSERTION"),
         "copyrightText": "NOASSERTION",
         "supplier": f"Organization: {material.vendor}" if material.vendor else "NOASSERTION",
         "primaryPackagePurpose": "LIBRARY",
@@ -177,7 +198,7 @@ def _spdx_package(material: Material, system: System) -> dict[str, object]:
 
 
 def spdx(subject: Subject, materials: Iterable[Material]) -> str:
-    """SPDX 2.3 JSON; licences are quoted as the packages tell them."""
+    """SPDX 2.3 JSON; licences that are no expression of SPDX are quoted as the packages tell them."""
     materials = sorted(materials, key=lambda entry: entry.nevra)
     packages: list[dict[str, object]] = [
         {
@@ -186,6 +207,7 @@ def spdx(subject: Subject, materials: Iterable[Material]) -> str:
             "versionInfo": str(subject.reference.digest),
             "downloadLocation": "NOASSERTION",
             "filesAnalyzed": False,
+            "supplier": f"Organization: {subject.supplier}",
             "primaryPackagePurpose": "CONTAINER",
             "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": subject.purl}],
         },
@@ -195,6 +217,7 @@ def spdx(subject: Subject, materials: Iterable[Material]) -> str:
             "versionInfo": subject.system.version,
             "downloadLocation": "NOASSERTION",
             "filesAnalyzed": False,
+            "supplier": f"Organization: {subject.system.id}",
             "primaryPackagePurpose": "OPERATING-SYSTEM",
         },
     ]
@@ -217,7 +240,7 @@ def spdx(subject: Subject, materials: Iterable[Material]) -> str:
         "relationships": relations,
         "hasExtractedLicensingInfos": [
             {"licenseId": _license_id(text), "name": text, "extractedText": text}
-            for text in sorted({material.license for material in materials if material.license})
+            for text in sorted({material.license for material in materials if material.license and not licences_of.expression(material.license)})
         ],
     }
     return json.dumps(document, separators=(",", ":")) + "\n"
