@@ -58,6 +58,27 @@ class CycloneDx(unittest.TestCase):
             (nova["licenses"][0]["license"]["id"], nova["supplier"]["name"], nova["hashes"][0]),
         )
 
+    def test_the_source_package_is_told_in_the_words_of_each_reader(self):
+        components = {component["bom-ref"]: component for component in json.loads(sbom.cyclonedx(SUBJECT, MATERIALS))["components"]}
+        told = {entry["name"]: entry["value"] for entry in components[sbom.purl(MATERIALS[0], SYSTEM)]["properties"]}
+        expected = {
+            "topcoat:source-rpm": "openstack-nova-31.0.0-1.el9.src.rpm",
+            "syft:package:type": "rpm",
+            "syft:package:metadataType": "rpm-db-entry",
+            "syft:metadata:epoch": "1",
+            "syft:metadata:sourceRpm": "openstack-nova-31.0.0-1.el9.src.rpm",
+            "aquasecurity:trivy:SrcName": "openstack-nova",
+            "aquasecurity:trivy:SrcVersion": "31.0.0",
+            "aquasecurity:trivy:SrcRelease": "1.el9",
+            "aquasecurity:trivy:SrcEpoch": "1",
+        }
+        self.assertEqual(expected, told)
+        without = {entry["name"] for entry in components[sbom.purl(MATERIALS[2], SYSTEM)]["properties"]}
+        self.assertEqual({"syft:package:type", "syft:package:metadataType"}, without)
+        packages = {package["SPDXID"]: package for package in json.loads(sbom.spdx(SUBJECT, MATERIALS))["packages"]}
+        texts = {package.get("sourceInfo") for package in packages.values()}
+        self.assertEqual({None, "built package from: openstack-nova 1:31.0.0-1.el9", "built package from: gcc 11.4.1-2.el9"}, texts)
+
     def test_the_same_twice_in_any_order(self):
         self.assertEqual(sbom.cyclonedx(SUBJECT, MATERIALS), sbom.cyclonedx(SUBJECT, MATERIALS[::-1]))
 

@@ -96,6 +96,30 @@ def purl(material: Material, system: System) -> str:
     return f"pkg:rpm/{quote(system.id, safe='')}/{quote(nevra.name, safe='')}@{quote(f'{nevra.version}-{nevra.release}', safe='')}?{text}"
 
 
+def _source(material: Material) -> tuple[str, str, str] | None:
+    """(name, version, release) of the source package; None where the package names none."""
+    parts = re.sub(r"\.(?:no)?src\.rpm$", "", material.source_rpm).rsplit("-", 2)
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 and all(parts) else None
+
+
+def _hints(material: Material) -> dict[str, str]:
+    """What readers of CycloneDX know by properties of their own only: advisories name source packages, which the format has no place for.
+
+    Those of syft (and of grype, which reads with it) and of trivy, by which they read their own bills.
+    """
+    hints = {"syft:package:type": "rpm", "syft:package:metadataType": "rpm-db-entry"}
+    if material.nevra.epoch:
+        hints["syft:metadata:epoch"] = str(material.nevra.epoch)
+    source = _source(material)
+    if source:
+        # The name of a source RPM has no epoch; a source package has that of its packages.
+        hints |= {"topcoat:source-rpm": material.source_rpm, "syft:metadata:sourceRpm": material.source_rpm}
+        hints |= {f"aquasecurity:trivy:Src{part}": value for part, value in zip(("Name", "Version", "Release"), source, strict=True)}
+        if material.nevra.epoch:
+            hints["aquasecurity:trivy:SrcEpoch"] = str(material.nevra.epoch)
+    return hints
+
+
 def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
     """CycloneDX 1.6 JSON.
 
@@ -155,7 +179,7 @@ def cyclonedx(subject: Subject, materials: Iterable[Material]) -> str:
             licenses=licences(material.license),
             supplier=OrganizationalEntity(name=material.vendor) if material.vendor else None,
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=material.sha256)] if material.sha256 else [],
-            properties=[Property(name="topcoat:source-rpm", value=material.source_rpm)] if material.source_rpm else [],
+            properties=[Property(name=name, value=value) for name, value in _hints(material).items()],
         )
         bom.components.add(found)
         components.append(found)
@@ -192,8 +216,11 @@ def _spdx_package(material: Material, system: System) -> dict[str, object]:
     }
     if material.sha256:
         package["checksums"] = [{"algorithm": "SHA256", "checksumValue": material.sha256}]
-    if material.source_rpm:
-        package["sourceInfo"] = f"built from {material.source_rpm}"
+    source = _source(material)
+    if source:
+        epoch = f"{material.nevra.epoch}:" if material.nevra.epoch else ""
+        # In the words by which trivy finds the source package.
+        package["sourceInfo"] = f"built package from: {source[0]} {epoch}{source[1]}-{source[2]}"
     return package
 
 
