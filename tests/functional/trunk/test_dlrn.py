@@ -119,9 +119,13 @@ class Dlrn(SetCase):
         with self.assertRaises(InfrastructureError):
             api.promote(self.hashes[1], self.name)
 
-    def command(self, space: str, *words: str) -> subprocess.CompletedProcess:
-        """``topcoat promote`` as a user calls it, with a profile and a recipe tree of two images."""
+    def command(self, space: str, *words: str, proxy: FaultProxy | None = None) -> subprocess.CompletedProcess:
+        """``topcoat promote`` as a user calls it, with a profile and a recipe tree of two images.
+
+        :param proxy: the registry is spoken to through it.
+        """
         tree = self.folder / f"tree-{space}"
+        host = proxy.host if proxy else self.server.host
         if not tree.exists():
             (tree / "openstack").mkdir(parents=True)
             (tree / "profiles").mkdir()
@@ -131,17 +135,18 @@ class Dlrn(SetCase):
                 "distro: demo\nrelease: '9'\narch: x86_64\n"
                 f"base: {{ image: {self.server.host}/x/y:z, digest: 'sha256:{'0' * 64}' }}\n"
                 "repositories: [{ id: base, baseurl: 'file:///x' }]\n"
-                f"registry: '{self.server.host}'\nnamespace: {space}\nreference_tag: {self.name}\n"
+                f"registry: '{host}'\nnamespace: {space}\nreference_tag: {self.name}\n"
             )
             (tree / "criteria.yaml").write_text(f"{self.name}: {{ candidate: {self.waiting}, required: [deploy] }}\n")
-        auths = json.loads(self.server.authfile.read_text())
+        auths = json.loads((self.proxied_authfile(proxy) if proxy else self.server.authfile).read_text())
         login = base64.b64encode(f"{self.dlrn.user}:{self.dlrn.password}".encode()).decode()
         auths["auths"][f"127.0.0.1:{self.dlrn.port}"] = {"auth": login}
         authfile = self.folder / f"auth-{space}.json"
         authfile.touch(mode=0o600)
         authfile.write_text(json.dumps(auths))
         command = [sys.executable, "-m", "topcoat", "--recipes", str(tree), "--profile", "test", "--authfile", str(authfile)]
-        command += ["--plain-http", self.server.host, "promote", *words]
+        command += ["--ca-file", str(proxy.ca_file)] if proxy else ["--plain-http", self.server.host]
+        command += ["promote", *words]
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("TOPCOAT_", "REGISTRY_AUTH"))}
         done = subprocess.run(command, capture_output=True, text=True, env=plain)
         for secret in (self.server.password, self.dlrn.password, login):
@@ -239,6 +244,27 @@ class Dlrn(SetCase):
         self.assertIn(f"{first} is superseded: {second}", done.stderr)
         self.assertEqual("superseded", history.newest(self.name, 1)[0].state)
         self.assertEqual(0, self.command(space, "--from", second, *criteria).returncode)
+
+    def test_without_a_history_to_write_into_nobody_passes_over_the_criteria(self) -> None:
+        space = "unwritable"
+        sets = {trunk.tag: self.push_set(space, trunk.tag) for trunk in self.hashes[:2]}
+        first, second = (trunk.tag for trunk in self.hashes[:2])
+        proxy = self.proxy()
+        proxy.rule = lambda request: Fault(status=403) if request.verb == "PUT" and ".history-" in request.target else None
+        self.command(space, "--help", proxy=proxy)
+        criteria = ("--criteria", str(self.folder / f"tree-{space}/criteria.yaml"), "--dlrn", self.dlrn.url)
+        self.candidate(0, failed=("deploy",))
+        done = self.command(space, "--from", first, *criteria, "--override", "known flake", proxy=proxy)
+        self.assertNotEqual(0, done.returncode, done.stdout)
+        self.assertEqual(dict.fromkeys(self.names), self.shown(space, self.name), "no tag moves before the reason is on record")
+        self.assertIsNone(Control(self.client(), space).read(self.name))
+        self.assertIsNone(self.api.current(self.name))
+        # a promotion that needs no reason is not kept from it, and says what it could not write
+        self.candidate(1, "deploy")
+        done = self.command(space, "--from", second, *criteria, proxy=proxy)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertIn("the history cannot be written", done.stderr)
+        self.assertEqual(sets[second], self.shown(space, self.name))
 
     def test_dlrn_that_dies_brings_the_tags_back(self) -> None:
         space = "dies"
