@@ -21,6 +21,7 @@ from typing import Any
 from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, labels
+from topcoat.process.each import each
 from topcoat.promotion.control import HISTORY, HOLD, Control, annotation
 from topcoat.promotion.criteria import JobState
 from topcoat.promotion.sets import SetRecord
@@ -33,6 +34,7 @@ CONTENTS_TYPE = "application/vnd.topcoat.set-contents.v1+json+gzip"
 KINDS = ("promotion", "rollback", "hold", "release")
 STATES = ("begun", "promoted", "rolled-back", "pending", "rejected", "superseded", "older", "held", "failed", "on", "off")
 _LONGEST_REASON = 500
+_PARALLEL = 8
 _SCHEMA = 1
 _DOOR = Door(ContentError, "use the version of topcoat that wrote it")
 
@@ -203,7 +205,7 @@ class History:
 
     def newest(self, name: str, most: int) -> list[Entry]:
         """The newest entries of a name, newest first."""
-        found = (self.read(name, one) for one in self.ids().get(name, [])[:most])
+        found = each(self.ids().get(name, [])[:most], lambda one: self.read(name, one), workers=_PARALLEL)
         return [entry for entry in found if entry]
 
     def promoted_before(self, name: str, source: str, moment: float) -> Entry | None:

@@ -24,12 +24,15 @@ def safe_url(value: object) -> str:
 
 
 @functools.cache
-def _style() -> Markup:
-    return Markup(resources.files(__package__).joinpath("page.css").read_text("utf-8"))
+def _style(name: str) -> Markup:
+    return Markup(resources.files(__package__).joinpath(name).read_text("utf-8"))
 
 
-def environment() -> jinja2.Environment:
-    """A new environment over the templates of this room; everything is escaped."""
+def environment(*styles: str) -> jinja2.Environment:
+    """A new environment over the templates of this room; everything is escaped.
+
+    :param styles: further style sheets of this room, beside the one that all pages have.
+    """
     found = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=jinja2.PackageLoader("topcoat.report", ".")
     )
@@ -40,5 +43,5 @@ def environment() -> jinja2.Environment:
         minute=lambda moment: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment)),
         moment=lambda moment: time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment)),
     )
-    found.globals.update(css=_style(), version=version())
+    found.globals.update(css=Markup("").join(map(_style, ("page.css", *styles))), version=version())
     return found

@@ -5,7 +5,7 @@ This module must never ask for a layer unless it was told to, and never twice fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from topcoat.changes import ImageFacts, Move, Row, SetChanges, compare
@@ -133,6 +133,32 @@ class SetReader:
             new, old = self._history(move, move.new_rpms, after, facts), self._history(move, move.old_rpms, before, facts)
             found[source] = None if new is None or (old is None and move.old) else newer(new, old or ())
         return found
+
+    def changelogs(self, sets: Iterable[tuple[NamedSet, Mapping[str, ImageFacts]]]) -> Iterator[tuple[str, tuple[Entry, ...]]]:
+        """Source RPM and entries of every changelog that is kept for what these sets hold, each once.
+
+        :raises ContentError: a bundle is damaged.
+        """
+        wanted: dict[str, _Place] = {}
+        for found, facts in sets:
+            for name, one in facts.items():
+                where = found.images[name]
+                for source_rpm, digest in one.changelogs.items():
+                    wanted.setdefault(source_rpm, (where.host, kept.repository_beside(where.repository), digest))
+        missing = [where for where in dict.fromkeys(wanted.values()) if where not in self._bundles]
+        self._bundles.update(zip(missing, each(missing, self._bundle, workers=_PARALLEL), strict=True))
+        for source_rpm, place in wanted.items():
+            if source_rpm in self._bundles[place]:
+                yield source_rpm, self._bundles[place][source_rpm]
+
+    def stored(self, found: NamedSet) -> dict[str, StoredImage | None]:
+        """Every image of a set as the registry holds it now; None where it is gone."""
+
+        def one(where: ImageReference) -> StoredImage | None:
+            there = where.digest is not None and self._registries.client(where.host).head(where.repository, where.digest)
+            return self._reader.find(where) if there else None
+
+        return dict(zip(found.images, each(found.images.values(), one, workers=_PARALLEL), strict=True))
 
     def _bundle(self, where: _Place) -> Mapping[str, tuple[Entry, ...]]:
         return kept.read(self._registries.client(where[0]), where[1], where[2]) or {}

@@ -1,0 +1,311 @@
+"""The promotion board as plain data: streams with their sets, and for each set, each step between two and each package that moved a document.
+
+This module must never write into the registry, and never let one set that cannot be read keep the others from being shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from topcoat.errors import ContentError, TopcoatError, UsageError
+from topcoat.model import Profile, labels
+from topcoat.process.each import each
+from topcoat.process.files import write_whole
+from topcoat.promotion import Criteria, load_criteria
+from topcoat.promotion.standing import PHASES, SetStanding, Stream, neighbours
+from topcoat.registry import Registries
+from topcoat.report import board as report
+from topcoat.report import pages
+from topcoat.runs.references import StoredImage
+from topcoat.sets import comparison, streams
+from topcoat.sets.holdings import Held, RecordedSet, Step, timeline
+from topcoat.sets.named import NamedSet, find
+from topcoat.sets.reading import SetReader
+from topcoat.trunk import DlrnApi
+
+SCHEMA = "https://topcoat.dev/schemas/board/1"
+_PARALLEL = 12
+_BUNDLES = "application/vnd.dev.sigstore.bundle"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the board is made of."""
+
+    rules: Mapping[str, Criteria] = field(default_factory=dict)
+    api: DlrnApi | None = None
+    """Asked for candidates and votes; None: the history alone is shown."""
+    zuul: str = ""
+    """Address of the tenant's pages in Zuul's web interface."""
+    newest: int = 100
+    """So many entries of the history of each name are read."""
+    images: Sequence[str] = ()
+    """Of the recipes: a set that waits is looked for under its tag."""
+
+
+@dataclass
+class Documents:
+    """What the pages are made of. Keys are (stream, source), (stream, source before, source) and (stream, source package)."""
+
+    board: dict[str, Any]
+    sets: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    changes: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    packages: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+
+def collect(wish: Wish, reader: SetReader, registries: Registries, profile: Profile, *, say: Callable[[str], None] = lambda line: None) -> Documents:
+    """Read the registry, and DLRN where it is asked.
+
+    :raises TopcoatError: the registry or the records in it cannot be read.
+    """
+    place = f"{profile.registry}/{profile.namespace}".rstrip("/")
+    found = Documents({"schema": SCHEMA, "time": round(time.time(), 3), "place": place, "profile": profile.name, "phases": PHASES})
+    found.board |= {"dlrn": wish.api.url if wish.api else "", "zuul": wish.zuul}
+    all_streams = streams.read(registries, profile, newest=wish.newest, rules=wish.rules, api=wish.api, say=say)
+    found.board["streams"] = [_StreamMaker(stream, wish, reader, registries, profile, found, say).made() for stream in all_streams]
+    return found
+
+
+def made(
+    registries: Registries,
+    profile: Profile,
+    *,
+    work: Path,
+    recipes_root: Path,
+    images: Sequence[str],
+    criteria: Path | None,
+    dlrn: str | None,
+    ca_file: Path | None,
+    zuul: str,
+    newest: int,
+    output: Path,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write the board into a folder, the first page last, so that it never leads to a page that is not there yet; its document.
+
+    :param criteria: file of promotion criteria; None: that of the profile, where there is one.
+    :raises TopcoatError: as of ``collect``, or a file cannot be read.
+    """
+    if zuul and not pages.safe_url(zuul):
+        raise UsageError(f"--zuul wants an address, not {zuul!r}", next_step="write https://zuul.example.org/t/TENANT")
+    path = criteria or recipes_root / "criteria" / f"{profile.name}.yaml"
+    rules = load_criteria(path) if criteria or path.is_file() else {}
+    if dlrn and not rules:
+        raise UsageError("with --dlrn the names of candidates are needed", next_step="give --criteria too, or write criteria/PROFILE.yaml")
+    reader = SetReader(registries, work, profile.platform)
+    wish = Wish(rules, DlrnApi(dlrn, ca_file=ca_file) if dlrn else None, zuul, newest, images)
+    found = collect(wish, reader, registries, profile, say=say)
+    contents = report.files(found.board, found.sets, found.changes, found.packages, profile.links)
+    first = contents.pop("index.html")
+    for name, text in (*contents.items(), ("index.html", first)):
+        write_whole(output / name, text)
+    return found.board
+
+
+class _StreamMaker:
+    """One stream's part of the documents."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        wish: Wish,
+        reader: SetReader,
+        registries: Registries,
+        profile: Profile,
+        found: Documents,
+        say: Callable[[str], None],
+    ) -> None:
+        self._stream = stream
+        self._wish = wish
+        self._reader = reader
+        self._registries = registries
+        self._profile = profile
+        self._found = found
+        self._say = say
+        self._shown = streams.recorded(stream, registries, profile)
+        self._recorded: dict[str, RecordedSet] = {one.entry.source: one for one in self._shown}
+
+    def made(self) -> dict[str, Any]:
+        stream = self._stream
+        held = streams.holdings(self._shown, self._reader, say=self._say)
+        self._packages(held)
+        self._compare()
+        for one in stream.sets:
+            self._found.sets[stream.name, one.source] = self._set(one, {other.recorded.entry.source: other for other in held}.get(one.source))
+        advice, command = stream.advice
+        current = stream.current
+        return {
+            "name": stream.name,
+            "now": {"source": current.source, "time": current.time, "by": current.by, "images": len(current.images.digests)} if current else None,
+            "alarm": stream.alarm,
+            "next": {"sentence": advice, "command": command, "phase": "held" if stream.hold else stream.ahead.phase if stream.ahead else ""},
+            "hold": asdict(stream.hold) if stream.hold else None,
+            "promoting": stream.begun.source if stream.begun else "",
+            "criteria": _rule(stream.criteria),
+            "queue": [one.source for one in stream.queue],
+            "missing": [
+                {
+                    "job": one.job,
+                    "state": one.state,
+                    "url": one.url,
+                    "before": [{"source": source, "state": state, "url": url} for source, state, url in one.before],
+                }
+                for one in stream.missing
+            ],
+            "sets": [self._line(one) for one in stream.sets],
+            "packages": sorted(source for name, source in self._found.packages if name == stream.name),
+        }
+
+    def _line(self, one: SetStanding) -> dict[str, Any]:
+        bad = one.named("failed", "missing", "again")
+        return {
+            "source": one.source,
+            "phase": one.phase,
+            "current": self._stream.current is not None and self._stream.current.source == one.source,
+            "time": one.time,
+            "last": one.last,
+            "attempts": one.attempts,
+            "override": one.override,
+            "by": one.by,
+            "sentence": one.sentence,
+            "misses": [asdict(job) for job in bad] if one.phase not in ("promoted", "rolled back") or one.override else [],
+            "jobs": [asdict(job) for job in one.jobs],
+            "against": self._before(one.source),
+        }
+
+    def _before(self, source: str) -> str:
+        """The set that a set is compared with; empty where there is no comparison."""
+        return next((before for name, before, after in self._found.changes if (name, after) == (self._stream.name, source)), "")
+
+    # ---- comparisons --------------------------------------------------------------------------------------------------------------------------
+
+    def _compare(self) -> None:
+        """Every promoted set with the one before it, and the one that waits with what the name shows."""
+        for source, before in neighbours(self._stream.sets).items():
+            if source in self._recorded and before in self._recorded:
+                self._against(before, self._recorded[before].named, source, self._recorded[source].named)
+        ahead = next(iter(self._stream.queue), None)
+        current = self._stream.current
+        if not ahead or not current or current.source not in self._recorded or ahead.source in self._recorded:
+            return
+        try:
+            waiting = find(ahead.source, registries=self._registries, profile=self._profile, images=self._wish.images)
+        except UsageError:
+            return  # nothing was published under its tag yet
+        except TopcoatError as error:
+            self._say(f"{ahead.source} is not compared: {error.what}")
+            return
+        now = self._recorded[current.source].named
+        self._against(current.source, now, ahead.source, waiting)
+
+    def _against(self, before: str, old: NamedSet, source: str, new: NamedSet) -> None:
+        try:
+            shape = comparison.document(self._reader, old, new, self._profile, changelog=True)
+        except TopcoatError as error:
+            self._say(f"{before} and {source} are not compared: {error.what}")
+            return
+        self._found.changes[self._stream.name, before, source] = shape
+
+    # ---- one set ------------------------------------------------------------------------------------------------------------------------------
+
+    def _set(self, one: SetStanding, held: Held | None) -> dict[str, Any]:
+        recorded = self._recorded.get(one.source)
+        return {
+            "schema": SCHEMA,
+            "stream": self._stream.name,
+            **self._line(one),
+            "tells": [entry.as_dict() | {"record": None} for entry in one.entries],
+            "previous": recorded.entry.previous_source if recorded else "",
+            "images": self._images(recorded.named, held) if recorded else [],
+        }
+
+    def _images(self, named: NamedSet, held: Held | None) -> list[dict[str, Any]]:
+        try:
+            stored = self._reader.stored(named)
+        except TopcoatError as error:
+            self._say(f"the images of {named.name} cannot be looked at: {error.what}")
+            stored = {}
+        signed = dict(each(stored.items(), lambda item: (item[0], self._signatures(item[1])), workers=_PARALLEL))
+        rows = []
+        for name, reference in sorted(named.images.items()):
+            there = stored.get(name)
+            facts = held.facts.get(name) if held else None
+            own = there.labels if there else {}
+            rows.append(
+                {
+                    "name": name,
+                    "reference": str(reference),
+                    "there": there is not None,
+                    "size": sum(layer.size for layer in there.image.layers) if there else None,
+                    "layers": [{"digest": layer.digest, "size": layer.size} for layer in there.image.layers] if there else [],
+                    "packages": len(facts.packages) if facts and facts.packages is not None else None,
+                    "recipe": facts.fingerprint if facts else "",
+                    "revision": facts.revision if facts else "",
+                    "base": own.get(labels.BASE_NAME, ""),
+                    "base_digest": own.get(labels.BASE_DIGEST, ""),
+                    "signatures": signed.get(name, []),
+                }
+            )
+        return rows
+
+    def _signatures(self, stored: StoredImage | None) -> list[str]:
+        """Which kinds of signatures lie beside an image: ``tag`` (podman and cosign 2 look there), ``bundle`` (cosign 3)."""
+        if stored is None:
+            return []
+        client = self._registries.client(stored.host)
+        found = ["tag"] if client.head(stored.repository, f"{stored.digest.replace(':', '-')}.sig") else []
+        if any((entry.artifact_type or "").startswith(_BUNDLES) for entry in client.referrers(stored.repository, stored.digest)):
+            found.append("bundle")
+        return found
+
+    # ---- packages -----------------------------------------------------------------------------------------------------------------------------
+
+    def _packages(self, sets: Sequence[Held]) -> None:
+        """Each source package that moved between the sets: where a change is."""
+        moved = {name: steps for name, steps in timeline(sets).items() if len(steps) > 1}
+        try:
+            kept = dict(self._reader.changelogs((held.recorded.named, held.facts) for held in sets)) if moved else {}
+        except ContentError as error:
+            self._say(f"changelogs of {self._stream.name} are left out: {error.what}")
+            kept = {}
+        for name, steps in moved.items():
+            rows, seen = [], set()
+            for step in steps:
+                entries = [entry for part in step.parts for entry in kept.get(part.source_rpm, ())]
+                fresh = [entry for entry in dict.fromkeys(entries) if entry not in seen]
+                seen.update(fresh)
+                rows.append(_step(step, [] if step is steps[0] else fresh))
+            self._found.packages[self._stream.name, name] = {
+                "schema": SCHEMA,
+                "stream": self._stream.name,
+                "package": name,
+                "steps": list(reversed(rows)),
+            }
+
+
+def _step(step: Step, entries: Sequence[Any]) -> dict[str, Any]:
+    entry = step.held.recorded.entry
+    return {
+        "source": entry.source,
+        "time": entry.time,
+        "versions": [part.version for part in step.parts],
+        "images": list(step.images),
+        "changelog": [{"time": one.time, "author": one.author, "text": one.text} for one in entries],
+    }
+
+
+def _rule(criteria: Criteria | None) -> dict[str, Any] | None:
+    if criteria is None:
+        return None
+    return {
+        "candidate": criteria.candidate,
+        "required": list(criteria.required),
+        "alternatives": {job: list(others) for job, others in criteria.alternatives},
+        "informing": list(criteria.informing),
+        "attempts": criteria.attempts,
+        "max_age_hours": criteria.max_age_hours,
+    }
