@@ -18,10 +18,10 @@ from topcoat.errors import TopcoatError, machine_error
 
 GROUPS = {
     "Everyday": ("plan", "build", "report", "explain", "list", "graph", "lint", "render", "why", "reproduce", "completion"),
-    "Sets of images": ("promote", "sign", "hold", "history", "board", "changes", "where", "bisect", "set", "lock"),
-    "Images and their tags": ("discover", "copy", "base", "gc", "trunk"),
+    "Sets of images and their tags": ("promote", "sign", "hold", "history", "discover", "changes", "lock", "copy", "base", "gc", "trunk"),
     "Images by hand": ("update", "hotfix"),
     "What a registry holds": ("verify", "attest", "diff", "inventory", "sbom", "sizes"),
+    "Sets seen whole": ("board", "where", "bisect", "set"),
     "Steps of CI jobs": ("gating", "distgit", "freeze", "coverage", "consume", "join-receipts", "zuul-items", "zuul-artifacts", "zuul-return"),
 }
 """The commands by what somebody wants to do; a test looks that none is forgotten."""
