@@ -232,7 +232,10 @@ class Real:
         """Move the floating name to the set, and find every image of it by that name."""
         receipt = self.directory / f"receipt-{name}.json"
         state = worlds.STATES[0 if name == "first" else 1]
-        words = ("--from", f"real-{name}", "--to", _PROMOTED, "--receipt", str(receipt), "--signatures", "required")
+        words = ["--from", f"real-{name}", "--to", _PROMOTED, "--receipt", str(receipt), "--signatures", "required"]
+        if name == "first":
+            # The registry of the folder remembers the second set of an earlier run: this one begins with the older set on purpose.
+            words.append("--older")
         self._topcoat(environment, state, "promote", *self._patterns(), *words)
         found = self.directory / f"discovered-{name}.yaml"
         include = [word for pattern in self._patterns() for word in ("--include", pattern)]
