@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
     frozenset({"containerfile", "planner", "engine", "layers", "changes", "synthesis"}),
     frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection", "signing"}),
-    frozenset({"runs", "report", "reproduce", "sets"}),
+    frozenset({"adoption", "runs", "report", "reproduce", "sets"}),
     frozenset({"cli"}),
 )
 # Rooms of one floor that may use a neighbour, with the reason.

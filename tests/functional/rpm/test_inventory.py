@@ -18,6 +18,7 @@ from tests.functional.rpm.support import Bench, missing_tool
 from topcoat.errors import ContentError
 from topcoat.rpm import inventory, layerdb
 from topcoat.rpm.inventory import Inventory
+from topcoat.rpm.rpmdb import WithoutRpmError
 from topcoat_demo import signing
 from topcoat_demo.rpms import File, RpmSpec
 
@@ -296,6 +297,26 @@ class FromLayers(InventoryTestCase):
                 with self.assertRaises(ContentError) as caught:
                     self.names(Layer().add(whiteout), base)
                 self.assertIn("no rpm database", str(caught.exception))
+
+    def test_an_image_that_has_nothing_to_do_with_rpm(self) -> None:
+        """It is told apart from one whose database somebody took away: the packages of that one are unknown, not none."""
+        with self.assertRaises(WithoutRpmError):
+            self.names(Layer().add("usr/bin/proxy", b"x"), Layer().add("etc/passwd", b""))
+        for trace in (
+            "usr/bin/rpm",
+            "./usr/lib/rpm/macros",
+            "etc/yum.repos.d/x.repo",
+            "usr/share/rpm/rpmdb.sqlite",
+            "opt/rpmdb.sqlite",
+            "var/lib/rpm/.lock",
+        ):
+            with self.subTest(trace), self.assertRaises(ContentError) as caught:
+                self.names(Layer().add("usr/bin/proxy", b"x"), Layer().add(trace, b""))
+            self.assertNotIsInstance(caught.exception, WithoutRpmError)
+            self.assertIn("no rpm database", caught.exception.what)
+        nothing = inventory.nothing()
+        self.assertEqual(inventory.Inventory.from_files(nothing.to_files()), nothing)
+        self.assertEqual((nothing.nevras, inventory.provided(nothing, ["sh"])), (frozenset(), frozenset()))
 
     def test_whiteout_of_something_else(self) -> None:
         self.assertEqual(len(self.names(Layer().add("var/lib/.wh.dnf").add("etc/.wh..wh..opq"), self.layer(*PACKAGES))), 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unittest
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +76,39 @@ class Tree:
 
     def line(self, name: str, **options) -> PlannedImage:
         return self.plan(**options).of(name)
+
+
+class Adopted(unittest.TestCase):
+    """What somebody else builds is updated or reused; whatever its labels say, it is never built."""
+
+    def setUp(self) -> None:
+        self.tree = Tree({"vendor": None, "ours": "vendor"})
+        self.tree.recipes["vendor"] = replace(self.tree.recipes["vendor"], adopted=True)
+
+    def test_labels_do_not_matter(self) -> None:
+        for fingerprint in (None, digest(8)):
+            self.tree.references["vendor"] = self.tree.reference("vendor", fingerprint=fingerprint, parts={})
+            for full in (False, True):
+                self.assertEqual(self.tree.line("vendor", full_rebuild=full).reason, Reason.UNCHANGED)
+        self.tree.changes["vendor"] = (UPGRADE,)
+        self.assertEqual(self.tree.line("vendor").reason, Reason.RPM_UPGRADE)
+        self.assertEqual(self.tree.line("vendor", gated=[NEW]).reason, Reason.RPM_GATED)
+        self.assertEqual(self.tree.line("ours").reason, Reason.UNCHANGED, "an update of the parent reaches no child")
+
+    def test_without_reference_there_is_nothing_to_build(self) -> None:
+        self.tree.references["vendor"] = None
+        with self.assertRaises(ContentError) as caught:
+            self.tree.plan()
+        self.assertIn("it is adopted", caught.exception.what)
+        self.assertEqual(caught.exception.image, "vendor")
+
+    def test_an_image_without_packages_is_a_member(self) -> None:
+        self.tree.references["vendor"] = self.tree.reference("vendor", packages=frozenset(), taken_from="r.example.org/a/b:c")
+        line = self.tree.line("vendor")
+        self.assertEqual(
+            (line.reason, line.sentence), (Reason.UNCHANGED, "it holds no RPM, so there is nothing to update; taken from r.example.org/a/b:c")
+        )
+        self.assertNotIn("vendor", self.tree.asked)
 
 
 class Build(unittest.TestCase):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.unit.recipes.trees import TreeTest, profile
+from topcoat.containerfile import fingerprints
 from topcoat.errors import UsageError
+from topcoat.model import Recipe
 from topcoat.model.profile import WantedImages
 from topcoat.recipes import apply_profile, load_profile, load_tree
 
@@ -142,6 +146,22 @@ class Profiles(TreeTest):
             with self.subTest(words), self.assertRaises(UsageError) as caught:
                 self.load(text, **variables)
             self.assertIn(words, str(caught.exception))
+
+    def test_a_profile_without_base_is_for_adopted_images(self) -> None:
+        text = "".join(line for line in GOOD.splitlines(keepends=True) if not line.startswith("base:")).partition("overrides:")[0]
+        profile = self.load(text, repositories="/x")
+        adopted = Recipe("vendor", "vendor", "openstack", None, adopted=True)
+        ours = Recipe("ours", "ours", "openstack", "vendor", where="ours.yaml:1")
+        self.assertEqual(set(apply_profile({"vendor": adopted, "ours": ours}, profile)), {"vendor", "ours"})
+        self.assertEqual(set(fingerprints({"vendor": adopted, "ours": ours}, profile)), {"vendor", "ours"})
+        with self.assertRaisesRegex(UsageError, "has no base, and root starts from it"):
+            apply_profile({"vendor": adopted, "root": replace(ours, name="root", parent=None)}, profile)
+
+    def test_an_override_of_adopted_images_is_an_error(self) -> None:
+        profile = self.load(GOOD, repositories="/x")
+        recipes = {"nova-api": Recipe("nova-api", "nova", "openstack", None, adopted=True)}
+        with self.assertRaisesRegex(UsageError, "is adopted"):
+            apply_profile(recipes, profile)
 
     def test_an_unknown_profile_names_the_nearest(self) -> None:
         self.write({"profiles/demo.yaml": GOOD})

@@ -52,7 +52,7 @@ def command(
     """Export static Containerfiles into git: Containerfile, context, container.yaml, build order. Commits only when content changed."""
     from topcoat.distgit import ExportOptions, export_tree
 
-    names = selection.of(settings.recipes)
+    names = selection.with_recipe(settings.recipes)
     pairs = tuple(_pair(label) for label in labels)
     options = ExportOptions(tag or settings.profile.reference_tag, component, not without_required_labels, pairs)
     done = export_tree(

@@ -33,7 +33,7 @@ def command(
     """Write the Containerfiles of the selected images; each can be built with plain buildah."""
     from topcoat.containerfile import fingerprints, render_tree, write_context
 
-    names = selection.of(settings.recipes)
+    names = selection.with_recipe(settings.recipes)
     rendered = render_tree(settings.recipes, names, profile=settings.profile, tag=tag)
     prints = fingerprints(settings.recipes, settings.profile)
     if output is not None:

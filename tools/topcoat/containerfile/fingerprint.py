@@ -25,7 +25,8 @@ SCHEME = "1"
 class Fingerprint:
     """``total`` is ``sha256:`` and 64 hex digits; ``parts`` say what it is made of, so that a difference can be explained.
 
-    The parts are ``containerfile``, ``files`` and ``arguments`` (16 hex digits each) and ``parent`` (the parent's total, or the base's digest).
+    The parts are ``containerfile``, ``files`` and ``arguments`` (16 hex digits each) and ``parent`` (the parent's total, or the base's digest);
+    an adopted image has ``adopted`` alone.
     """
 
     total: str
@@ -41,6 +42,10 @@ def fingerprint(recipe: Recipe, *, profile: Profile, parent: Fingerprint | None)
 
     :param parent: fingerprint of the parent image; None for a root, whose parent is the digest of the profile's base image, or the name of its own.
     """
+    if recipe.adopted:
+        # There is nothing to build: only another image from its maker, where that is pinned, is a reason to build what stands on it.
+        parts = {"adopted": recipe.origin.partition("@")[2] or recipe.name}
+        return Fingerprint(f"sha256:{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}", parts)
     rendered = render(recipe, parent_reference="parent", profile=profile, labels={})
     # Only where it differs from what images were before there was a choice: nothing else is built again.
     own_format = profile.image_format if profile.image_format != "auto" else "docker" if recipe.healthcheck else ""

@@ -97,7 +97,7 @@ def check(
     :returns: sorted; empty for an image that keeps every promise.
     """
     found = [*_modes(tree, allow), *_leftovers(tree, owned)]
-    if recipe is not None:
+    if recipe is not None and not recipe.adopted:
         found += [*_labels(config, recipe), *_accounts(tree, recipe, ancestors), *_settings(config, recipe, ancestors)]
         if not recipe.internal or recipe.entrypoint:
             found += _program(tree, config)

@@ -115,6 +115,10 @@ class Recipe:
     containerfile: str | None = None
     own_base: str | None = None
     """A base image of its own, ``host/repository:tag`` or ``@digest``, instead of the profile's; ``parent`` is None then (tcib)."""
+    adopted: bool = False
+    """Somebody else builds it: there is nothing to build it from here, it is updated or left as it is. Such an image has no parent."""
+    origin: str = ""
+    """Of an adopted image: where its maker publishes it, ``host/repository:tag`` or ``@digest``; empty: where the reference images lie."""
     where: str = ""
     """``file:line`` of the definition, for errors."""
 

@@ -1,5 +1,7 @@
 """The rules of the plan, parents first: build what has another recipe, update what the solver would change, reuse the rest.
 
+What is adopted has no recipe here: it is never built.
+
 This module must never do input or output, and never decide for a family of images: an update layer on a parent does not reach its children.
 """
 
@@ -42,6 +44,8 @@ class Reference:
     packages: frozenset[Nevra] = frozenset()
     update_base: Digest | None = None
     base_inventory: object = None
+    taken_from: str = ""
+    """Where the maker of an adopted image publishes it, when it is taken anew from there."""
 
 
 def plan(
@@ -107,17 +111,28 @@ def _decide(
         digest = reference.digest if reference else None
         if recipe.wants_network and reason.action is Action.BUILD:
             sentence += "; its build asks for the machine's network"
+        if reference and reference.taken_from:
+            sentence += f"; taken from {reference.taken_from}"
         if more.get("held_back"):
             sentence += f"; {sentences.held_back(held)}"
         return PlannedImage(recipe.name, reason, sentence, recipe.parent, fingerprint.total, **{"reference": digest, **more})  # type: ignore[arg-type]
 
-    if full_rebuild:
+    if recipe.adopted:
+        if reference is None:
+            raise ContentError(
+                "the registry has no reference image, and there is no recipe to build it from: it is adopted",
+                where=recipe.where or None,
+                next_step="publish it under the reference tag, or say where its maker does: 'adopted: host/repository:tag'",
+            )
+        if not reference.packages and reference.update_base is None:
+            return line(Reason.UNCHANGED, "it holds no RPM, so there is nothing to update")
+    elif full_rebuild:
         return line(Reason.FULL_REBUILD, "a full rebuild was asked for")
-    if reference is None:
+    elif reference is None:
         return line(Reason.NEW_IMAGE, "the registry has no reference image")
-    if reference.fingerprint != fingerprint.total:
+    elif reference.fingerprint != fingerprint.total:
         return line(*_why_changed(recipe, fingerprint, reference, parent))
-    if parent is not None and parent.action is Action.BUILD:
+    elif parent is not None and parent.action is Action.BUILD:
         return line(Reason.PARENT_RECIPE_CHANGED, sentences.parent_is_built(parent))
     changes = changes_of(reference)
     held = held_back(reference)
@@ -126,7 +141,8 @@ def _decide(
         if below is not None:
             # What the update layer brought is no longer in the repositories' offer: the image below it is the right one as it is.
             return line(Reason.UNCHANGED, "nothing to change in the image below the reference's update layer", reference=below, held_back=held)
-        return line(Reason.UNCHANGED, "recipe and packages are those of the reference image", held_back=held)
+        same = "its packages are" if recipe.adopted else "recipe and packages are"
+        return line(Reason.UNCHANGED, f"{same} those of the reference image", held_back=held)
     if below is not None and not _is_rebuilt(changes) and _gives(reference, changes):
         return line(Reason.UNCHANGED, "the reference image carries exactly this update already", held_back=held)
     reason = Reason.RPM_GATED if any(change.new in gated for change in changes) else Reason.RPM_UPGRADE

@@ -20,7 +20,8 @@ def lint_recipes(recipes: Mapping[str, Recipe], root: Path, problems: Problems) 
     """Check a loaded tree.
 
     - a package that an ancestor installs under the same or no condition is redundant;
-    - an image that people deploy (a leaf that is not internal) has an entrypoint, of its own or inherited;
+    - an image that people deploy (a leaf that is not internal) has an entrypoint, of its own or inherited; what stands on an adopted image may have
+      one that nobody here reads;
     - packages are installed by ``packages``, never by a ``run`` step, which would leave caches and logs in the layer;
     - every file under ``files/`` is copied by a recipe.
 
@@ -34,7 +35,8 @@ def lint_recipes(recipes: Mapping[str, Recipe], root: Path, problems: Problems) 
             for ancestor in above:
                 if not installs[ancestor.name].isdisjoint(((package.name, package.when), (package.name, Condition()))):
                     problems.add(recipe.where, f"package {package.name!r} is already installed by {ancestor.name!r}", "remove it here", image=name)
-        if name not in parents and not recipe.internal and not any(one.entrypoint for one in (recipe, *above)):
+        made_here = not any(one.adopted for one in (recipe, *above))
+        if made_here and name not in parents and not recipe.internal and not any(one.entrypoint for one in (recipe, *above)):
             problems.add(recipe.where, "has no entrypoint", "add 'entrypoint: [/usr/bin/<service>]', or mark it 'internal: true'", image=name)
         if recipe.wants_network:
             problems.notes.append(f"{recipe.where}: {name} asks for the machine's network while it is built")

@@ -119,7 +119,7 @@ def examine_profile(
     _check_names(texts, entries, problems)
     profile = Profile(
         name=(reader.text(entries["name"], "name") if "name" in entries else None) or path.stem,
-        base=_base(reader, entries, document),
+        base=_base(reader, entries),
         repositories=_repositories(reader, entries, path),
         gating_signatures=_gating(reader, entries, path),
         promote_signatures=_one_of(reader, entries, "promote_signatures", _SIGNED[:2], "optional"),
@@ -258,10 +258,9 @@ def _checked(check: object, value: str, node: Node, problems: Problems) -> None:
         problems.add(node, error.what, error.next_step)
 
 
-def _base(reader: Reader, entries: Mapping[str, Node], document: Node) -> Base:
+def _base(reader: Reader, entries: Mapping[str, Node]) -> Base:
     if "base" not in entries:
-        reader.problems.add(document, "the profile has no base", "add 'base: {image: host/repository:tag, digest: sha256:...}'")
-        return Base("")
+        return Base("")  # a site that builds nothing has none; whoever builds is told by ``apply_profile``
     parts = reader.mapping(entries["base"], "base", ("image", "digest", "mirror"))
     image = reader.text(parts["image"], "base image") if "image" in parts else None
     if image is None and "image" not in parts:
@@ -407,10 +406,24 @@ def apply_profile(recipes: Mapping[str, Recipe], profile: Profile) -> dict[str, 
     Images whose ``when`` does not hold are dropped (with everything that starts from them), conditions are evaluated and gone, the profile's
     labels and environment and its overrides are added (class first, then family, then image; what is nearer to the image wins).
 
-    :raises UsageError: an override names no image, family or class.
+    :raises UsageError: an override names no image, family or class, or only adopted ones; or something is built and the profile has no base.
     """
     known = {name for recipe in recipes.values() for name in (recipe.name, f"family:{recipe.family}", f"class:{recipe.image_class}")}
+    built = [recipe for recipe in recipes.values() if not recipe.adopted]
+    for recipe in built if not profile.base.image else ():
+        if recipe.parent is None and recipe.own_base is None:
+            raise UsageError(
+                f"the profile {profile.name} has no base, and {recipe.name} starts from it",
+                where=recipe.where or None,
+                next_step="add 'base: {image: host/repository:tag, digest: sha256:...}' to the profile; only a tree of adopted images needs none",
+            )
+    takers = {name for recipe in built for name in (recipe.name, f"family:{recipe.family}", f"class:{recipe.image_class}")}
     for selector, values in profile.overrides:
+        if selector in known - takers:
+            where = str(dict(values).get("where", ""))
+            raise UsageError(
+                f"the override of {selector!r} has no effect: what it names is adopted", where=where or None, next_step="remove the override"
+            )
         if selector not in known:
             where = str(dict(values).get("where", ""))
             raise UsageError(
@@ -421,7 +434,7 @@ def apply_profile(recipes: Mapping[str, Recipe], profile: Profile) -> dict[str, 
 
     for name, recipe in recipes.items():
         if all(recipes[link].when.holds(**target) for link in ancestry.chain(name, recipes)):
-            kept[name] = _applied(recipe, profile, target)
+            kept[name] = recipe if recipe.adopted else _applied(recipe, profile, target)
     return kept
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from topcoat.documents.yamltree import Node
+from topcoat.errors import UsageError
+from topcoat.model.image import ImageReference
 from topcoat.model.labels import OWN
 from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
 from topcoat.recipes.reading import (
@@ -93,7 +95,10 @@ def read_recipe(key: Node, body: Node, *, family: str, image_class: str, root: P
     draft.nodes = entries
     for name, node in entries.items():
         _KEYS[name](draft, reader, node)
-    if "from" not in entries:
+    if draft.values.get("adopted"):
+        for name in entries.keys() - _OF_ADOPTED:
+            problems.add(entries[name], f"{key.text!r} is adopted, so {name!r} can have no effect", "remove it, or build the image here")
+    elif "from" not in entries and "adopted" not in entries:
         problems.add(key, f"recipe {key.text!r} has no 'from'", f"name its parent image, or '{ROOT_PARENT}' for the profile's base image")
     if draft.values.get("healthcheck") == ():
         problems.add(entries["healthcheck"], "healthcheck is empty", "write the command, or leave the key out")
@@ -311,12 +316,30 @@ def _internal(draft: Draft, reader: Reader, node: Node) -> None:
     draft.values["internal"] = reader.flag(node, "internal")
 
 
+def _adopted(draft: Draft, reader: Reader, node: Node) -> None:
+    """``true``, or where the maker of the image publishes it."""
+    if node.kind == "scalar" and node.value is True:
+        draft.values["adopted"] = True
+        return
+    text = reader.text(node, "adopted") if node.kind == "scalar" and not isinstance(node.value, bool) else None
+    if text is None:
+        reader.problems.add(node, "adopted must be true or the reference of an image", "write 'adopted: host/repository:tag', or a recipe")
+        return
+    try:
+        ImageReference.parse(text)
+    except UsageError as error:
+        reader.problems.add(node, f"adopted is not the reference of an image: {error.what}", "write host/repository:tag or host/repository@digest")
+        return
+    draft.values |= {"adopted": True, "origin": text}
+
+
 def _network(draft: Draft, reader: Reader, node: Node) -> None:
     draft.values["network"] = bool(reader.flag(node, "network"))
 
 
 _KEYS: dict[str, Callable[[Draft, Reader, Node], None]] = {
     "from": _from,
+    "adopted": _adopted,
     "description": _text("description"),
     "internal": _internal,
     "when": _when,
@@ -337,6 +360,8 @@ _KEYS: dict[str, Callable[[Draft, Reader, Node], None]] = {
     "entrypoint": _command("entrypoint"),
     "command": _command("command"),
 }
+
+_OF_ADOPTED = {"adopted", "description", "internal", "when"}
 
 RECIPE_KEYS = tuple(_KEYS)
 """Every key of a recipe, in the order in which the documentation and the files write them."""

@@ -68,6 +68,18 @@ class Selection:
             raise UsageError("the selection is empty", next_step="widen the patterns, families, classes or exclusions")
         return tuple(sorted(wanted, key=lambda name: _chain(recipes, name)))
 
+    def with_recipe(self, recipes: Mapping[str, Recipe]) -> tuple[str, ...]:
+        """Those of the images meant that have a recipe to write down, parents first.
+
+        :raises UsageError: all of them are adopted; else see ``of``.
+        """
+        names = self.of(recipes)
+        found = tuple(name for name in names if not recipes[name].adopted)
+        if not found:
+            what = f"{names[0]} is" if len(names) == 1 else f"all {len(names)} images are"
+            raise UsageError(f"{what} adopted: there is no recipe to write down", next_step="ask whoever builds them")
+        return found
+
     def _by_name(self, names: list[str]) -> set[str]:
         if not self.patterns:
             return set(names)

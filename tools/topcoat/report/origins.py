@@ -26,11 +26,13 @@ class Origin:
     package: str
     recipe: str | None
     chain: tuple[str, ...]
+    root: str = "the base image"
+    """What holds ``chain[0]`` where no recipe names it."""
 
     def sentence(self) -> str:
         """For people."""
         asked = self.chain[0]
-        start = f"recipe {self.recipe} installs {asked}" if self.recipe else f"the base image holds {asked}"
+        start = f"recipe {self.recipe} installs {asked}" if self.recipe else f"{self.root} holds {asked}"
         return start + "".join(f", which requires {name}" for name in self.chain[1:])
 
 
@@ -86,4 +88,5 @@ def origin(package: str, recipes: Mapping[str, Recipe], image: str, requirements
     chain = requirements.chain(sorted(asked), package)
     if chain:
         return Origin(package, asked[chain[0]], chain)
-    return Origin(package, None, (package,))
+    root = ancestry.chain(image, recipes)[-1]
+    return Origin(package, None, (package,), f"the adopted image {root}" if recipes[root].adopted else "the base image")

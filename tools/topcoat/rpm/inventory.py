@@ -70,8 +70,8 @@ class Inventory:
     """What one image has installed.
 
     ``key`` is a sha256 over the packages, their build times and the settings: two images of one key get the same answer from the solver.
-    ``rpmdb_path`` is the absolute path of the database file inside the image; the database itself is in the image's own layers, and nowhere else. The
-    large part is kept compressed and opened on first use.
+    ``rpmdb_path`` is the absolute path of the database file inside the image, empty where it is no image of RPMs (``nothing``); the database itself
+    is in the image's own layers, and nowhere else. The large part is kept compressed and opened on first use.
     """
 
     packages: tuple[InstalledPackage, ...]
@@ -170,7 +170,7 @@ class Inventory:
         entries = shape.need(document, "packages", list)
         signers = document.get("signers") or [None] * len(entries)
         path = shape.need(document, "rpmdb_path", str)
-        if path not in rpmdb.PATHS:
+        if path not in rpmdb.PATHS and (path or entries):
             shape.refuse("rpmdb_path", f"one of {', '.join(rpmdb.PATHS)}")
         try:
             about = document.get("about") or [None] * len(entries)
@@ -262,6 +262,13 @@ def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: s
 def from_files(files: Mapping[str, bytes]) -> Inventory:
     """Same as ``Inventory.from_files``."""
     return Inventory.from_files(files)
+
+
+@functools.cache
+def nothing() -> Inventory:
+    """The inventory of an image that holds no package database and no trace of rpm."""
+    pool = solvfile.new_pool("noarch")  # libsolv's repositories live no longer than their pool
+    return assemble((), solvfile.to_bytes(pool.add_repo("installed")), "")
 
 
 def from_root(root: Path, *, below: Sequence[Path] = ()) -> Inventory:

@@ -14,7 +14,7 @@ from topcoat.archives.plain import CutOffError, Plain
 from topcoat.archives.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX
 from topcoat.errors import ContentError
 from topcoat.rpm import settings
-from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL, Database, choose
+from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL, Database, WithoutRpmError, choose
 
 _WANTED = (SQLITE, WAL, *FOREIGN)
 _CHUNK = 1 << 18
@@ -23,9 +23,15 @@ _MAX_DATABASE = 1 << 29
 # OCI image specification 1.1, "Image Layer Filesystem Changeset": whiteouts hide what lies in layers below, never in their own.
 
 
+_TRACES = ("bin/rpm", *(f"usr/bin/{name}" for name in ("rpm", "dnf", "yum", "microdnf")), "usr/lib/rpm/", "usr/share/rpm/", "etc/yum.repos.d/")
+_TRACES += tuple(f"{folder}/" for folder in FOLDERS)
+"""What only images have that were made of RPMs: where one of these is and no database, the database was taken away."""
+
+
 def read_layers(layers: Iterable[Callable[[], BinaryIO]]) -> Database:
     """The database that the stacked layers show; newest first, opened one after the other, and no further than needed.
 
+    :raises WithoutRpmError: there is none, and no layer shows a trace of rpm.
     :raises ContentError: there is none, it is not SQLite, or a layer is no readable tar archive.
     """
     view = _View()
@@ -33,7 +39,7 @@ def read_layers(layers: Iterable[Callable[[], BinaryIO]]) -> Database:
         _open_and_read(open_layer, view)
         if view.complete():
             break
-    return choose(view.folders())
+    return view.database()
 
 
 def read_layers_with_settings(layers: Iterable[Callable[[], BinaryIO]]) -> tuple[Database, dict[str, bytes]]:
@@ -41,7 +47,7 @@ def read_layers_with_settings(layers: Iterable[Callable[[], BinaryIO]]) -> tuple
     view = _View()
     for open_layer in layers:
         _open_and_read(open_layer, view)
-    return choose(view.folders()), view.settings()
+    return view.database(), view.settings()
 
 
 def _open_and_read(open_layer: Callable[[], BinaryIO], view: _View) -> None:
@@ -64,6 +70,8 @@ class _View:
         self._hidden: set[str] = set()
         self._emptied: set[str] = set()
         self._links: dict[str, str] = {}
+        self.traces: set[str] = set()
+        """Paths that only images of RPMs have, also those that a newer layer hides."""
 
     def apply(self, files: dict[str, bytes | None], links: dict[str, str], hidden: set[str], emptied: set[str]) -> None:
         """Add one layer below those seen; what newer layers hid or replaced stays hidden."""
@@ -96,6 +104,21 @@ class _View:
                 found.setdefault(folder, {})[name] = content
         return found
 
+    def database(self) -> Database:
+        """The database.
+
+        :raises WithoutRpmError: there is none and never was. :raises ContentError: see ``choose``.
+        """
+        folders = self.folders()
+        if not folders and not self.traces:
+            raise WithoutRpmError("no rpm database and no trace of rpm", next_step="is this an image of an RPM distribution?")
+        if not folders:
+            raise ContentError(
+                f"no rpm database in {' or '.join(f'/{folder}' for folder in FOLDERS)}, although it holds /{min(self.traces)}",
+                next_step="is the database kept elsewhere, or was it removed? Build the image with its database",
+            )
+        return choose(folders)
+
     def settings(self) -> dict[str, bytes]:
         """The files that steer dnf."""
         return {path: content for path, content in self._files.items() if content is not None and settings.wanted(path)}
@@ -115,6 +138,8 @@ def _read_layer(stream: BinaryIO, view: _View) -> None:
     for entry in reader:
         path = "/".join(part for part in entry.name.split("/") if part not in ("", "."))
         folder, _, name = path.rpartition("/")
+        if path.startswith(_TRACES) or name == SQLITE:
+            view.traces.add(path)
         if name == OPAQUE_NAME and (folder or ".") in _ABOVE:
             emptied.add(folder or ".")
         elif name.startswith(WHITEOUT_PREFIX) and (folder or ".") in _ABOVE:

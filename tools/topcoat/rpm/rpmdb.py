@@ -27,6 +27,10 @@ _STEPS, _FREE_STEPS, _BYTES_A_STEP = 10_000, 1_000_000, 10
 _MAGIC, _SMALLEST = b"SQLite format 3\0", 512  # SQLite, "Database File Format", 1.3: one page of the smallest size
 
 
+class WithoutRpmError(ContentError):
+    """There is no package database, and no trace of rpm either: an image of another distribution, or of none."""
+
+
 @dataclass(frozen=True)
 class Database:
     """``path`` is the absolute path of the SQLite file inside the image; ``wal`` its write-ahead log, None where there is none."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from topcoat.errors import UsageError
+from topcoat.errors import ContentError, UsageError
 from topcoat.model import Action, ImageReference, Nevra, PackageChange, Profile, Receipt, Status
 from topcoat.registry import Registries
 from topcoat.rpm import repositories
@@ -38,11 +38,14 @@ def read_inventory(access: Access, image: str, *, rebuild: bool = False) -> Inve
     """The inventory of ``host/repository:tag`` or ``@digest``.
 
     :param rebuild: make it from the image's layers even where one is attached.
-    :raises UsageError: the registry has no such image.
+    :raises UsageError: the registry has no such image. :raises ContentError: it holds no package database, or one that cannot be read.
     """
     reader = reader_of(access)
     stored = find(reader, image)
-    return reader.from_layers(stored) if rebuild else reader.inventory(stored)
+    found = reader.from_layers(stored) if rebuild else reader.inventory(stored)
+    if not found.rpmdb_path:
+        raise ContentError(f"{stored.reference} holds no rpm database", next_step="is this an image of an RPM distribution, with its database?")
+    return found
 
 
 def difference(access: Access, first: str, second: str) -> tuple[PackageChange, ...]:

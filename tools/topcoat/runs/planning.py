@@ -88,7 +88,7 @@ def decide(request: RunRequest, *, registries: Registries, work: Path) -> Decisi
     solver = UpdateSolver(snapshot, arch=request.profile.arch)
     reader = ImageReader(registries, work / "cache" / "images", request.profile.platform)
     names = references.reference_names(request.profile, recipes, request.reference_tag, request.artifacts)
-    found = references.collect(reader, names)
+    found = references.collect(reader, names, recipes, anew=request.full)
     planner_references = {name: references.as_planner_reference(name, image) if image else None for name, image in found.items()}
     plan = planner.plan(
         recipes,

@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from topcoat.containerfile.labels import fingerprint_parts
 from topcoat.errors import ContentError, InfrastructureError, UsageError
-from topcoat.model import Digest, ImageReference, ImageRepository, Nevra, Profile, labels
+from topcoat.model import Digest, ImageReference, ImageRepository, Nevra, Profile, Recipe, labels
 from topcoat.model.image import check_digest
 from topcoat.planner import Reference
 from topcoat.process.each import each
@@ -24,6 +24,7 @@ from topcoat.registry.streams import open_blob
 from topcoat.rpm import headers, layerdb
 from topcoat.rpm import inventory as inventories
 from topcoat.rpm.inventory import Inventory, Listing
+from topcoat.rpm.rpmdb import WithoutRpmError
 from topcoat.runs import claims
 from topcoat.runs.cache import DigestCache
 
@@ -73,6 +74,8 @@ class ReferenceImage:
     base: StoredImage
     packages: frozenset[Nevra]
     base_inventory: Inventory
+    taken_from: str = ""
+    """Where the maker of an adopted image publishes it, when it is taken anew from there."""
 
 
 class ImageReader:
@@ -114,9 +117,9 @@ class ImageReader:
     def inventory(self, stored: StoredImage) -> Inventory:
         """The packages of an image: the documents that its own configuration names, else read from its layers.
 
-        What merely hangs beside an image is never believed.
+        What merely hangs beside an image is never believed. An image that has nothing to do with rpm has the inventory ``nothing``.
 
-        :raises ContentError: there is no inventory and the layers hold no rpm database that can be read.
+        :raises ContentError: there is no inventory and the layers hold no rpm database that can be read, though they hold traces of one.
         """
         found = self._kept(stored.digest) or self._claimed(stored)
         if found is not None:
@@ -145,6 +148,8 @@ class ImageReader:
         with ExitStack() as stack:
             try:
                 found = inventories.from_layers(self._newest_first(stored, stack))
+            except WithoutRpmError:
+                found = inventories.nothing()
             except ContentError as error:
                 raise ContentError(
                     f"{stored.reference} has no inventory and none can be made of its layers: {error.what}",
@@ -262,31 +267,63 @@ def reference_names(profile: Profile, names: Iterable[str], tag: str, artifacts:
     return found
 
 
-def collect(reader: ImageReader, wanted: Mapping[str, ImageReference]) -> dict[str, ReferenceImage | None]:
+def collect(
+    reader: ImageReader, wanted: Mapping[str, ImageReference], recipes: Mapping[str, Recipe], *, anew: bool = False
+) -> dict[str, ReferenceImage | None]:
     """Look every reference up, several at a time.
 
+    An adopted image for which its maker's place is written down is taken from there when the registry has no reference of it yet, when the place
+    is pinned to another image than the reference was made of, and when everything is made anew.
+
+    :param recipes: of the same names. :param anew: a full rebuild.
     :returns: image name → reference image, None where the registry has none (then the image is new).
-    :raises ContentError: an inventory is missing and cannot be made.
+    :raises ContentError: an inventory is missing and cannot be made; what is to be built here has no package database; or an image that a recipe
+        names does not exist.
     """
 
     def one(name: str) -> tuple[str, ReferenceImage | None]:
-        stored = reader.find(wanted[name])
-        if stored is None:
-            return name, None
-        below = stored.labels.get(labels.UPDATE_BASE)
+        recipe = recipes[name]
+        origin = ImageReference.parse(recipe.origin) if recipe.origin else None
         try:
-            own = reader.inventory(stored)
-            if not below:
-                return name, ReferenceImage(stored, stored, own.nevras, own)
-            base = reader.find(stored.place.at(check_digest(below)))
-            if base is None:
-                raise ContentError(f"{stored.reference} names {below} as the image below its update layer, which the registry does not hold")
-            return name, ReferenceImage(stored, base, own.nevras, reader.inventory(base))
+            stored = None if origin and anew else reader.find(wanted[name])
+            found = _with_base(reader, stored, [place.place for place in (wanted[name], origin) if place]) if stored else None
+            if origin and (found is None or origin.digest):
+                given = reader.find(origin)
+                if given is None:
+                    raise ContentError(f"there is no image {origin}", where=recipe.where or None, next_step="correct 'adopted', or mirror the image")
+                if found is None or given.digest not in (found.stored.digest, found.base.digest):
+                    found = replace(_alone(reader, given), taken_from=str(origin))
+            if found and not recipe.adopted and not found.base_inventory.rpmdb_path:
+                raise ContentError(f"{found.stored.reference} holds no rpm database", next_step="rebuild the image, so that it gets one")
+            return name, found
         except ContentError as error:
             error.image = error.image or name
             raise
 
     return dict(each(wanted, one, workers=_PARALLEL_REQUESTS))
+
+
+def _with_base(reader: ImageReader, stored: StoredImage, places: Iterable[ImageRepository]) -> ReferenceImage:
+    """The image with the one below its update layer.
+
+    Labels are inherited by whoever builds on an image, so the one that names the image below counts only beside a claim about exactly these layers.
+
+    :param places: where the image below may lie beside the repository of the image itself.
+    """
+    below = stored.labels.get(labels.UPDATE_BASE)
+    if not below or claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids) is None:
+        return _alone(reader, stored)
+    digest = check_digest(below)
+    found = (reader.find(place.at(digest)) for place in dict.fromkeys((stored.place, *places)))
+    base = next((image for image in found if image is not None), None)
+    if base is None:
+        raise ContentError(f"{stored.reference} names {below} as the image below its update layer, which the registry does not hold")
+    return ReferenceImage(stored, base, reader.inventory(stored).nevras, reader.inventory(base))
+
+
+def _alone(reader: ImageReader, stored: StoredImage) -> ReferenceImage:
+    own = reader.inventory(stored)
+    return ReferenceImage(stored, stored, own.nevras, own)
 
 
 def as_planner_reference(name: str, found: ReferenceImage) -> Reference:
@@ -301,4 +338,5 @@ def as_planner_reference(name: str, found: ReferenceImage) -> Reference:
         packages=found.packages,
         update_base=found.base.digest if found.base is not found.stored else None,
         base_inventory=found.base_inventory,
+        taken_from=found.taken_from,
     )

@@ -81,7 +81,7 @@ def examine(images: Mapping[str, tuple[ImageReference, Image]], registries: Regi
     """Check what is installed in images.
 
     :param images: name → where it is, and its layers.
-    :raises ContentError: an image holds no package database that can be read.
+    :raises ContentError: an image holds no package database that can be read; one that has nothing to do with rpm holds no package.
     """
 
     def one(name: str) -> tuple[str, list[bytes]]:
@@ -94,6 +94,8 @@ def examine(images: Mapping[str, tuple[ImageReference, Image]], registries: Regi
                     return name, list(header.rows(rpmdb.place(layerdb.read_layers(layers), Path(folder))))
             except header.Damaged as error:
                 raise ContentError(str(error), image=name, next_step="rebuild the image") from error
+            except rpmdb.WithoutRpmError:
+                return name, []
             except ContentError as error:
                 error.image = error.image or name
                 raise

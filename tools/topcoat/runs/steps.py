@@ -25,7 +25,7 @@ from topcoat.runs import bills, claims, input_tags
 from topcoat.runs.locks import Locks
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
-from topcoat.runs.references import ImageReader, StoredImage, reference_names
+from topcoat.runs.references import ImageReader, ReferenceImage, StoredImage, collect, reference_names
 
 _MOST_OF_UPDATE = 2
 """Layers of an update: one of a transaction; files and package database of one that was composed."""
@@ -95,6 +95,8 @@ class Steps:
         pushed = mounted = 0
         if stored.place == place:
             self._publisher.move_tag(place, stored.digest, self._options.tag)
+            if not self._is_ours(stored):
+                self._attach_if_missing(planned.name, stored)
         else:
             copied = self._publisher.copy(stored.reference, place.tag(self._options.tag))
             pushed, mounted = copied.bytes_pushed, copied.bytes_mounted
@@ -140,7 +142,14 @@ class Steps:
         if planned.action is Action.UPDATE:
             return self._maker.update(planned, base, log)
         recipe = self._decision.request.recipes[planned.name]
-        return self._maker.build(planned, recipe, base, self._reader.inventory(base), log)
+        inventory = self._reader.inventory(base)
+        if not inventory.rpmdb_path:
+            raise ContentError(
+                f"{base.reference} holds no rpm database, so nothing can be installed on it",
+                image=planned.name,
+                next_step="build on an image of an RPM distribution",
+            )
+        return self._maker.build(planned, recipe, base, inventory, log)
 
     def publish(self, context: Context, planned: PlannedImage) -> ImageOutcome:
         """Push, attach bill of materials and inventory, read back, and only then our unique tag."""
@@ -160,7 +169,10 @@ class Steps:
             inventory, changelogs = inventory.with_changelogs(self._inventory_below(planned, base))
             if changelogs is not None:
                 self._changelogs.store(self.client(place.host), place.path, changelogs)
-        made = self._with_claim(built, inventory)
+        made = self._with_claim(planned, built, inventory)
+        if planned.action is Action.UPDATE and base.place not in (place, self._reference_place(planned.name)):
+            # The next run computes the next update from it, whatever the maker's registry holds by then.
+            self._publisher.copy(base.reference, place.at(base.digest))
         # What the registry took is proven with our own tag, at the end.
         published = self._publisher.publish(place, made, blobs, [self._input_tag(planned, base)], read_back=False)
         image = parse_image(published.manifest, to_json(made.config))
@@ -222,12 +234,12 @@ class Steps:
 
     def _parent_reference(self, planned: PlannedImage) -> StoredImage:
         """The published parent, where the parent itself was left out of the run."""
-        request = self._decision.request
-        wanted = reference_names(request.profile, [str(planned.parent)], request.reference_tag, request.artifacts)[str(planned.parent)]
-        found = self._reader.find(wanted)
+        request, parent = self._decision.request, str(planned.parent)
+        wanted = reference_names(request.profile, [parent], request.reference_tag, request.artifacts)[parent]
+        found = collect(self._reader, {parent: wanted}, request.recipes)[parent]
         if found is None:
             raise ContentError(f"its parent {wanted} is not published", image=planned.name, next_step="select the parent as well")
-        return found
+        return found.stored
 
     def _require_locked(self, planned: PlannedImage, what: Inventory | StoredImage) -> None:
         """An image takes what its locks name, beside the packages of its base image and of the changes under test."""
@@ -235,8 +247,19 @@ class Steps:
             return
         recipes = self._decision.request.recipes
         inventory = what if isinstance(what, Inventory) else self._reader.inventory(what)
-        below = self._reader.inventory(self._base_of(recipes[chain(planned.name, recipes)[-1]]))
+        root = recipes[chain(planned.name, recipes)[-1]]
+        below = self._adopted(root.name).base_inventory if root.adopted else self._reader.inventory(self._base_of(root))
         self._locks.require(planned.name, inventory.nevras - below.nevras - set(self._decision.plan.gated))
+
+    def _adopted(self, name: str) -> ReferenceImage:
+        """An adopted image as this run takes it, whether or not it is part of the run."""
+        request = self._decision.request
+        found = self._decision.references.get(name)
+        if found is None:
+            found = collect(self._reader, reference_names(request.profile, [name], request.reference_tag, request.artifacts), request.recipes)[name]
+        if found is None:
+            raise ContentError("the registry has no reference image", image=name, next_step="publish it, or say where its maker does")
+        return found
 
     def base_image(self) -> StoredImage:
         """The profile's base image, pinned.
@@ -271,6 +294,13 @@ class Steps:
                     raise ContentError(f"the base image {reference} is gone", next_step=next_step)
                 self._bases[str(reference)] = found
             return self._bases[str(reference)]
+
+    def _reference_place(self, name: str) -> ImageRepository:
+        profile = self._decision.request.profile
+        return ImageRepository(profile.reference_registry or profile.registry, profile.reference_repository_of(name))
+
+    def _is_ours(self, stored: StoredImage) -> bool:
+        return claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids) is not None
 
     def _input_tag(self, planned: PlannedImage, base: StoredImage) -> str:
         if planned.action is Action.UPDATE:
@@ -320,12 +350,16 @@ class Steps:
         reference = self._decision.references[planned.name] if planned.action is Action.UPDATE else None
         return reference.base_inventory if reference else self._reader.inventory(base)
 
-    def _with_claim(self, built: BuiltImage, inventory: Inventory) -> Image:
-        """The image with the digests of its inventory in its configuration; where nothing was made, the image that it was."""
+    def _with_claim(self, planned: PlannedImage, built: BuiltImage, inventory: Inventory) -> Image:
+        """The image with the digests of its inventory in its configuration; where nothing was made, the image that it was.
+
+        A build on an updated parent inherits the label that speaks of the parent's update layer.
+        """
         if not built.layers and built.inventory is None:
             return built.image
         files = {name: digest_of(content) for name, content in inventory.to_files().items()}
-        return with_labels(built.image, {labels.INVENTORY: claims.claim(files, built.image.diff_ids)})
+        inherited = (labels.UPDATE_BASE,) if planned.action is Action.BUILD else ()
+        return with_labels(built.image, {labels.INVENTORY: claims.claim(files, built.image.diff_ids)}, remove=inherited)
 
     def _expected(self, planned: PlannedImage) -> frozenset[Nevra]:
         """The packages that the plan promises for an update."""
