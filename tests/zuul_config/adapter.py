@@ -192,13 +192,13 @@ class Site:
             for name, of in self.layout.project_templates.items()
         }
 
-    def freeze(self, project: str, pipeline: str, files: Sequence[str] | None) -> dict[str, Frozen]:
-        """The jobs that run for a change of these files, or (None) for the tip of the branch.
+    def freeze(self, project: str, pipeline: str, files: Sequence[str] | None, *, branch: str = "master") -> dict[str, Frozen]:
+        """The jobs that run for a change of these files on a branch, or (None) for its tip.
 
         :raises Refused: Zuul reports a configuration error instead.
         """
         manager = self.layout.pipeline_managers[pipeline]
-        change = _Change(self.project(project), files=None if files is None else list(files), number=None if files is None else "1")
+        change = _Change(self.project(project), branch, files=None if files is None else list(files), number=None if files is None else "1")
         build_set = types.SimpleNamespace(jobs={}, _old_jobs={}, fail_fast=None, debug_messages=[], getPath=lambda: "/none", _old_job_graph=None)
         build_set.jobs = model.JobMap({}) if hasattr(model, "JobMap") else {}
         log = logging.getLogger("zuul.test")

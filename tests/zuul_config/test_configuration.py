@@ -113,6 +113,12 @@ class Selection(Case):
         ("openstack/nova", ["nova/compute/manager.py"], "gate", REVIEW),
         ("openstack/nova", ["doc/source/index.rst"], "check", ()),
         ("openstack/nova", ["README.rst", "doc/source/conf.py"], "check", ()),
+        ("openstack/nova", ["releasenotes/notes/a-0123456789abcdef.yaml", "releasenotes/source/conf.py"], "check", ()),
+        ("openstack/nova", ["api-ref/source/servers.inc", "api-guide/source/conf.py"], "gate", ()),
+        ("openstack/nova", ["nova/locale/de/LC_MESSAGES/nova.po", "nova/locale/nova.pot"], "check", ()),
+        ("openstack/nova", ["nova/locale/de/LC_MESSAGES/nova.po", "nova/exception.py"], "check", REVIEW),
+        ("openstack/nova", ["nova/doc/x.py"], "check", REVIEW),
+        ("openstack/nova", ["nova/locale/__init__.py"], "check", REVIEW),
         ("openstack/nova", ["README.rst", "nova.spec"], "check", REVIEW),
         ("openstack/nova", ["nova/tests/unit/test_x.py"], "check", REVIEW),
         ("openstack/nova", None, "periodic", ()),
@@ -284,6 +290,30 @@ class Secrets(Case):
         self.assertEqual(tuple(gate), ("site-container-images-gate-registry", *REVIEW[1:]))
         spaces = [run["container-images-provider"].variables["topcoat_namespace"] for run in (jobs, gate)]
         self.assertEqual(len(set(spaces)), 2, "what a job before review writes is never looked for in gate")
+
+    def test_what_a_site_says_once_reaches_every_job(self) -> None:
+        use = "- project: {name: openstack/nova, templates: [site-container-images-branches]}"
+        found = site(example("site-once.yaml"), example("site-branches.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        for project in ("openstack/nova", "openstack/oslo.config"):
+            for name, job in found.freeze(project, "check", ["x.py"]).items():
+                self.assertEqual(job.variables["topcoat_set"]["namespace"], "example", f"{name} of {project}")
+                self.assertIn("base_digest", job.variables["topcoat_set"])
+        self.assertEqual(tuple(found.freeze("openstack/nova", "check", ["doc/source/x.rst"])), ())
+
+    def test_what_a_site_says_of_a_branch(self) -> None:
+        use = "- project: {name: openstack/keystone, templates: [container-images-check-gate, site-container-images-branches]}"
+        found = site(example("site-branches.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        for branch, namespace in (("stable/2025.1", "example-2025-1"), ("master", None)):
+            jobs = found.freeze("openstack/keystone", "gate", ["x.py"], branch=branch)
+            self.assertEqual(tuple(jobs), REVIEW)
+            self.assertEqual(jobs["container-images-provider"].variables.get("topcoat_set", {}).get("namespace"), namespace)
+            self.assertEqual(tuple(found.freeze("openstack/keystone", "gate", ["doc/x.rst"], branch=branch)), (), "a variant brings no job back")
+        both = site(example("site-branches.yaml"), example("site-once.yaml"), ("zuul.d/use.yaml", use.replace("keystone", "nova")))
+        merged = both.freeze("openstack/nova", "gate", ["x.py"], branch="stable/2025.1")["container-images-provider"].variables["topcoat_set"]
+        self.assertEqual(merged["namespace"], "example-2025-1", "as the page says, the variant wins")
+        self.assertEqual(set(merged), {"namespace", "base_digest", "trunk"})
 
     def test_the_other_examples_parse(self) -> None:
         found = site(example("deploy-job.yaml"), ("zuul.d/add.yaml", example("add-to-a-project.yaml")[1].replace("nova", "keystone")))

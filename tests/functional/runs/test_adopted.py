@@ -134,6 +134,14 @@ class WholeLife(AdoptedTest):
         self.assertEqual((pinned["reference"], pinned["action"]), (digest, "reuse"))
 
 
+class Base(AdoptedTest):
+    def test_without_a_base_image_there_is_none_to_look_after(self):
+        self.assertIn("nothing to look after", self.succeed("base").output)
+        tree = self.site.tree / "openstack" / "nova.yaml"
+        tree.write_text(tree.read_text() + "ours: { from: profile, packages: [basetool], entrypoint: [/usr/bin/basetool] }\n")
+        self.fail_with(2, "has no base, and ours starts from it", "base")
+
+
 class AmongTheReferences(AdoptedTest):
     """The site's own namespace holds what somebody else publishes there."""
 

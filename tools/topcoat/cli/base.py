@@ -45,6 +45,9 @@ def command(
     if growth <= 1:
         raise UsageError("--growth must be above 1", next_step="1.5 accepts half as much again")
     profile = settings.profile
+    if not profile.base.image and settings.recipes:  # which is an error where one of them needs a base
+        emit({"image": None, "changed": False}, output_format, "the profile has no base image and no image needs one: nothing to look after")
+        return
     mirror_to = mirror_to or profile.base.mirror
     report = base_image.examine(settings.registries, profile.base.image, profile.base.digest, platform=profile.platform, growth=growth)
     data = {**report.__dict__, "problems": list(report.problems), "changed": report.changed, "mirrored": None, "written": None}
