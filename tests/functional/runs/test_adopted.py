@@ -6,6 +6,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import yaml
+
 from tests.functional.runs.site import Site, packages
 from tests.functional.runs.test_main_job import SiteTest, gated
 from tests.functional.runs.vendor import TAG, Vendor
@@ -155,6 +157,21 @@ class AmongTheReferences(AdoptedTest):
         review = self.succeed("build", "--gating-repo", str(self.site.repository_of(gated())), "--tag", "review", "--floating-tag", "moved")
         self.assertEqual(review.actions(), {"keystone": "update", "nova-api": "update", "nova-compute": "update", "proxy": "reuse"})
         self.succeed("promote", "--from", "review")
+        place = f"{self.site.server.host}/site"
+        pinned = {name: f"{place}/{name}@{review.image(name)['digest']}" for name in NAMES}
+        variables = self.succeed("discover", "--output-format", "env").output
+        self.assertEqual(variables, "".join(f"{name.replace('-', '_').upper()}_IMAGE={reference}\n" for name, reference in sorted(pinned.items())))
+        # the operators' keys: one image is in no tree, and another is not in the registry
+        keys = {"novaAPIImage": "nova-api", "keystoneAPIImage": "keystone", "novaConductorImage": "nova-conductor"}
+        rows = [{"image": image, "parameters": [key]} for key, image in keys.items()]
+        (self.site.tree / "lists" / "keys.yaml").write_text(json.dumps({"subset": True, "images": rows, "left_out": {"apacheImage": "not ours"}}))
+        words = ("discover", "--list", "keys", "--output-format", "openstackversion")
+        self.fail_with(1, "1 keys of the list have no image in this tree: novaConductorImage", *words)
+        answer = self.succeed(*words, "--present-only", "--name", "mine")
+        images = yaml.safe_load(answer.output)["spec"]["customContainerImages"]
+        self.assertEqual(images, {"keystoneAPIImage": pinned["keystone"], "novaAPIImage": pinned["nova-api"]})
+        for key in ("novaConductorImage (no image of it here)", "apacheImage (not ours)"):
+            self.assertIn(f"left to the deployer's default: {key}", answer.errors)
 
     def test_what_is_nowhere_is_one_clear_line(self):
         self.vendor.push(self.vendor.without_rpm("proxy"), "proxy", "current-passed-ci")

@@ -32,6 +32,13 @@ from topcoat.process.files import write_whole
 @click.option("--external", is_flag=True, help="Look images up too that are not built here.")
 @click.option("--output", metavar="FILE", help="Write the resolved list (YAML).")
 @click.option("--environment", metavar="FILE", help="Write the deployer's environment file: parameter to image reference.")
+@click.option(
+    "--output-format",
+    "form",
+    type=click.Choice(["openstackversion", "relatedimages", "env", "helm-values"]),
+    help="Print the file that a deployer reads, complete or not at all; --list operators has the keys of OpenStackVersion.",
+)
+@click.option("--name", "resource", default="controlplane", show_default=True, help="Name of the OpenStackVersion.")
 @format_option
 @click.pass_obj
 def command(
@@ -51,12 +58,15 @@ def command(
     external: bool,
     output: str | None,
     environment: str | None,
+    form: str | None,
+    resource: str,
     output_format: str,
 ) -> None:
     """Resolve an image list against the registry: real hash tags or digests, in parallel, without a catalog."""
     from dataclasses import replace
 
-    from topcoat.lists import load_template, resolve
+    from topcoat.lists import Chosen, load_template, missing_parameters, resolve
+    from topcoat.lists import output as render
     from topcoat.promotion.discover import Rule, discover
 
     if bool(hashes) + bool(label) + bool(stable) > 1:
@@ -64,7 +74,8 @@ def command(
     given = dict(_pair(value) for value in values)
     if tag:
         given["tag"] = tag
-    resolved = resolve(load_template(list_name, root=settings.recipes_dir), profile=settings.profile, values=given, recipes=settings.recipes)
+    template = load_template(list_name, root=settings.recipes_dir)
+    resolved = resolve(template, profile=settings.profile, values=given, recipes=settings.recipes)
     if services:
         resolved = resolved.for_services(services)
     images = tuple(image for image in resolved.images if _wanted(image.name, include, exclude))
@@ -109,7 +120,19 @@ def command(
         _write(Path(output), data)
     if environment:
         _write(Path(environment), {"parameter_defaults": dict(sorted(parameters.items()))})
-    emit(data, output_format, "\n".join(str(row["reference"]) for row in rows))
+    if form:
+        chosen = [Chosen(str(row["name"]), tuple(row["parameters"]), str(row["reference"])) for row in rows]
+        absent = missing_parameters(template, given, chosen) if not (services or include or exclude) else ()
+        if absent and not present_only:
+            raise ContentError(
+                f"{len(absent)} keys of the list have no image in this tree: {', '.join(absent[:10])}{' ...' if len(absent) > 10 else ''}",
+                next_step="leave them to the deployer's defaults with --present-only, or write them into the list's left_out with the reason",
+            )
+        for key, why in (*((key, "no image of it here") for key in absent), *template.left_out):
+            click.echo(f"left to the deployer's default: {key} ({why})", err=True)
+        click.echo(render(form, chosen, name=resource), nl=False)
+    else:
+        emit(data, output_format, "\n".join(str(row["reference"]) for row in rows))
     if missing:
         click.echo(f"left out, not in the registry: {', '.join(entry.image.name for entry in missing)}", err=True)
 

@@ -7,12 +7,15 @@ from topcoat.lists.aliases import old_names
 from topcoat.lists.convert import to_document
 from topcoat.lists.entries import Alias, ListEntry, ListTemplate, Variable
 from topcoat.lists.lint import lint
+from topcoat.lists.outputs import FORMATS, Chosen, missing_parameters, output
 from topcoat.lists.resolve import ListedImage, ResolvedList, resolve
 from topcoat.lists.template import load_template
 from topcoat.lists.wanted import wanted
 
 __all__ = [
+    "FORMATS",
     "Alias",
+    "Chosen",
     "ListEntry",
     "ListTemplate",
     "ListedImage",
@@ -20,7 +23,9 @@ __all__ = [
     "Variable",
     "lint",
     "load_template",
+    "missing_parameters",
     "old_names",
+    "output",
     "resolve",
     "to_document",
     "wanted",

@@ -60,6 +60,10 @@ class ListTemplate:
     entries: tuple[ListEntry, ...]
     aliases: tuple[Alias, ...]
     where: str
+    subset: bool = False
+    """Whether it is a selection, which need not name every image of the tree."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """(parameter, why): keys of a deployer that this list gives no value on purpose."""
     foreign: bool = False
     """Whether it has the form of another project (``foreign``); nothing else checks then that its images exist."""
 

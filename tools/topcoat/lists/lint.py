@@ -90,7 +90,7 @@ def _lint_lists(root: Path, recipes: Mapping[str, Recipe], problems: Problems, t
 
 
 def _closed_world(template: ListTemplate, recipes: Mapping[str, Recipe], problems: Problems) -> None:
-    """Each entry has a recipe or is external; each recipe that is not internal is listed."""
+    """Each entry has a recipe or is external; each recipe that is not internal is listed, unless the list is a selection."""
     listed = {entry.image for entry in template.entries if entry.image is not None}
     for entry in template.entries:
         if entry.image is None:
@@ -99,10 +99,10 @@ def _closed_world(template: ListTemplate, recipes: Mapping[str, Recipe], problem
             problems.add(
                 entry.where, f"no recipe for image {entry.image!r}{nearest(entry.image, recipes)}", "write the recipe, or list it under 'external'"
             )
-        elif recipes[entry.image].internal:
+        elif recipes[entry.image].internal and not template.subset:
             problems.add(entry.where, f"image {entry.image!r} is internal", "remove 'internal: true' from its recipe, or this entry")
     for name, recipe in recipes.items():
-        if name not in listed and not recipe.internal:
+        if name not in listed and not recipe.internal and not template.subset:
             problems.add(recipe.where, f"image {name!r} is not in the list {template.where}", "add an entry there, or mark it 'internal: true'")
 
 

@@ -64,7 +64,7 @@ def examine_template(path: Path) -> tuple[ListTemplate, Problems]:
         return foreign.examine_rendered(path, document)
     problems = Problems()
     reader = Reader(problems)
-    parts = reader.mapping(document, "an image list", ("description", "variables", "images", "external", "aliases"))
+    parts = reader.mapping(document, "an image list", ("description", "subset", "variables", "images", "external", "left_out", "aliases"))
     variables = _variables(reader, parts.get("variables"))
     known = {variable.name: variable for variable in variables}
     entries = [_entry(reader, item, known, "image") for item in (reader.items(parts["images"], "images") if "images" in parts else ())]
@@ -75,7 +75,20 @@ def examine_template(path: Path) -> tuple[ListTemplate, Problems]:
         alias for item in (reader.items(parts["aliases"], "aliases") if "aliases" in parts else ()) if (alias := _alias(reader, item)) is not None
     )
     description = reader.text(parts["description"], "description") if "description" in parts else None
-    return ListTemplate(path.stem, description or "", variables, found, aliases, str(path)), problems
+    subset = reader.flag(parts["subset"], "subset") if "subset" in parts else False
+    left_out = _left_out(reader, parts.get("left_out"), found)
+    return ListTemplate(path.stem, description or "", variables, found, aliases, str(path), subset, left_out), problems
+
+
+def _left_out(reader: Reader, node: Node | None, entries: tuple[ListEntry, ...]) -> tuple[tuple[str, str], ...]:
+    given = {parameter for entry in entries for parameter in entry.parameters}
+    pairs = reader.pairs(node, "left_out", _PARAMETER) if node is not None else ()
+    for name, why in pairs:
+        if name in given:
+            reader.problems.add(node or "", f"{name!r} is left out and has an image", "keep one of both")
+        elif not why:
+            reader.problems.add(node or "", f"{name!r} is left out for no reason", "write why")
+    return pairs
 
 
 def _variables(reader: Reader, node: Node | None) -> tuple[Variable, ...]:
