@@ -88,14 +88,21 @@ def publish_references(site: Site) -> dict[str, str]:
 class ProviderCase(RoleCase):
     """Shares one site with published reference images; each test has its own job folder."""
 
+    SITE = Site
+
     @classmethod
     def setUpClass(cls) -> None:
         need("docker-registry", "rpmbuild", "createrepo_c", "podman")
         cls.directory = Path(tempfile.mkdtemp(prefix="topcoat-provider-"))
         cls.addClassCleanup(shutil.rmtree, cls.directory, ignore_errors=True)
-        cls.site = Site(cls.directory / "site")
+        cls.site = cls.SITE(cls.directory / "site")
         cls.addClassCleanup(cls.site.close)
-        cls.reference = publish_references(cls.site)
+        cls.reference = cls.publish()
+
+    @classmethod
+    def publish(cls) -> dict[str, str]:
+        """Publish what the site has before the job: name → digest."""
+        return publish_references(cls.site)
 
     def setUp(self) -> None:
         super().setUp()
