@@ -14,7 +14,7 @@ import secrets
 import threading
 import urllib.parse
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from tests.functional.registry.spoiling import QuietServer, SpoiledHandler, Spoiler
@@ -129,7 +129,9 @@ class BehavingRegistry:
 
 
 def _copied(contents: dict[str, _Repository]) -> dict[str, _Repository]:
-    return {name: _Repository(*(copy.copy(table) for table in (one.manifests, one.tags, one.blobs))) for name, one in contents.items()}
+    return {
+        name: _Repository(**{table.name: copy.copy(getattr(one, table.name)) for table in fields(one)}) for name, one in contents.items()
+    }
 
 
 def kind_of(verb: str, path: str) -> str:
