@@ -129,9 +129,7 @@ class BehavingRegistry:
 
 
 def _copied(contents: dict[str, _Repository]) -> dict[str, _Repository]:
-    return {
-        name: _Repository(**{table.name: copy.copy(getattr(one, table.name)) for table in fields(one)}) for name, one in contents.items()
-    }
+    return {name: _Repository(**{table.name: copy.copy(getattr(one, table.name)) for table in fields(one)}) for name, one in contents.items()}
 
 
 def kind_of(verb: str, path: str) -> str:

@@ -28,7 +28,7 @@ class Small(Commands):
     """Commands of a test, which are no modules."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return ["other", "say"]
+        return ["other", "say", "set"]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         return say if name in self.list_commands(context) else None
@@ -87,6 +87,10 @@ class OptionsFile(unittest.TestCase):
 
     def test_only_the_section_of_the_command_counts(self) -> None:
         self.assertIn("('tag', None)", self.call("other: {tag: x}\n", "say")[1])
+
+    def test_an_option_of_every_command_is_none_of_a_command_of_its_name(self) -> None:
+        self.assertEqual(self.call("set: {a: b}\n", "say")[0], "[('a=b',), None]")
+        self.assertEqual(self.call("set: {a: b}\n", "set", "one")[0], "[('a=b',), None]")
 
     def test_an_unknown_name_is_told_with_its_place(self) -> None:
         self.assertIn("options.yaml, say: there is no option 'tga' -> did you mean 'tag'?", self.refused("say: {tga: x}\n", "say"))

@@ -44,8 +44,10 @@ def _read(group: click.Group, context: click.Context, file: str) -> tuple[dict[s
     """Global options, and the options of each command that has a section."""
     shape = _DOOR.shape("the file of options", where=file)
     found = shape.table(_DOOR.yaml_file(Path(file), "the file of options"), "it")
-    commands = set(group.list_commands(context))
-    known = {**options_of(group), **dict.fromkeys(commands)}
+    shared = options_of(group)
+    # --set is older than the command of that name, whose options have no section in a file
+    commands = set(group.list_commands(context)) - set(shared)
+    known = {**shared, **dict.fromkeys(commands)}
     for name in found:
         if name not in known:
             _unknown(str(name), known, file)

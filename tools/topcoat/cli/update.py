@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.Choice(["composed", "auto", "transaction"]),
     default="composed",
     show_default=True,
-    help="composed: by an ordinary user, without the image; transaction: by root, on it; auto: composed where that is proven to be the same.",
+    help="composed: by an ordinary user, without the image; transaction: by root, on it; auto: composed where it is proven the same.",
 )
 @dry_run_option
 @format_option
