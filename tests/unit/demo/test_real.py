@@ -65,6 +65,12 @@ class Times(unittest.TestCase):
         self.assertEqual([facts[3] for facts in found.values()], [77, 0])
         self.assertEqual([facts[5] for facts in found.values()], ["content", "content"])
 
+    def test_of_run_only_directories_and_what_a_package_owns_count(self) -> None:
+        entries = {
+            name: (mode,) for name, mode in (("run/shm", "0o120777"), ("run/mysqld", "0o40755"), ("run/own", "0o100644"), ("runner", "0o100644"))
+        }
+        self.assertEqual(list(beside._kept(entries, {"run/own"})), ["run/mysqld", "run/own", "runner"])
+
     def test_changed_configuration_is_recognised_in_what_rpm_says(self) -> None:
         lines = ("S.5....T.  c /etc/passwd", ".......T.    /usr/bin/x", "missing     /run/x")
         self.assertEqual([match and match[1] for match in map(beside._VERIFIED.match, lines)], ["etc/passwd", "usr/bin/x", "run/x"])
