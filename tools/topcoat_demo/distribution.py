@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.model import Digest
+from topcoat.process.files import link_or_copy
 from topcoat_demo import base, debian, images, packages, signing, sources, trunk
 from topcoat_demo.catalog import Catalog
 from topcoat_demo.images import Layout
@@ -122,7 +123,7 @@ def _make(directory: Path, cache: Path, quick: bool, key: str, say: Say) -> Dist
         layouts["real"] = _image("real", real, cache, ["/bin/bash"])
     digests: dict[str, Digest] = {}
     for name, layout in layouts.items():
-        shutil.copytree(layout.directory, staging / "images" / name, copy_function=_link)
+        shutil.copytree(layout.directory, staging / "images" / name, copy_function=link_or_copy)
         digests[name] = layout.digest
         say(f"base image {name}: {layout.digest}")
     for project in catalog.sources:
@@ -181,13 +182,6 @@ def _key(quick: bool) -> str:
     for path in sorted((folder / "data").glob("*.yaml")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 @contextmanager

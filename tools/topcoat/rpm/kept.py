@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from topcoat.documents import Door
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.model import Repository
-from topcoat.process.files import write_whole
+from topcoat.process.files import link_or_copy, write_whole
 from topcoat.rpm.repositories import REPOMD, FrozenRepository, Snapshot, folder_name
 
 __all__ = ["Kept", "keep", "load"]
@@ -108,10 +107,7 @@ def _place(source: Path, target: Path) -> int:
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
+    link_or_copy(source, temporary)
     temporary.replace(target)
     return size
 
