@@ -24,8 +24,8 @@ def command(settings: Settings, name: str | None, newest: int, output_format: st
 
     profile = settings.profile
     history = History(Control(settings.registries.client(profile.registry), profile.namespace))
-    names = [name] if name else list(history.ids())
-    entries = [entry for one in names for entry in history.newest(one, newest)]
+    ids = history.ids()
+    entries = [entry for one in ([name] if name else ids) for entry in history.newest(one, newest, ids=ids.get(one, ()))]
     lines = []
     for entry in entries:
         moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(entry.last))

@@ -14,7 +14,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from topcoat.process.each import each
 from topcoat.promotion.control import HISTORY, HOLD, Control, annotation
 from topcoat.promotion.criteria import JobState
 from topcoat.promotion.sets import SetRecord
-from topcoat.registry import Descriptor
+from topcoat.registry import AccessError, Descriptor, RefusedError
 from topcoat.registry.oci import artifact_manifest, digest_of
 
 ENTRY_TYPE = "application/vnd.topcoat.promotion-history.v1+json"
@@ -203,9 +203,13 @@ class History:
         contents = next((blob for blob in manifest.blobs if blob.media_type == CONTENTS_TYPE), None)
         return replace(Entry.from_json(text), contents=contents)
 
-    def newest(self, name: str, most: int) -> list[Entry]:
-        """The newest entries of a name, newest first."""
-        found = each(self.ids().get(name, [])[:most], lambda one: self.read(name, one), workers=_PARALLEL)
+    def newest(self, name: str, most: int, *, ids: Sequence[str] | None = None) -> list[Entry]:
+        """The newest entries of a name, newest first.
+
+        :param ids: of its entries, newest first, where the caller has asked for ``ids`` before.
+        """
+        known = self.ids().get(name, []) if ids is None else ids
+        found = each(known[:most], lambda one: self.read(name, one), workers=_PARALLEL)
         return [entry for entry in found if entry]
 
     def promoted_before(self, name: str, source: str, moment: float) -> Entry | None:
@@ -243,6 +247,13 @@ class History:
     def contents(self, digest: Digest) -> bytes:
         """The blob that an entry names."""
         return self._control.client.blob(self._control.repository, digest)
+
+    def about(self, entry: Entry | None) -> bytes:
+        """What was written about the set of an entry; empty where nothing was or it cannot be had: its images can be asked then."""
+        try:
+            return self.contents(entry.contents.digest) if entry and entry.contents else b""
+        except (ContentError, AccessError, RefusedError):
+            return b""
 
     # ---- holds ------------------------------------------------------------------------------------------------------------------------------
 

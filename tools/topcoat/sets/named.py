@@ -104,8 +104,7 @@ def _contents(record: SetRecord, registries: Registries, host: str, namespace: s
         return b""
     history = History(Control(registries.client(host), namespace))
     try:
-        entry = history.read(record.name, record.entry)
-        return history.contents(entry.contents.digest) if entry and entry.contents else b""
+        return history.about(history.read(record.name, record.entry))
     except (ContentError, AccessError, RefusedError):
         return b""
 

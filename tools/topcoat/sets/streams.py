@@ -14,7 +14,7 @@ from topcoat.model import Profile
 from topcoat.process.each import each
 from topcoat.promotion import Control, Criteria, Entry, History, Verdict, candidates
 from topcoat.promotion.standing import Stream, stand
-from topcoat.registry import AccessError, RefusedError, Registries
+from topcoat.registry import Registries
 from topcoat.sets.holdings import Held, RecordedSet, parts
 from topcoat.sets.named import of_record
 from topcoat.sets.reading import SetReader
@@ -42,11 +42,12 @@ def read(
     rules = rules or {}
     control = Control(registries.client(profile.registry), profile.namespace)
     history = History(control)
-    names = sorted({*history.ids(), *control.floating_names(), *rules})
+    ids = history.ids()
+    names = sorted({*ids, *control.floating_names(), *rules})
 
     def one(name: str) -> Stream:
         try:
-            entries: Sequence[Entry] = history.newest(name, newest)
+            entries: Sequence[Entry] = history.newest(name, newest, ids=ids.get(name, ()))
         except ContentError as error:
             say(f"the history of {name} cannot be read: {error.what}")
             entries = ()
@@ -83,12 +84,8 @@ def recorded(stream: Stream, registries: Registries, profile: Profile) -> list[R
     history = History(Control(registries.client(profile.registry), profile.namespace))
 
     def one(entry: Entry) -> RecordedSet:
-        try:
-            contents = history.contents(entry.contents.digest) if entry.contents else b""
-        except (ContentError, AccessError, RefusedError):
-            contents = b""
         assert entry.record is not None
-        return RecordedSet(stream.name, entry, of_record(entry.record, profile.registry, entry.source, contents))
+        return RecordedSet(stream.name, entry, of_record(entry.record, profile.registry, entry.source, history.about(entry)))
 
     return each(promoted, one, workers=_PARALLEL)
 
