@@ -18,6 +18,7 @@ from topcoat.process.files import write_whole
 from topcoat.promotion import Criteria, load_criteria
 from topcoat.promotion.standing import PHASES, SetStanding, Stream, neighbours
 from topcoat.registry import Registries
+from topcoat.registry.attached import SIGNATURES, Attached
 from topcoat.report import board as report
 from topcoat.report import pages
 from topcoat.runs.references import StoredImage
@@ -134,8 +135,9 @@ class _StreamMaker:
         held = streams.holdings(self._shown, self._reader, say=self._say)
         self._packages(held)
         self._compare()
+        by_source = {one.recorded.entry.source: one for one in held}
         for one in stream.sets:
-            self._found.sets[stream.name, one.source] = self._set(one, {other.recorded.entry.source: other for other in held}.get(one.source))
+            self._found.sets[stream.name, one.source] = self._set(one, by_source.get(one.source))
         advice, command = stream.advice
         current = stream.current
         return {
@@ -257,7 +259,7 @@ class _StreamMaker:
         if stored is None:
             return []
         client = self._registries.client(stored.host)
-        found = ["tag"] if client.head(stored.repository, f"{stored.digest.replace(':', '-')}.sig") else []
+        found = ["tag"] if client.head(stored.repository, Attached(client, stored.repository, stored.digest, SIGNATURES).tag) else []
         if any((entry.artifact_type or "").startswith(_BUNDLES) for entry in client.referrers(stored.repository, stored.digest)):
             found.append("bundle")
         return found
