@@ -178,9 +178,14 @@ def source_of(nevra: str, source_rpm: str) -> tuple[str, str]:
     """
     name, evr = _split(nevra)
     epoch = f"{evr.partition(':')[0]}:" if ":" in evr else ""
-    base = source_rpm.removesuffix(".rpm").removesuffix(".src").removesuffix(".nosrc")
-    parts = base.rsplit("-", 2)
-    return (parts[0], f"{epoch}{parts[1]}-{parts[2]}") if len(parts) == 3 else (name, evr)
+    source = source_parts(source_rpm)
+    return (source[0], f"{epoch}{source[1]}-{source[2]}") if source else (name, evr)
+
+
+def source_parts(source_rpm: str) -> tuple[str, str, str] | None:
+    """(name, version, release) in the file name of a source RPM; None where it is none."""
+    parts = source_rpm.removesuffix(".rpm").removesuffix(".src").removesuffix(".nosrc").rsplit("-", 2)
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 and all(parts) else None
 
 
 def _sources(images: Iterable[ImageFacts]) -> set[str]:

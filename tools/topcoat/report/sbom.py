@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from topcoat import release
+from topcoat.changes.compare import source_parts
 from topcoat.errors import UsageError
 from topcoat.model import ImageReference, Nevra
 from topcoat.report import licences as licences_of
@@ -96,12 +97,6 @@ def purl(material: Material, system: System) -> str:
     return f"pkg:rpm/{quote(system.id, safe='')}/{quote(nevra.name, safe='')}@{quote(f'{nevra.version}-{nevra.release}', safe='')}?{text}"
 
 
-def _source(material: Material) -> tuple[str, str, str] | None:
-    """(name, version, release) of the source package; None where the package names none."""
-    parts = re.sub(r"\.(?:no)?src\.rpm$", "", material.source_rpm).rsplit("-", 2)
-    return (parts[0], parts[1], parts[2]) if len(parts) == 3 and all(parts) else None
-
-
 def _hints(material: Material) -> dict[str, str]:
     """What readers of CycloneDX know by properties of their own only: advisories name source packages, which the format has no place for.
 
@@ -110,7 +105,7 @@ def _hints(material: Material) -> dict[str, str]:
     hints = {"syft:package:type": "rpm", "syft:package:metadataType": "rpm-db-entry"}
     if material.nevra.epoch:
         hints["syft:metadata:epoch"] = str(material.nevra.epoch)
-    source = _source(material)
+    source = source_parts(material.source_rpm)
     if source:
         # The name of a source RPM has no epoch; a source package has that of its packages.
         hints |= {"topcoat:source-rpm": material.source_rpm, "syft:metadata:sourceRpm": material.source_rpm}
@@ -216,7 +211,7 @@ def _spdx_package(material: Material, system: System) -> dict[str, object]:
     }
     if material.sha256:
         package["checksums"] = [{"algorithm": "SHA256", "checksumValue": material.sha256}]
-    source = _source(material)
+    source = source_parts(material.source_rpm)
     if source:
         epoch = f"{material.nevra.epoch}:" if material.nevra.epoch else ""
         # In the words by which trivy finds the source package.
