@@ -18,7 +18,7 @@ from topcoat.registry import Registries
 from topcoat.rpm import repositories as repos
 from topcoat.rpm.solver import UpdateSolver
 from topcoat.runs import references
-from topcoat.runs.planning import Decision
+from topcoat.runs.planning import Decision, planned
 from topcoat.runs.references import ImageReader
 
 _NAME = "given"
@@ -52,17 +52,8 @@ def decide(
     known = {name: references.as_planner_reference(name, image) for name, image in found.items() if image is not None}
     # What an image was built from does not matter here, so every image is of its own recipe.
     prints = {name: Fingerprint(reference.fingerprint or "", reference.parts) for name, reference in known.items()}
-    plan = planner.plan(
-        recipes,
-        prints,
-        {name: replace(reference, fingerprint=prints[name].total) for name, reference in known.items()},
-        lambda reference: solver.changes(found[reference.name].base_inventory),  # type: ignore[union-attr]
-        profile=profile,
-        gated=(),
-        view=snapshot.view,
-        held_back=lambda reference: solver.held_back(found[reference.name].base_inventory),  # type: ignore[union-attr]
-    )
-    return Decision(RunRequest(profile, recipes, tuple(names), ""), plan, prints, found, snapshot, solver)
+    known = {name: replace(reference, fingerprint=prints[name].total) for name, reference in known.items()}
+    return planned(RunRequest(profile, recipes, tuple(names), ""), recipes, prints, known, found, snapshot, solver)
 
 
 def shape(decision: Decision) -> dict[str, object]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from topcoat import planner
 from topcoat.containerfile import Fingerprint, fingerprints
 from topcoat.errors import UsageError
-from topcoat.model import Plan, Profile, Repository, RunRequest, SignaturePolicy
+from topcoat.model import Plan, Profile, Recipe, Repository, RunRequest, SignaturePolicy
 from topcoat.registry import Registries
 from topcoat.rpm import kept
 from topcoat.rpm import repositories as repos
@@ -89,11 +89,28 @@ def decide(request: RunRequest, *, registries: Registries, work: Path) -> Decisi
     reader = ImageReader(registries, work / "cache" / "images", request.profile.platform)
     names = references.reference_names(request.profile, recipes, request.reference_tag, request.artifacts)
     found = references.collect(reader, names, recipes, anew=request.full)
-    planner_references = {name: references.as_planner_reference(name, image) if image else None for name, image in found.items()}
+    known = {name: references.as_planner_reference(name, image) if image else None for name, image in found.items()}
+    return planned(request, recipes, prints, known, found, snapshot, solver)
+
+
+def planned(
+    request: RunRequest,
+    recipes: Mapping[str, Recipe],
+    prints: Mapping[str, Fingerprint],
+    known: Mapping[str, planner.Reference | None],
+    found: Mapping[str, ReferenceImage | None],
+    snapshot: Snapshot,
+    solver: UpdateSolver,
+) -> Decision:
+    """The plan for images of which everything is known.
+
+    :param recipes: of the images to plan. :param known: what the planner is to know of each that is ``found``.
+    :raises ContentError: the packages of an image cannot be satisfied.
+    """
     plan = planner.plan(
         recipes,
         prints,
-        planner_references,
+        known,
         lambda reference: solver.changes(found[reference.name].base_inventory),  # type: ignore[union-attr]
         profile=request.profile,
         gated=snapshot.gated(),

@@ -234,12 +234,16 @@ class Steps:
 
     def _parent_reference(self, planned: PlannedImage) -> StoredImage:
         """The published parent, where the parent itself was left out of the run."""
-        request, parent = self._decision.request, str(planned.parent)
-        wanted = reference_names(request.profile, [parent], request.reference_tag, request.artifacts)[parent]
-        found = collect(self._reader, {parent: wanted}, request.recipes)[parent]
+        wanted, found = self._reference_of(str(planned.parent))
         if found is None:
             raise ContentError(f"its parent {wanted} is not published", image=planned.name, next_step="select the parent as well")
         return found.stored
+
+    def _reference_of(self, name: str) -> tuple[ImageReference, ReferenceImage | None]:
+        """Where the reference of an image is looked for that need not be part of the run, and what is there."""
+        request = self._decision.request
+        wanted = reference_names(request.profile, [name], request.reference_tag, request.artifacts)
+        return wanted[name], collect(self._reader, wanted, request.recipes)[name]
 
     def _require_locked(self, planned: PlannedImage, what: Inventory | StoredImage) -> None:
         """An image takes what its locks name, beside the packages of its base image and of the changes under test."""
@@ -253,10 +257,7 @@ class Steps:
 
     def _adopted(self, name: str) -> ReferenceImage:
         """An adopted image as this run takes it, whether or not it is part of the run."""
-        request = self._decision.request
-        found = self._decision.references.get(name)
-        if found is None:
-            found = collect(self._reader, reference_names(request.profile, [name], request.reference_tag, request.artifacts), request.recipes)[name]
+        found = self._decision.references.get(name) or self._reference_of(name)[1]
         if found is None:
             raise ContentError("the registry has no reference image", image=name, next_step="publish it, or say where its maker does")
         return found
