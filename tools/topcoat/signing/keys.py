@@ -85,13 +85,13 @@ class SigningKey:
         :param passphrase: None: nobody gave one; cosign's keys may have an empty one.
         :raises UsageError: others than its owner may read it, the passphrase is missing or wrong, or it is no key of this kind.
         """
-        data = _read(path, "the private key")
-        if path.stat().st_mode & 0o077:
-            raise UsageError(f"{path} holds a private key and can be read by others than its owner", next_step=f"chmod 600 {path}")
+        data = _read_secret(path, "private key")
         sealed = _SEALED.search(data)
         encrypted = bool(sealed) or b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data
         if encrypted and passphrase is None:
-            raise UsageError(f"{path} is encrypted", next_step="give its passphrase: --passphrase-file FILE, or the variable TOPCOAT_SIGN_PASSPHRASE")
+            raise UsageError(
+                f"{path} is encrypted", next_step="give its passphrase: --sign-passphrase-file FILE, or the variable TOPCOAT_SIGN_PASSPHRASE"
+            )
         try:
             # the causes are cut off on purpose: their texts may quote the file
             if sealed:
@@ -114,16 +114,20 @@ def read_passphrase(path: Path) -> bytes:
 
     :raises UsageError: the file cannot be read, or by too many.
     """
-    data = _read(path, "the passphrase")
-    if path.stat().st_mode & 0o077:
-        raise UsageError(f"{path} holds a passphrase and can be read by others than its owner", next_step=f"chmod 600 {path}")
-    return data.removesuffix(b"\n").removesuffix(b"\r")
+    return _read_secret(path, "passphrase").removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _read(path: Path, what: str) -> bytes:
     data = _DOOR.read(path, what)
     if len(data) > _LARGEST:
         raise UsageError(f"{path} is larger than any key", next_step=_DOOR.next_step)
+    return data
+
+
+def _read_secret(path: Path, what: str) -> bytes:
+    data = _read(path, f"the {what}")
+    if path.stat().st_mode & 0o077:
+        raise UsageError(f"{path} holds a {what} and can be read by others than its owner", next_step=f"chmod 600 {path}")
     return data
 
 
