@@ -98,8 +98,9 @@ def run(
                 late=InfrastructureError if network is None else LimitError,
                 name=name,
             )
-        if watch.starved():
-            raise LimitError(f"{name} {watch.starved()}", image=image, log=os.fspath(log) if log else None)
+        starved = watch.starved()
+        if starved:
+            raise LimitError(f"{name} {starved}", image=image, log=os.fspath(log) if log else None)
         return result
     except LimitError:
         raise
