@@ -5,11 +5,16 @@ This module must never keep anything that a tag names: tags move.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from topcoat.errors import ContentError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest
 from topcoat.process.files import write_whole
+
+_Value = TypeVar("_Value")
 
 
 class DigestCache:
@@ -27,6 +32,17 @@ class DigestCache:
         try:
             return self._path(digest, kind).read_bytes()
         except FileNotFoundError:
+            return None
+
+    def load(self, digest: Digest, kind: str, parse: Callable[[bytes], _Value]) -> _Value | None:
+        """What a content stands for; None when it is not kept, was cut off on our own disk, or is of another version.
+
+        :param parse: raises ContentError for such a content.
+        """
+        kept = self.read(digest, kind)
+        try:
+            return parse(kept) if kept is not None else None
+        except ContentError:
             return None
 
     def write(self, digest: Digest, kind: str, content: bytes) -> None:

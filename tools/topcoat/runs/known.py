@@ -9,7 +9,6 @@ import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
-from topcoat.errors import ContentError
 from topcoat.model import Digest
 from topcoat.registry import Registries
 from topcoat.registry.oci import Descriptor
@@ -88,16 +87,9 @@ class KnownFiles:
         with turn:
             found = self._listings.get(layer.digest)
             if found is None:
-                found = self._kept(layer.digest) or self._read(stored, layer)
+                found = self._cache.load(layer.digest, _KIND, Listing.from_bytes) or self._read(stored, layer)
                 self._listings.put(layer.digest, found)
             return found
-
-    def _kept(self, digest: Digest) -> Listing | None:
-        kept = self._cache.read(digest, _KIND)
-        try:
-            return Listing.from_bytes(kept) if kept is not None else None
-        except ContentError:  # cut off on our own disk, or of another version
-            return None
 
     def _read(self, stored: StoredImage, layer: Descriptor) -> Listing:
         with open_blob(self._registries.client(stored.host), stored.repository, layer) as stream:

@@ -202,11 +202,7 @@ class ImageReader:
         return found
 
     def _kept(self, digest: Digest) -> Inventory | None:
-        cached = self._cache.read(digest, _INVENTORY)
-        try:
-            return Inventory.from_bytes(cached) if cached is not None else None
-        except ContentError:  # cut off on our own disk, or of another version
-            return None
+        return self._cache.load(digest, _INVENTORY, Inventory.from_bytes)
 
     def remember(self, stored: StoredImage, inventory: Inventory) -> None:
         """Keep what this run published and attached, so that the next one need not fetch it."""
@@ -303,21 +299,29 @@ def collect(
     return dict(each(wanted, one, workers=_PARALLEL_REQUESTS))
 
 
-def _with_base(reader: ImageReader, stored: StoredImage, places: Iterable[ImageRepository]) -> ReferenceImage:
-    """The image with the one below its update layer.
+def update_base(stored: StoredImage) -> Digest | None:
+    """The manifest below an image's update layer; None where it has none.
 
-    Labels are inherited by whoever builds on an image, so the one that names the image below counts only beside a claim about exactly these layers.
-
-    :param places: where the image below may lie beside the repository of the image itself.
+    Labels are inherited by whoever builds on an image, so the one that names it counts only beside a claim about exactly these layers.
     """
     below = stored.labels.get(labels.UPDATE_BASE)
     if not below or claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids) is None:
+        return None
+    return check_digest(below)
+
+
+def _with_base(reader: ImageReader, stored: StoredImage, places: Iterable[ImageRepository]) -> ReferenceImage:
+    """The image with the one below its update layer.
+
+    :param places: where the image below may lie beside the repository of the image itself.
+    """
+    digest = update_base(stored)
+    if digest is None:
         return _alone(reader, stored)
-    digest = check_digest(below)
     found = (reader.find(place.at(digest)) for place in dict.fromkeys((stored.place, *places)))
     base = next((image for image in found if image is not None), None)
     if base is None:
-        raise ContentError(f"{stored.reference} names {below} as the image below its update layer, which the registry does not hold")
+        raise ContentError(f"{stored.reference} names {digest} as the image below its update layer, which the registry does not hold")
     return ReferenceImage(stored, base, reader.inventory(stored).nevras, reader.inventory(base))
 
 

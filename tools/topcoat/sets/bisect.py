@@ -13,7 +13,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,13 @@ from topcoat.documents import Door
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.gating.createrepo import CreateRepo
 from topcoat.gating.repository import GatedPackage, publish
-from topcoat.model import Action, ImageReference, Nevra, Profile, Recipe, Repository, RunOptions, RunRequest, labels
-from topcoat.process.files import write_whole
+from topcoat.model import Action, ImageReference, Nevra, Profile, Recipe, Repository, RunOptions, RunRequest
+from topcoat.process.files import link_or_copy, write_whole
 from topcoat.registry import Registries
 from topcoat.report.changelog import versions
 from topcoat.rpm import repositories
 from topcoat.runs.planning import decide
+from topcoat.runs.references import update_base
 from topcoat.runs.run import run
 from topcoat.sets import comparison, compose
 from topcoat.sets.named import NamedSet
@@ -249,9 +249,9 @@ class Bisection:
         stored = self._reader.stored(self._wish.good)
         below: dict[str, ImageReference] = {}
         for name, one in stored.items():
-            base = one.labels.get(labels.UPDATE_BASE) if one else None
+            base = update_base(one) if one else None
             if one and base:
-                below[name] = ImageReference.parse(f"{one.host}/{one.repository}@{base}")
+                below[name] = one.place.at(base)
         if not below:
             return {}
         lower = self._reader.facts(NamedSet("below", "", self._wish.good.host, below))
@@ -351,14 +351,11 @@ def _of(facts: Mapping[str, ImageFacts], sources: set[str]) -> dict[str, set[str
 
 
 def _linked(source: Path, target: Path) -> Path:
-    """The file under another name: a link where the file system can, else a copy."""
+    """The file under another name; one that is there stays."""
     if target.exists():
         return target
-    with suppress(OSError):
-        os.link(source, target)
-        return target
     try:
-        shutil.copyfile(source, target)
+        link_or_copy(source, target)
     except OSError as error:
         raise InfrastructureError(f"cannot copy {source}: {error}", next_step="look at the disk of the work folder") from error
     return target

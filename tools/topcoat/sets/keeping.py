@@ -36,12 +36,12 @@ class Family:
         manifest.write(self.lock, folder / f"{self.name}.yaml")
 
 
-def take(profile: Profile, work: Path, view: Mapping[str, str] | None = None) -> dict[str, str]:
+def take(profile: Profile, work: Path) -> dict[str, str]:
     """One frozen view of the profile's repositories, fetched and checked: repository id -> sha256 of its repomd.xml.
 
     :raises TopcoatError: as ``repositories.freeze``.
     """
-    with repositories.freeze(profile.repositories, work, view=view) as snapshot:
+    with repositories.freeze(profile.repositories, work) as snapshot:
         return dict(snapshot.view)
 
 
