@@ -27,6 +27,7 @@ from rich.table import Table
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.process import run
 from topcoat.process.files import write_whole
+from topcoat.report.figures import bytes_text
 from topcoat_demo import beside
 from topcoat_demo import world as worlds
 from topcoat_demo.command import topcoat
@@ -223,7 +224,7 @@ class Real:
         self._topcoat(environment, state, "build", *self._patterns(), *options, "--tag", f"real-{name}", *receipt)
         images = self._made(name)
         pushed = sum(image["bytes_pushed"] for image in images.values())
-        self.notes["build" if name == "first" else "update"] = f"{len(images)} images, {_size(pushed)} pushed"
+        self.notes["build" if name == "first" else "update"] = f"{len(images)} images, {bytes_text(pushed)} pushed"
         wrong = [image["name"] for image in images.values() if image["action"] != ("build" if name == "first" else "update")]
         if wrong:
             raise ContentError(f"not {'built' if name == 'first' else 'updated by a yum layer'}: {', '.join(wrong)}", next_step="read the receipt")
@@ -360,18 +361,13 @@ class Real:
         for name in ("world", *STEPS):
             if name in self.times:
                 took.add_row(name, f"{self.times[name]:.0f} s", self.notes.get(name, ""))
-        took.add_row(
-            "all", f"{sum(self.times.values()):.0f} s", f"disk: {', '.join(f'{name} {_size(_weight(self.directory / name))}' for name in _WEIGHED)}"
-        )
+        weights = ", ".join(f"{name} {bytes_text(_weight(self.directory / name))}" for name in _WEIGHED)
+        took.add_row("all", f"{sum(self.times.values()):.0f} s", f"disk: {weights}")
         self.console.print(took)
 
 
 def _reference(image: Mapping[str, Any]) -> str:
     return f"{image['repository']}@{image['digest']}"
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _weight(folder: Path) -> int:
@@ -383,7 +379,7 @@ def _world_note(world: World) -> str:
     facts: Any = world.facts
     state = facts[worlds.STATES[1]]
     made = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in facts["seconds"].items())
-    return f"{state['packages']} packages, {_size(state['bytes packed'])}; when it was made: {made}"
+    return f"{state['packages']} packages, {bytes_text(state['bytes packed'])}; when it was made: {made}"
 
 
 def differences(report: str) -> list[str]:
