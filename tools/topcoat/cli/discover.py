@@ -65,7 +65,7 @@ def command(
     """Resolve an image list against the registry: real hash tags or digests, in parallel, without a catalog."""
     from dataclasses import replace
 
-    from topcoat.lists import Chosen, load_template, missing_parameters, resolve
+    from topcoat.lists import Chosen, left_to_default, load_template, resolve
     from topcoat.lists import output as render
     from topcoat.promotion.discover import Rule, discover
 
@@ -122,13 +122,8 @@ def command(
         _write(Path(environment), {"parameter_defaults": dict(sorted(parameters.items()))})
     if form:
         chosen = [Chosen(str(row["name"]), tuple(row["parameters"]), str(row["reference"])) for row in rows]
-        absent = missing_parameters(template, given, chosen) if not (services or include or exclude) else ()
-        if absent and not present_only:
-            raise ContentError(
-                f"{len(absent)} keys of the list have no image in this tree: {', '.join(absent[:10])}{' ...' if len(absent) > 10 else ''}",
-                next_step="leave them to the deployer's defaults with --present-only, or write them into the list's left_out with the reason",
-            )
-        for key, why in (*((key, "no image of it here") for key in absent), *template.left_out):
+        whole = not (services or include or exclude)
+        for key, why in left_to_default(template, given, chosen, whole=whole, incomplete=present_only):
             click.echo(f"left to the deployer's default: {key} ({why})", err=True)
         click.echo(render(form, chosen, name=resource), nl=False)
     else:

@@ -7,7 +7,7 @@ from topcoat.lists.aliases import old_names
 from topcoat.lists.convert import to_document
 from topcoat.lists.entries import Alias, ListEntry, ListTemplate, Variable
 from topcoat.lists.lint import lint
-from topcoat.lists.outputs import FORMATS, Chosen, missing_parameters, output
+from topcoat.lists.outputs import FORMATS, Chosen, left_to_default, missing_parameters, output
 from topcoat.lists.resolve import ListedImage, ResolvedList, resolve
 from topcoat.lists.template import load_template
 from topcoat.lists.wanted import wanted
@@ -21,6 +21,7 @@ __all__ = [
     "ListedImage",
     "ResolvedList",
     "Variable",
+    "left_to_default",
     "lint",
     "load_template",
     "missing_parameters",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from topcoat.errors import UsageError
+from topcoat.errors import ContentError, UsageError
 from topcoat.lists.entries import ListTemplate, holds
 
 FORMATS = ("openstackversion", "relatedimages", "env", "helm-values")
@@ -30,12 +30,29 @@ class Chosen:
     reference: str
 
 
-def missing_parameters(template: ListTemplate, values: Mapping[str, str], found: Sequence[Chosen]) -> tuple[str, ...]:
+def missing_parameters(template: ListTemplate, given: Mapping[str, str], found: Sequence[Chosen]) -> tuple[str, ...]:
     """Parameters of entries whose conditions hold and that no image was found for: their recipes are not in the tree, or not for this profile."""
-    defaults = {variable.name: values.get(variable.name, variable.default) for variable in template.variables}
+    values = template.filled(given)
     known = {parameter for image in found for parameter in image.parameters}
-    wanted = (parameter for entry in template.entries if holds(entry.when, defaults) for parameter in entry.parameters)
+    wanted = (parameter for entry in template.entries if holds(entry.when, values) for parameter in entry.parameters)
     return tuple(dict.fromkeys(parameter for parameter in wanted if parameter not in known))
+
+
+def left_to_default(
+    template: ListTemplate, given: Mapping[str, str], found: Sequence[Chosen], *, whole: bool, incomplete: bool
+) -> tuple[tuple[str, str], ...]:
+    """(key, why) of what a deployer keeps its own default for.
+
+    :param whole: the images are those of the whole list, so that each key of it counts. :param incomplete: keys without an image are accepted.
+    :raises ContentError: a key of the list has no image.
+    """
+    absent = missing_parameters(template, given, found) if whole else ()
+    if absent and not incomplete:
+        raise ContentError(
+            f"{len(absent)} keys of the list have no image in this tree: {', '.join(absent[:10])}{' ...' if len(absent) > 10 else ''}",
+            next_step="leave them to the deployer's defaults with --present-only, or write them into the list's left_out with the reason",
+        )
+    return (*((key, "no image of it here") for key in absent), *template.left_out)
 
 
 def output(form: str, images: Sequence[Chosen], *, name: str = "controlplane") -> str:
