@@ -54,6 +54,8 @@ CASES: tuple[tuple[str, str | bytes, int | None, str], ...] = (
     ("shell in a package", 'nova:\n  from: base\n  packages: ["a; id"]\n', 3, "package name"),
     ("package twice", "nova:\n  from: base\n  packages:\n    - a\n    - a\n", 5, "listed twice"),
     ("unknown condition", "nova:\n  from: base\n  packages:\n    - {name: a, archs: x}\n", 4, "did you mean 'arch'"),
+    ("unknown architecture", "nova:\n  from: base\n  packages:\n    - {name: a, arch: amd64}\n", 4, "unknown architecture 'amd64'"),
+    ("unknown architecture that is excluded", "nova:\n  from: base\n  when: {arch: '!x86-64'}\n", 3, "did you mean 'x86_64'"),
     ("packages as text", "nova:\n  from: base\n  packages: a b\n", 3, "must be a list"),
     ("entrypoint as text", "nova:\n  from: base\n  entrypoint: /usr/bin/nova\n", 3, "exec form"),
     ("relative entrypoint", "nova:\n  from: base\n  entrypoint: [nova]\n", 3, "absolute path"),

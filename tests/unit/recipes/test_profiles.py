@@ -8,7 +8,7 @@ from tests.unit.recipes.trees import TreeTest, profile
 from topcoat.containerfile import fingerprints
 from topcoat.errors import UsageError
 from topcoat.model import Recipe
-from topcoat.model.profile import WantedImages
+from topcoat.model.profile import Architecture, WantedImages
 from topcoat.recipes import apply_profile, load_profile, load_tree
 
 GOOD = """\
@@ -74,6 +74,43 @@ class Profiles(TreeTest):
         }.items():
             with self.subTest(text), self.assertRaisesRegex(UsageError, words):
                 self.load(f"{GOOD}images: {text}\n", repositories="/x")
+
+    def test_an_architecture_is_chosen_and_fills_its_placeholder(self) -> None:
+        several = GOOD.replace("https://x/y", "https://x/${arch}/y").replace(
+            "arch: x86_64\nreg", "arch: x86_64\narchitectures: [aarch64, x86_64]\nreg"
+        )
+        self.write({"profiles/site.yaml": several})
+        found = {arch: load_profile("site", root=self.root, variables={"repositories": "/x"}, arch=arch) for arch in (None, "aarch64")}
+        self.assertEqual(
+            [(one.arch, one.platform, one.repositories[1].baseurl, one.run_tag("t")) for one in found.values()],
+            [
+                ("x86_64", "linux/amd64", "https://x/x86_64/y", "t-x86_64"),
+                ("aarch64", "linux/arm64", "https://x/aarch64/y", "t-aarch64"),
+            ],
+        )
+        self.assertEqual(found[None].architectures, (Architecture("aarch64"), Architecture("x86_64")))
+
+    def test_a_profile_of_one_architecture_has_its_placeholder_and_no_tag_of_its_own(self) -> None:
+        one = self.load(GOOD.replace("https://x/y", "https://x/${arch}/y"), repositories="/x")
+        self.assertEqual((one.architectures, one.repositories[1].baseurl, one.run_tag("t")), ((), "https://x/x86_64/y", "t"))
+
+    def test_mistakes_about_architectures_are_one_line(self) -> None:
+        for given, arch, words in (
+            ("architectures: [x86_64, amd64]", None, "unknown architecture 'amd64'.*aarch64"),
+            ("architectures: [x86_64, x86_64]", None, "listed twice"),
+            ("architectures: [aarch64]", None, "own arch x86_64 is none of its architectures"),
+            ("architectures: [x86_64, {arch: aarch64, missing: never}]", None, "missing is not 'never'"),
+            ("architectures: [x86_64, {missing: late}]", None, "has no name"),
+            ("architectures: [{arch: x86_64, missing: late}]", None, "every architecture may be missing"),
+            ("architectures: x86_64", None, "architectures must be"),
+            ("architectures: [x86_64, aarch64]", "s390x", "no architecture 's390x', only x86_64, aarch64"),
+            ("", "aarch64", "no architecture 'aarch64', only x86_64"),
+        ):
+            with self.subTest(given), self.assertRaisesRegex(UsageError, words):
+                self.write({"profiles/site.yaml": f"{GOOD}{given}\n"})
+                load_profile("site", root=self.root, variables={"repositories": "/x"}, arch=arch)
+        with self.assertRaisesRegex(UsageError, "'arch' cannot be a variable"):
+            self.load(GOOD.replace("variables: {", "variables: {arch: x86_64, "), repositories="/x")
 
     def test_an_empty_digest_means_not_pinned(self) -> None:
         self.assertIsNone(self.load(GOOD, repositories="/x").base.digest)

@@ -92,6 +92,7 @@ def _profiles(context: click.Context, parameter: click.Parameter, incomplete: st
     show_default=True,
     help="Syntax of the recipe tree.",
 )
+@click.option("--arch", envvar="TOPCOAT_ARCH", help="One of the profile's architectures, as RPM names it.  [default: its 'arch']")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Value for a ${NAME} of the profile; may be repeated.")
 @click.option("--set-file", "settings_file", envvar="TOPCOAT_SET_FILE", help="YAML file of such values.")
 @click.option("--extra-config", envvar="TOPCOAT_EXTRA_CONFIG", metavar="FILE", help="For tcib trees: YAML file of variables for every image.")

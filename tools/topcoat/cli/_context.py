@@ -5,6 +5,7 @@ This module must never do work at import; each property is made when a command f
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -48,6 +49,7 @@ class Settings:
         self,
         *,
         profile: str,
+        arch: str | None = None,
         recipes: str,
         recipe_format: str,
         settings: tuple[str, ...],
@@ -62,6 +64,7 @@ class Settings:
         progress: str,
     ) -> None:
         self.profile_name = profile
+        self.arch = arch or None
         self.recipes_dir = Path(recipes)
         self.recipe_format = recipe_format
         self.extra_config = Path(extra_config) if extra_config else None
@@ -110,7 +113,7 @@ class Settings:
 
         options = {"registry": self.registry_host, "namespace": self.namespace}
         fallback = {name: value for name, value in options.items() if value is not None}
-        profile = load_profile(self.profile_name, root=self.recipes_dir, variables=self.variables, fallback=fallback)
+        profile = load_profile(self.profile_name, root=self.recipes_dir, variables=self.variables, fallback=fallback, arch=self.arch)
         if self.registry_host:
             profile = replace(profile, reference_registry=profile.reference_registry or profile.registry, registry=self.registry_host)
         if self.namespace is not None:
@@ -125,6 +128,20 @@ class Settings:
         from topcoat.lists import wanted
 
         return wanted(self.possible_recipes, self.profile.images, tree=self.all_recipes, root=self.recipes_dir)
+
+    def of_architecture(self, name: str) -> Settings:
+        """The same call for another architecture of the profile."""
+        found = copy.copy(self)
+        found.arch = name
+        for made in ("profile", "recipes", "possible_recipes", "set_recipes"):  # by the architecture before
+            found.__dict__.pop(made, None)
+        return found
+
+    @cached_property
+    def set_recipes(self) -> dict[str, Recipe]:
+        """The recipes of a whole set: of every architecture, as each has it; what several have is that of the one that this call is for."""
+        others = [one.name for one in self.profile.architectures if one.name != self.profile.arch]
+        return {**{name: recipe for arch in others for name, recipe in self.of_architecture(arch).recipes.items()}, **self.recipes}
 
     @cached_property
     def possible_recipes(self) -> dict[str, Recipe]:

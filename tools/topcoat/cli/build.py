@@ -97,8 +97,13 @@ def command(
         plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
         emit(plan_to_dict(plan), output_format, table(plan))
         return
+    if settings.profile.architectures and floating_tags:
+        raise UsageError(
+            "a run for one of several architectures moves no floating tag",
+            next_step="join the architectures with 'topcoat index', then promote the set",
+        )
     options = settings.run_options(
-        tag=tag,
+        tag=settings.profile.run_tag(tag),
         floating_tags=floating_tags,
         expected_plan=Path(plan_file) if plan_file else None,
         locks=Path(locked) if locked else None,

@@ -68,7 +68,7 @@ def command(
         plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
         emit(plan_to_dict(plan), output_format, table(plan))
         return
-    options = settings.run_options(tag=tag)
+    options = settings.run_options(tag=settings.profile.run_tag(tag))
     receipt = run(request, options, registries=settings.registries, progress_mode=settings.progress, stream=sys.stderr)
     if output_format == "text":
         console.show(receipt)

@@ -12,6 +12,30 @@ from topcoat.model.image import Digest
 _GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 """RPM's names of architectures where Go has another; ppc64le, s390x and riscv64 are the same in both."""
 
+ARCHITECTURES = ("x86_64", "aarch64", "ppc64le", "s390x", "riscv64")
+"""Those that one index can hold images for, as RPM names them."""
+
+KNOWN_ARCHITECTURES = (*ARCHITECTURES, "x86_64_v2", "x86_64_v3", "armv7hl", "i686")
+"""Those that a single image can be for: what libsolv and rpm know."""
+
+MISSING = ("fail", "late", "carry")
+"""What an index does about an architecture whose images are not there; see ``Architecture``."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture that a site has images for. ``name`` is RPM's."""
+
+    name: str
+    missing: str = "fail"
+    """When its images are not there: ``fail``: no index is made. ``late``: the index is made without it, and again when it has come. ``carry``: the
+    index takes the image that the reference tag shows for it."""
+
+
+def platform_of(arch: str) -> str:
+    """``os/architecture`` as images name it (OCI image specification, "Platform Variants": Go's GOARCH), of an RPM architecture."""
+    return f"linux/{_GOARCH.get(arch, arch)}"
+
 
 @dataclass(frozen=True)
 class Base:
@@ -118,6 +142,8 @@ class Profile:
     """Format of built images: ``oci``, ``docker``, or ``auto`` (Docker's where an image has a health check, else OCI's)."""
     images: WantedImages | None = None
     """None: the whole tree."""
+    architectures: tuple[Architecture, ...] = ()
+    """In the order in which an index holds them; ``arch`` is one of them. Empty: there is ``arch`` alone, and no index."""
     links: tuple[Link, ...] = ()
     """Where bug numbers, CVEs and change ids in changelogs lead."""
     overrides: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = field(default=())
@@ -131,8 +157,13 @@ class Profile:
 
     @property
     def platform(self) -> str:
-        """``os/architecture`` as images name it (OCI image specification, "Platform Variants": Go's GOARCH), of the RPM architecture."""
-        return f"linux/{_GOARCH.get(self.arch, self.arch)}"
+        """``os/architecture`` of the images; see ``platform_of``."""
+        return platform_of(self.arch)
+
+    def run_tag(self, tag: str) -> str:
+        """The tag that a run for this architecture gives its images when ``tag`` is to be that of the set: where a site has several architectures,
+        each has a tag of its own, and the set's own tag is that of the indexes over them."""
+        return f"{tag}-{self.arch}" if self.architectures else tag
 
     def reference_repository_of(self, image: str) -> str:
         """Repository path of the reference image of an image name, in the reference registry."""

@@ -14,13 +14,17 @@ from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.model import ancestry
 from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag
-from topcoat.model.profile import Base, Link, Profile, Repository, SignaturePolicy, WantedImages
+from topcoat.model.profile import ARCHITECTURES, MISSING, Architecture, Base, Link, Profile, Repository, SignaturePolicy, WantedImages
 from topcoat.model.recipe import Package, Recipe, Step
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import read_packages, read_steps
 
 _OWN_PROFILES = Path(__file__).parents[3] / "container-images" / "profiles"
 _STAND_IN = "stand-in"
+_ARCH = "arch"
+"""The placeholder that is not declared: the architecture that the profile is loaded for."""
+_ARCH_KEYS = ("arch", "architectures")
+"""What says which architecture that can be, so it is filled before."""
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 _URL = re.compile(r"(?:file|http|https)://\S+")
@@ -34,6 +38,7 @@ _KEYS = (
     "variables",
     "name",
     *_TEXT_KEYS,
+    "architectures",
     "base",
     "repositories",
     "not_containerised",
@@ -80,22 +85,25 @@ def profile_path(name_or_path: str, root: Path) -> Path:
     raise UsageError(f"no such profile: {name_or_path!r}{nearest(name_or_path, known)}", next_step=step)
 
 
-def load_profile(name_or_path: str, *, root: Path, variables: Mapping[str, str], fallback: Mapping[str, str] | None = None) -> Profile:
+def load_profile(
+    name_or_path: str, *, root: Path, variables: Mapping[str, str], fallback: Mapping[str, str] | None = None, arch: str | None = None
+) -> Profile:
     """Load a profile and fill its ``${name}`` placeholders.
 
     :param root: the recipe tree. :param variables: values that win over the profile's own ``variables``; names that the profile does not declare
         are an error, so that a mistyped ``--set`` is never ignored (names that start with ``tcib_`` belong to tcib trees).
     :param fallback: values for variables that would have none.
+    :param arch: one of the profile's architectures, instead of the one that it names first.
     :raises UsageError: with file and line.
     """
     path = profile_path(name_or_path, root)
-    profile, problems = examine_profile(path, variables, fallback=fallback)
+    profile, problems = examine_profile(path, variables, fallback=fallback, arch=arch)
     problems.raise_first()
     return profile
 
 
 def examine_profile(
-    path: Path, variables: Mapping[str, str], *, fallback: Mapping[str, str] | None = None, fill_missing: bool = False
+    path: Path, variables: Mapping[str, str], *, fallback: Mapping[str, str] | None = None, fill_missing: bool = False, arch: str | None = None
 ) -> tuple[Profile, Problems]:
     """Load a profile and keep every problem (what ``topcoat lint`` shows).
 
@@ -111,12 +119,17 @@ def examine_profile(
     declared = {name: (fallback or {}).get(name) if value is None else value for name, value in declared.items()}
     if fill_missing:
         declared = {name: _STAND_IN if value is None else value for name, value in declared.items()}
-    _fill(document, declared, problems)
+    architectures = _architectures(reader, document, entries, arch, declared)
+    for key, node in entries.items():
+        if key not in _ARCH_KEYS:
+            _fill(node, declared, problems)
     texts = {key: reader.text(entries[key], key, empty=True) or "" for key in _TEXT_KEYS if key in entries}
     for key in ("distro", "release", "arch", "registry"):
         if not texts.get(key):
             problems.add(entries.get(key, document), f"the profile has no {key}", f"add '{key}: <value>'")
     _check_names(texts, entries, problems)
+    if arch is not None:
+        texts["arch"] = arch
     profile = Profile(
         name=(reader.text(entries["name"], "name") if "name" in entries else None) or path.stem,
         base=_base(reader, entries),
@@ -131,10 +144,60 @@ def examine_profile(
         image_format=_image_format(reader, entries),
         images=_images(reader, entries, path),
         links=_links(reader, entries),
+        architectures=architectures,
         **{"distro": "", "release": "", "arch": "", "registry": "", "namespace": "", **texts},  # type: ignore[arg-type]
         **({"install_options": reader.texts(entries["install_options"], "install_options")} if "install_options" in entries else {}),  # type: ignore[arg-type]
     )
     return profile, problems
+
+
+def _architectures(
+    reader: Reader, document: Node, entries: Mapping[str, Node], arch: str | None, values: dict[str, str | None]
+) -> tuple[Architecture, ...]:
+    """The architectures of a site, and which of them the profile is loaded for: it becomes the value of ``${arch}`` in everything else.
+
+    :param arch: what was asked for.
+    """
+    if _ARCH in values:
+        reader.problems.add(
+            entries.get("arch", document), "'arch' cannot be a variable: ${arch} is the profile's architecture", "remove it, or rename it"
+        )
+    for key in _ARCH_KEYS:
+        if key in entries:
+            _fill(entries[key], values, reader.problems)
+    own = entries["arch"].text if "arch" in entries and entries["arch"].kind == "scalar" else ""
+    if own:
+        reader.architecture(entries["arch"], own)
+    found: list[Architecture] = []
+    for item in reader.items(entries["architectures"], "architectures") if "architectures" in entries else ():
+        parts = {"arch": item} if item.kind == "scalar" else reader.mapping(item, "an architecture", ("arch", "missing"))
+        name = reader.text(parts["arch"], "an architecture") if "arch" in parts else None
+        if name is None:
+            if "arch" not in parts:
+                reader.problems.add(item, "an architecture has no name", "write x86_64, or {arch: aarch64, missing: late}")
+            continue
+        if name not in ARCHITECTURES:
+            reader.problems.add(item, f"unknown architecture {name!r}{nearest(name, ARCHITECTURES)}", f"write one of {', '.join(ARCHITECTURES)}")
+        elif name in [known.name for known in found]:
+            reader.problems.add(item, f"architecture {name} is listed twice", "remove one")
+        else:
+            found.append(Architecture(name, _one_of(reader, parts, "missing", MISSING, "fail")))
+    names = [one.name for one in found]
+    if "architectures" in entries and own and own not in names:
+        reader.problems.add(entries["architectures"], f"the profile's own arch {own} is none of its architectures", f"add {own}")
+    if found and all(one.missing != "fail" for one in found):
+        reader.problems.add(
+            entries["architectures"], "every architecture may be missing, so a set could be empty", "leave 'missing' out for one of them"
+        )
+    if arch is not None and arch not in (names or [own]):
+        have = ", ".join(names) or own
+        reader.problems.add(
+            entries.get("architectures", entries.get("arch", document)),
+            f"the profile has no architecture {arch!r}{nearest(arch, names or [own])}, only {have}",
+            "choose one of these with --arch, or add it to 'architectures'",
+        )
+    values[_ARCH] = arch or own
+    return tuple(found)
 
 
 def _links(reader: Reader, entries: Mapping[str, Node]) -> tuple[Link, ...]:

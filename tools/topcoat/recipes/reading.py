@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from topcoat.documents.yamltree import Node
 from topcoat.errors import UsageError
+from topcoat.model.profile import ARCHITECTURES, KNOWN_ARCHITECTURES
 from topcoat.model.recipe import Condition
 
 # OCI distribution specification 1.1, grammar of one component of <name>.
@@ -168,4 +169,12 @@ class Reader:
 
     def condition(self, entries: Mapping[str, Node]) -> Condition:
         """The three closed keys of a mapping as a condition."""
-        return Condition(**{key: self.words(entries[key], key) for key in CONDITION_KEYS if key in entries})
+        words = {key: self.words(entries[key], key) for key in CONDITION_KEYS if key in entries}
+        for word in words.get("arch", ()):
+            self.architecture(entries["arch"], word.removeprefix("!"))
+        return Condition(**words)
+
+    def architecture(self, node: Node, name: str) -> None:
+        """Note a name that no image can be for: what is said of such an architecture would never happen, and nobody would be told."""
+        if name not in KNOWN_ARCHITECTURES:
+            self.problems.add(node, f"unknown architecture {name!r}{nearest(name, KNOWN_ARCHITECTURES)}", f"write one of {', '.join(ARCHITECTURES)}")

@@ -14,6 +14,7 @@ import solv
 
 from topcoat.errors import UsageError
 from topcoat.model import Nevra, PackageChange
+from topcoat.model.profile import KNOWN_ARCHITECTURES
 from topcoat.rpm import modules, selection, solvfile
 from topcoat.rpm.inventory import InstalledPackage, Inventory
 from topcoat.rpm.modules import Activity
@@ -25,8 +26,6 @@ from topcoat.rpm.solving import MOST_INSTALLED, Solving
 
 # Public keys are in the database as packages, too, and not in the inventory's list.
 _ROOM_FOR_KEYS = 100
-
-_ARCHES = ("x86_64", "x86_64_v2", "x86_64_v3", "aarch64", "ppc64le", "s390x", "riscv64", "armv7hl", "i686")
 
 
 @dataclass(frozen=True)
@@ -200,6 +199,6 @@ def _can_obsolete(offer: Offer, installed: Nevra) -> bool:
 
 def check_arch(arch: str) -> str:
     """Return the architecture when it is one that images are made for, else raise UsageError: libsolv would take any word."""
-    if arch not in _ARCHES:
-        raise UsageError(f"unknown RPM architecture {arch!r}", next_step=f"write one of {', '.join(_ARCHES)}")
+    if arch not in KNOWN_ARCHITECTURES:
+        raise UsageError(f"unknown RPM architecture {arch!r}", next_step=f"write one of {', '.join(KNOWN_ARCHITECTURES)}")
     return arch
