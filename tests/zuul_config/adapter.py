@@ -48,6 +48,8 @@ class Frozen:
     timeout: int | None
     attempts: int
     semaphores: tuple[str, ...]
+    nodes: tuple[str, ...]
+    """Names of the nodes of its nodeset."""
 
 
 @dataclass
@@ -174,6 +176,10 @@ class Site:
             text = f"{error.key.context}: {error.name}: {error.short_error or error.error}"
             (self.warnings if error.severity == model.SEVERITY_WARNING else self.errors).append(text)
 
+    def check_tenant(self, entry: dict[str, object]) -> None:
+        """Raise what Zuul would say of an entry of its tenant configuration."""
+        self._parser.getSchema()(entry["tenant"])
+
     def job_names(self, project: str) -> tuple[str, ...]:
         """Names of the jobs that a project defines."""
         canonical = self.project(project).canonical_name
@@ -244,6 +250,7 @@ def _frozen(job: object) -> Frozen:
         timeout=job.timeout,
         attempts=job.attempts,
         semaphores=tuple(semaphore.name for semaphore in job.semaphores),
+        nodes=tuple(node.name for node in job.nodeset.getNodes()),
     )
 
 

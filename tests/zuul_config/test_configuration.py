@@ -10,6 +10,8 @@ import unittest
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from tests.zuul_config import adapter, playbooks
 
 ROOT = playbooks.ROOT
@@ -292,6 +294,8 @@ class Secrets(Case):
         self.assertEqual(jobs["container-images-provider"].secrets, (), "the password travels as secret data, not as a secret")
         gate = found.freeze("openstack/keystone", "gate", ["keystone/x.py"])
         self.assertEqual(tuple(gate), ("site-container-images-gate-registry", *REVIEW[1:]))
+        for pipeline in ("check", "gate"):
+            self.assertEqual(found.freeze("openstack/keystone", pipeline, ["doc/source/x.rst"]), {}, pipeline)
         spaces = [run["container-images-provider"].variables["topcoat_namespace"] for run in (jobs, gate)]
         self.assertEqual(len(set(spaces)), 2, "what a job before review writes is never looked for in gate")
 
@@ -318,6 +322,90 @@ class Secrets(Case):
         merged = both.freeze("openstack/nova", "gate", ["x.py"], branch="stable/2025.1")["container-images-provider"].variables["topcoat_set"]
         self.assertEqual(merged["namespace"], "example-2025-1", "as the page says, the variant wins")
         self.assertEqual(set(merged), {"namespace", "base_digest", "trunk"})
+
+    def test_the_tenant_of_a_site(self) -> None:
+        (entry,) = yaml.safe_load(example("site-tenant.yaml")[1])
+        plain().check_tenant(entry)
+        with self.assertRaisesRegex(Exception, "extra keys not allowed"):
+            plain().check_tenant({"tenant": {**entry["tenant"], "unknown": 1}})
+        self.assertIn(OURS, entry["tenant"]["source"]["gerrit"]["untrusted-projects"])
+
+    def test_mirrors_are_added_to_what_the_site_says_once(self) -> None:
+        found = site(example("site-once.yaml"), example("site-mirrors.yaml"))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        for name, job in found.freeze("openstack/nova", "check", ["x.py"]).items():
+            self.assertEqual(set(job.variables["topcoat_set"]), {"namespace", "base_digest", "mirror", "trunk", "keys", "base_mirror"}, name)
+            self.assertIn("url", job.variables["zuul_site_mirror_info"]["pypi"], name)
+
+    def test_the_key_reaches_the_promotion_alone(self) -> None:
+        use = "- project: {name: openstack/keystone, periodic: {jobs: [site-container-images-rebuild, site-container-images-promote]}}"
+        found = site(example("publish-with-secrets.yaml"), example("sign-what-is-promoted.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        jobs = found.freeze("openstack/keystone", "periodic", None)
+        self.assertEqual(jobs["site-container-images-rebuild"].secrets, ("container_registry_credentials",))
+        self.assertEqual(jobs["site-container-images-promote"].secrets, ("container_registry_credentials", "promote_images_signing"))
+
+    def test_each_robot_reaches_its_job_alone(self) -> None:
+        use = "- project: {name: openstack/keystone, templates: [container-images-check-gate, site-container-images]}"
+        found = site(example("site-robots.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        secret = ("container_registry_credentials",)
+        runs = {
+            "check": dict.fromkeys(REVIEW, ()),
+            "gate": {**dict.fromkeys(REVIEW, ()), "site-container-images-publish": secret},
+            "periodic": {"site-container-images-rebuild": secret, "site-container-images-promote": secret},
+            "periodic-weekly": {"site-container-images-garbage": secret},
+        }
+        for pipeline, expected in runs.items():
+            jobs = found.freeze("openstack/keystone", pipeline, ["x.py"] if pipeline in ("check", "gate") else None)
+            self.assertEqual({name: job.secrets for name, job in jobs.items()}, expected, pipeline)
+        periodic = found.freeze("openstack/keystone", "periodic", None)
+        self.assertEqual(periodic["site-container-images-promote"].dependencies, (("site-container-images-rebuild", False),))
+        jobs = {entry["job"]["name"]: entry["job"] for entry in yaml.safe_load(example("site-robots.yaml")[1]) if "job" in entry}
+        kinds = {name: job["secrets"][0]["secret"] for name, job in jobs.items()}
+        self.assertEqual(kinds["site-container-images-rebuild"], "site-robot-publish")
+        self.assertEqual(kinds["site-container-images-promote"], "site-robot-promote")
+
+    def test_a_login_that_may_read_travels_as_data(self) -> None:
+        use = "- project: {name: openstack/keystone, templates: [site-container-images-private]}"
+        found = site(example("site-private-images.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        for pipeline in ("check", "gate"):
+            jobs = found.freeze("openstack/keystone", pipeline, ["x.py"])
+            self.assertEqual([name for name, job in jobs.items() if job.secrets], ["site-container-images-login"], pipeline)
+            for name in REVIEW[1:]:
+                self.assertIn(("site-container-images-login", False), jobs[name].dependencies, name)
+            self.assertEqual(found.freeze("openstack/keystone", pipeline, ["doc/source/x.rst"]), {}, pipeline)
+
+    def test_playbooks_that_hand_a_secret_on_log_nothing(self) -> None:
+        for name, variable in (
+            ("own-registry-playbook.yaml", "buildset_registry"),
+            ("site-private-images-playbook.yaml", "container_registry_credentials"),
+        ):
+            (play,) = yaml.safe_load(example(name)[1])
+            (task,) = play["tasks"]
+            self.assertTrue(task["no_log"])
+            self.assertEqual({key: list(value) for key, value in task["zuul_return"].items()}, {"secret_data": [variable]})
+
+    def test_nodesets(self) -> None:
+        use = "- project: {name: openstack/keystone, templates: [site-container-images-check-gate]}"
+        found = site(example("site-nodesets.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        for pipeline in ("check", "gate"):
+            jobs = found.freeze("openstack/keystone", pipeline, ["x.py"])
+            self.assertEqual({name: len(job.nodes) for name, job in jobs.items()}, dict(zip(REVIEW, (1, 3, 1), strict=True)), pipeline)
+            self.assertEqual(found.freeze("openstack/keystone", pipeline, ["doc/source/x.rst"]), {}, pipeline)
+
+    def test_third_party(self) -> None:
+        found = site(example("site-third-party.yaml"), example("site-once.yaml"))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        jobs = found.freeze("openstack/keystone", "third-party-check", ["x.py"])
+        self.assertEqual(tuple(jobs), REVIEW)
+        self.assertFalse(found.pipelines["third-party-check"], "it is a pipeline before review")
+        for name, job in jobs.items():
+            self.assertEqual(job.secrets, (), name)
+            self.assertEqual(job.variables["topcoat_set"]["namespace"], "example", name)
+        self.assertEqual(found.freeze("openstack/keystone", "third-party-check", ["releasenotes/notes/x.yaml"]), {})
 
     def test_the_other_examples_parse(self) -> None:
         found = site(example("deploy-job.yaml"), ("zuul.d/add.yaml", example("add-to-a-project.yaml")[1].replace("nova", "keystone")))

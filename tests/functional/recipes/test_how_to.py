@@ -74,6 +74,25 @@ class HowTo(unittest.TestCase):
         self.assertEqual({image["reason"] for image in images}, {"new-image"} | {image["reason"] for image in images if image["parent"]})
         self.assertGreater(len(images), 100)
 
+    def test_mirrors_and_the_trunk_of_a_branch(self) -> None:
+        """The same repositories at the addresses of the examples: freeze needs no value that the page does not name."""
+        (once,), (mirrors,), (branch,) = (
+            yaml.safe_load((EXAMPLES / name).read_text()) for name in ("site-once.yaml", "site-mirrors.yaml", "site-branches.yaml")
+        )
+        provider = branch["project-template"]["check"]["jobs"][0]["container-images-provider"]
+        for said in (mirrors["project"]["vars"]["topcoat_set"], provider["vars"]["topcoat_set"]):
+            values = {**self.values, **once["project"]["vars"]["topcoat_set"], **said}
+            for name in set(said) & set(ELSEWHERE):
+                self.assertTrue(values[name].startswith("https://"), name)
+                values[name] = self.values[name]
+            self.assertLess(set(said), set(yaml.safe_load(PROFILE.read_text())["variables"]))
+            view = str(self.folder / "view-2.json")
+            frozen = self.topcoat("freeze", values, {"output": view})
+            self.assertEqual(frozen.returncode, 0, frozen.stderr)
+            planned = self.topcoat("plan", values, {"view": view, "format": "json", "patterns": ["^nova-api$"]})
+            self.assertEqual(planned.returncode, 0, planned.stderr)
+            self.assertEqual({image["action"] for image in json.loads(planned.stdout)["images"]}, {"build"})
+
     def test_without_them_the_first_step_names_the_variable(self) -> None:
         ended = self.topcoat("freeze", dict(self.values), {"output": str(self.folder / "none.json")})
         self.assertEqual(ended.returncode, 2)
