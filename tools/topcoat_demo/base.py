@@ -16,6 +16,7 @@ from pathlib import Path
 
 from topcoat.process.files import write_whole
 from topcoat_demo import _header, convert, debian, filesystem, rpms, signing
+from topcoat_demo import cache as caches
 from topcoat_demo.convert import Rules
 from topcoat_demo.debian import Deb
 from topcoat_demo.rpms import symlink, words, write_rpm
@@ -119,8 +120,9 @@ def converted(
     folders: list[Path] = []
     for deb, requires in zip(selection.debs, selection.requires, strict=True):
         mark = hashlib.sha256(f"{code} {deb.sha256} {deb.version} {requires} {rules.get(deb.name)}".encode()).hexdigest()
-        folder = cache / "rpms" / mark[:2] / mark
-        folders.append(folder)
+        folders.append(cache / "rpms" / mark[:2] / mark)
+    caches.use(cache, name, [*folders, *(cache / "debs" / deb.filename for deb in selection.debs)])
+    for deb, requires, folder in zip(selection.debs, selection.requires, folders, strict=True):
         if not folder.is_dir():
             todo.append((deb, requires, folder))
     if todo:

@@ -1,6 +1,7 @@
 """The whole demo distribution on disk: repositories, base images, source trees. Made once, found again at once.
 
-This module must never mix two states: a new one is made beside the old one and takes its place when it is complete.
+This module must never mix two states: a new one is made beside the old one and takes its place when it is complete. In the account's cache each
+state has a folder of its own, so that what another checkout makes never replaces what a demo or a test runs on.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from topcoat.model import Digest
 from topcoat.process.files import link_or_copy
 from topcoat_demo import base, debian, images, packages, signing, sources, trunk
+from topcoat_demo import cache as caches
 from topcoat_demo.catalog import Catalog
 from topcoat_demo.images import Layout
 from topcoat_demo.rpms import make_repository, words
 from topcoat_demo.trunk import HashDirectory
 
 Say = Callable[[str], None]
+_IN_USE = ".in-use"
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -73,13 +76,41 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "topcoat-demo"
 
 
-def shared(*, quick: bool = False, say: Say = lambda line: None) -> Distribution:
+def shared(*, quick: bool = False, cache: Path | None = None, say: Say = lambda line: None) -> Distribution:
     """The distribution of this account's cache, made when it is missing: what tests use.
+
+    It stays for an hour at least, and longer the less others make; ``used`` keeps it for as long as is needed.
 
     :param quick: without the real base image (a few seconds instead of half a minute when nothing is cached).
     """
-    cache = default_cache()
-    return make(cache / ("quick" if quick else "full"), cache=cache, quick=quick, say=say)
+    cache = cache or default_cache()
+    return _shared(cache, quick, say)
+
+
+@contextmanager
+def used(*, cache: Path | None = None, quick: bool = False, say: Say = lambda line: None) -> Iterator[Distribution]:
+    """As ``shared``; nobody removes it before the end of the block."""
+    cache = cache or default_cache()
+    with ExitStack() as held:
+        with lock(_states(cache) / ".lock"):
+            made = _shared(cache, quick, say)
+            held.enter_context(lock(made.directory / _IN_USE, shared=True))
+        yield made
+
+
+def _states(cache: Path) -> Path:
+    return cache / "distributions"
+
+
+def _shared(cache: Path, quick: bool, say: Say) -> Distribution:
+    directory = _states(cache) / f"{'quick' if quick else 'full'}-{_key(quick)[:16]}"
+    fresh = not directory.is_dir()
+    made = make(directory, cache=cache, quick=quick, say=say)
+    caches.mark(directory)
+    if fresh:
+        others = (path for path in _states(cache).iterdir() if path.is_dir() and path != directory)
+        caches.tidy(others, busy=lambda path: not unused(path / _IN_USE))
+    return made
 
 
 def make(directory: Path, *, cache: Path | None = None, quick: bool = False, say: Say = lambda line: None) -> Distribution:
@@ -121,6 +152,8 @@ def _make(directory: Path, cache: Path, quick: bool, key: str, say: Say) -> Dist
     layouts = {"tiny": _image("tiny", tiny, cache, ["/bin/sh"])}
     if real:
         layouts["real"] = _image("real", real, cache, ["/bin/bash"])
+    caches.tidy((cache / "images").iterdir(), {layout.directory.parent for layout in layouts.values()})
+    caches.sweep(cache)
     digests: dict[str, Digest] = {}
     for name, layout in layouts.items():
         shutil.copytree(layout.directory, staging / "images" / name, copy_function=link_or_copy)
@@ -168,6 +201,7 @@ def _image(name: str, rpms: Iterable[Path], cache: Path, command: list[str]) -> 
         made = images.write_layout(root, folder / "layout", name=f"demo-{name}", environment=_ENVIRONMENT, command=command)
         shutil.rmtree(root)
         record.write_text(made.digest)
+    caches.mark(folder)
     return Layout(folder / "layout", record.read_text())
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from rich.text import Text
 
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.process import run
+from topcoat_demo import distribution as distributions
 from topcoat_demo import environment as environments
 from topcoat_demo import sources
 from topcoat_demo.command import topcoat
@@ -52,17 +53,19 @@ class Walk:
 
     def run(self) -> int:
         """Everything; the registry is ended whatever happens."""
-        environment: Environment | None = None
-        try:
+
+        def say(line: str) -> None:
+            self.console.print(f"  {line}")
+
+        with ExitStack() as held:
             with self.step("set-up", "A distribution, three repositories, a registry with TLS and a password"):
-                environment = environments.prepare(self.directory, say=lambda line: self.console.print(f"  {line}"))
+                made = held.enter_context(distributions.used(say=say))
+                environment = environments.prepare(self.directory, distribution=made, say=say)
+                held.callback(environment.stop)
             self._periodic(environment)
             self._review(environment)
             self._summary()
-            return 0
-        finally:
-            if environment:
-                environment.stop()
+        return 0
 
     # ---- the two halves -------------------------------------------------------------------------------------------------------------------
 

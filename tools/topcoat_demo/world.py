@@ -30,6 +30,7 @@ from topcoat.errors import ContentError
 from topcoat.process.files import write_whole
 from topcoat.rpm.evr import Order
 from topcoat_demo import _header, clashes, convert, debian, filesystem, images, rpms, scripts, signing, world_rules
+from topcoat_demo import cache as caches
 from topcoat_demo.convert import Rules, evr
 from topcoat_demo.debian import Deb, Index
 from topcoat_demo.distribution import lock, unused
@@ -232,6 +233,9 @@ def _make(cache: Path, say: Say, console: Console, refresh: bool) -> World:
         text = f"world {code} {chosen.deb.sha256} {chosen.deb.version} {chosen.requires} {rules.get(chosen.deb.name)} {owners}"
         mark = hashlib.sha256(text.encode()).hexdigest()
         folders[chosen] = cache / "rpms" / mark[:2] / mark
+    caches.use(
+        cache, "world", [*dict.fromkeys(folders.values()), *(cache / "debs" / name for name in dict.fromkeys(item.deb.filename for item in folders))]
+    )
     whole = hashlib.sha256(repr(sorted(map(str, folders.values()))).encode())
     for module in (__file__, images.__file__, clashes.__file__):
         whole.update(Path(module).read_bytes())
@@ -246,6 +250,9 @@ def _make(cache: Path, say: Say, console: Console, refresh: bool) -> World:
         _convert_all(todo, archives, rules, owners, meter, say)
     made = _assemble(directory, table, states, folders, cache, say, seconds)
     _tidy(directory)
+    freed = caches.sweep(cache)
+    if freed:
+        say(f"cache: {freed / 1e6:.0f} MB of earlier packages removed")
     return made
 
 
