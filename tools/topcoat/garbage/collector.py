@@ -26,7 +26,7 @@ from topcoat.model.labels import GC_CONDEMNED, GC_SEEN, UPDATE_BASE
 from topcoat.process.each import each
 from topcoat.promotion import Control
 from topcoat.registry import Manifest, NotFoundError, RegistryClient
-from topcoat.registry.oci import CONFIG_TYPES, DOOR, EMPTY_BLOB, OCI_MANIFEST, Descriptor, artifact_manifest, digest_of, read_json
+from topcoat.registry.oci import CONFIG_TYPES, DOOR, Descriptor, read_json
 
 _SEEN_TAG = "topcoat-gc.seen"
 _SEEN_TYPE = "application/vnd.topcoat.gc-seen.v1+json"
@@ -216,11 +216,7 @@ class Collector:
         """
         if self._client.shown(self._control.repository, _SEEN_TAG) is None:
             return {}
-        try:
-            manifest = self._client.manifest(self._control.repository, _SEEN_TAG)
-            note = (manifest.document.get("annotations") or {}).get(name)
-        except NotFoundError:
-            return {}
+        note = self._control.documents.read(_SEEN_TAG, name)
         if note is None:
             return {}
         what = f"the note {name} of an earlier collection"
@@ -230,9 +226,7 @@ class Collector:
     def _remember(self, seen: dict[str, float], condemned: dict[str, float]) -> None:
         text = json.dumps({tag: round(when) for tag, when in sorted(seen.items())}, separators=(",", ":"))
         notes = {GC_SEEN: text, GC_CONDEMNED: json.dumps({entry: round(when) for entry, when in sorted(condemned.items())}, separators=(",", ":"))}
-        if not self._client.has_blob(self._control.repository, digest_of(EMPTY_BLOB)):
-            self._client.put_blob(self._control.repository, digest_of(EMPTY_BLOB), EMPTY_BLOB)
-        self._client.put_manifest(self._control.repository, _SEEN_TAG, artifact_manifest(_SEEN_TYPE, (), annotations=notes), OCI_MANIFEST)
+        self._control.documents.write(_SEEN_TAG, _SEEN_TYPE, notes)
 
     # ---- removing -----------------------------------------------------------------------------------------------------------------------------
 

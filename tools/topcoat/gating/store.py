@@ -17,8 +17,8 @@ from topcoat import generation
 from topcoat.errors import ContentError
 from topcoat.gating.source import SourceTree
 from topcoat.model import ImageReference, labels
-from topcoat.registry import Descriptor, NotFoundError, Registries, digest_of
-from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
+from topcoat.registry import Descriptor, Registries
+from topcoat.registry.tagged import TaggedDocuments, annotation
 
 PACKAGES_TYPE = "application/vnd.topcoat.packages.v1+json"
 _RPM = "application/x-rpm"
@@ -36,6 +36,7 @@ class PackageStore:
         target = ImageReference.parse(repository)
         self._client = registries.client(target.host)
         self._repository = target.repository
+        self._documents = TaggedDocuments(self._client, target.repository)
 
     @staticmethod
     def tag(tree: SourceTree, environment: str) -> str:
@@ -52,11 +53,11 @@ class PackageStore:
         tag = self.tag(tree, environment)
         if self._client.head(self._repository, tag) is None:
             return []
-        try:
-            document = self._client.manifest(self._repository, tag).document
-        except NotFoundError:
+        manifest = self._documents.manifest(tag)
+        if manifest is None:
             return []  # collected as garbage between the two questions
-        if document.get("artifactType") != PACKAGES_TYPE or (document.get("annotations") or {}).get(labels.TREE) != tree.tree:
+        document = manifest.document
+        if document.get("artifactType") != PACKAGES_TYPE or annotation(manifest, labels.TREE) != tree.tree:
             raise ContentError(
                 f"{self._client.host}/{self._repository}:{tag} does not hold packages of {tree.project} at tree {tree.tree[:12]}",
                 next_step="remove that tag, and look who else can write to this repository",
@@ -82,16 +83,5 @@ class PackageStore:
         tag = self.tag(tree, environment)
         if self._client.head(self._repository, tag) is not None:
             return
-        self._put(EMPTY_BLOB)
-        layers = []
-        for file in sorted(files):
-            content = file.read_bytes()
-            self._put(content)
-            layers.append(Descriptor(_RPM, digest_of(content), len(content), ((labels.TITLE, file.name),)))
-        notes = {labels.TREE: tree.tree, labels.PROJECT: tree.project}
-        self._client.put_manifest(self._repository, tag, artifact_manifest(PACKAGES_TYPE, layers, annotations=notes), OCI_MANIFEST)
-
-    def _put(self, content: bytes) -> None:
-        digest = digest_of(content)
-        if not self._client.has_blob(self._repository, digest):
-            self._client.put_blob(self._repository, digest, content)
+        layers = [self._documents.keep(file.read_bytes(), _RPM, {labels.TITLE: file.name}) for file in sorted(files)]
+        self._documents.write(tag, PACKAGES_TYPE, {labels.TREE: tree.tree, labels.PROJECT: tree.project}, layers)

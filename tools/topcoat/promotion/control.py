@@ -28,8 +28,8 @@ from topcoat.errors import InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Digest, labels
 from topcoat.model.image import check_tag
 from topcoat.promotion.sets import SetRecord
-from topcoat.registry import AccessError, Manifest, NotFoundError, RefusedError, RegistryClient, digest_of
-from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
+from topcoat.registry import AccessError, RefusedError, RegistryClient, digest_of
+from topcoat.registry.tagged import TaggedDocuments, annotation, body_of
 
 REPOSITORY = "topcoat-promotions"
 LOCKED, HISTORY, HOLD = ".lock-", ".history-", ".hold"
@@ -74,11 +74,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def annotation(manifest: Manifest | None, label: str) -> str | None:
-    """What a manifest of the control repository says; None where there is none, or one that was cleared."""
-    return (manifest.document.get("annotations") or {}).get(label) if manifest else None
-
-
 class Control:
     """The control repository of one registry and namespace."""
 
@@ -86,24 +81,24 @@ class Control:
         """:param pid: the process that locks are taken for; None: this one."""
         self.client = client
         self.repository = control_repository(namespace)
+        self.documents = TaggedDocuments(client, self.repository)
         self._pid = pid or os.getpid()
-        self._has_empty = False
 
     # ---- records ----------------------------------------------------------------------------------------------------------------------------
 
     def read(self, tag: str) -> SetRecord | None:
         """The record under a tag, or None."""
-        text = annotation(self.manifest(tag), labels.PROMOTION)
+        text = self.documents.read(tag, labels.PROMOTION)
         return SetRecord.from_json(text) if text is not None else None
 
     def write(self, tag: str, record: SetRecord) -> None:
         """Store a record under a tag: one manifest, so a reader sees all of it or the one before."""
-        self.store(tag, artifact_manifest(RECORD_TYPE, (), annotations={labels.PROMOTION: record.to_json()}))
+        self.documents.write(tag, RECORD_TYPE, {labels.PROMOTION: record.to_json()})
 
     def clear(self, tag: str) -> None:
-        """From now on there is no record under a tag. One manifest without a record does it: at once, and on registries that delete nothing."""
-        if self.manifest(tag) is not None:
-            self.store(tag, artifact_manifest(RECORD_TYPE, ()))
+        """From now on there is no record under a tag."""
+        if self.documents.manifest(tag) is not None:
+            self.documents.clear(tag, RECORD_TYPE)
 
     def records(self) -> dict[str, SetRecord]:
         """Every record by tag, ``.previous`` and ``.pending`` ones too.
@@ -128,21 +123,6 @@ class Control:
             if tag in (record.name, f"{record.name}.previous", f"{record.name}.pending"):
                 found.add(record.name)
         return tuple(sorted(found))
-
-    def manifest(self, tag: str) -> Manifest | None:
-        """What is under a tag now, or None."""
-        try:
-            return self.client.manifest(self.repository, tag)
-        except NotFoundError:
-            return None
-
-    def store(self, tag: str, body: bytes) -> None:
-        """Put a manifest whose only blob beside layers is the empty configuration."""
-        empty = digest_of(EMPTY_BLOB)
-        if not self._has_empty and not self.client.has_blob(self.repository, empty):
-            self.client.put_blob(self.repository, empty, EMPTY_BLOB)
-        self._has_empty = True
-        self.client.put_manifest(self.repository, tag, body, OCI_MANIFEST)
 
     # ---- the lock -----------------------------------------------------------------------------------------------------------------------------
 
@@ -178,10 +158,10 @@ class Control:
     def _announce(self, name: str) -> Lock:
         owner = Owner(secrets.token_hex(8), socket.gethostname(), self._pid, _boot_id(), time.time() + LOCK_SECONDS)
         text = json.dumps({"id": owner.id, "host": owner.host, "pid": owner.pid, "boot": owner.boot, "expires": owner.expires}, sort_keys=True)
-        body = artifact_manifest(LOCK_TYPE, (), annotations={labels.LOCK: text})
-        lock = Lock(self, f"{name}{LOCKED}{owner.id}", digest_of(body))
+        notes = {labels.LOCK: text}
+        lock = Lock(self, f"{name}{LOCKED}{owner.id}", digest_of(body_of(LOCK_TYPE, notes)))
         try:
-            self.store(lock.tag, body)
+            self.documents.write(lock.tag, LOCK_TYPE, notes)
         except BaseException:
             lock.release()
             raise
@@ -193,7 +173,7 @@ class Control:
         for tag in self.client.tags(self.repository):
             if not tag.startswith(f"{name}{LOCKED}") or tag == mine.tag:
                 continue
-            manifest = self.manifest(tag)
+            manifest = self.documents.manifest(tag)
             if manifest is None:
                 continue  # released between list and look
             owner = _owner(annotation(manifest, labels.LOCK))
@@ -230,7 +210,7 @@ class Lock:
     def _overwrite(self) -> None:
         """On a registry that deletes nothing a released lock is a manifest without owner."""
         try:
-            self.control.store(self.tag, artifact_manifest(LOCK_TYPE, ()))
+            self.control.documents.clear(self.tag, LOCK_TYPE)
         except TopcoatError:
             pass
 

@@ -22,11 +22,11 @@ from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, labels
 from topcoat.process.each import each
-from topcoat.promotion.control import HISTORY, HOLD, Control, annotation
+from topcoat.promotion.control import HISTORY, HOLD, Control
 from topcoat.promotion.criteria import JobState
 from topcoat.promotion.sets import SetRecord
 from topcoat.registry import AccessError, Descriptor, RefusedError
-from topcoat.registry.oci import artifact_manifest, digest_of
+from topcoat.registry.tagged import annotation
 
 ENTRY_TYPE = "application/vnd.topcoat.promotion-history.v1+json"
 HOLD_TYPE = "application/vnd.topcoat.promotion-hold.v1+json"
@@ -196,7 +196,7 @@ class History:
 
         :raises ContentError: it cannot be read.
         """
-        manifest = self._control.manifest(f"{name}{HISTORY}{one}")
+        manifest = self._control.documents.manifest(f"{name}{HISTORY}{one}")
         text = annotation(manifest, labels.HISTORY)
         if manifest is None or text is None:
             return None
@@ -230,11 +230,9 @@ class History:
         """
         kept = entry.contents
         if contents is not None:
-            kept = Descriptor(CONTENTS_TYPE, digest_of(contents), len(contents))
-            if not self._control.client.has_blob(self._control.repository, kept.digest):
-                self._control.client.put_blob(self._control.repository, kept.digest, contents)
-        body = artifact_manifest(ENTRY_TYPE, (kept,) if kept else (), annotations={labels.HISTORY: entry.to_json()})
-        self._control.store(f"{entry.name}{HISTORY}{entry.id}", body)
+            kept = self._control.documents.keep(contents, CONTENTS_TYPE)
+        notes = {labels.HISTORY: entry.to_json()}
+        self._control.documents.write(f"{entry.name}{HISTORY}{entry.id}", ENTRY_TYPE, notes, (kept,) if kept else ())
         return replace(entry, contents=kept)
 
     def add(self, entry: Entry) -> Entry:
@@ -262,7 +260,7 @@ class History:
 
         :raises ContentError: there is one that cannot be read: whoever wrote it holds the name.
         """
-        text = annotation(self._control.manifest(f"{name}{HOLD}"), labels.HOLD)
+        text = self._control.documents.read(f"{name}{HOLD}", labels.HOLD)
         if text is None:
             return None
         document, shape = _DOOR.json_object(text, "a hold"), _DOOR.shape("a hold")
@@ -271,8 +269,7 @@ class History:
     def set_hold(self, name: str, reason: str, by: str) -> Hold:
         """Hold a name; a hold that is on gets the new reason."""
         found = Hold(check_reason(reason, "hold"), by, round(time.time(), 3))
-        body = artifact_manifest(HOLD_TYPE, (), annotations={labels.HOLD: json.dumps(asdict(found), sort_keys=True)})
-        self._control.store(f"{name}{HOLD}", body)
+        self._control.documents.write(f"{name}{HOLD}", HOLD_TYPE, {labels.HOLD: json.dumps(asdict(found), sort_keys=True)})
         self._happened(name, "hold", "on", found.reason, by)
         return found
 
@@ -280,7 +277,7 @@ class History:
         """End a hold; the hold that was on, None where there was none."""
         found = self.hold(name)
         if found:
-            self._control.store(f"{name}{HOLD}", artifact_manifest(HOLD_TYPE, ()))
+            self._control.documents.clear(f"{name}{HOLD}", HOLD_TYPE)
             self._happened(name, "release", "off", f"held since for: {found.reason}", by)
         return found
 

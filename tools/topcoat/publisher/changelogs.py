@@ -10,8 +10,8 @@ import threading
 
 from topcoat.errors import ContentError
 from topcoat.model import Digest
-from topcoat.registry import AccessError, Descriptor, NotFoundError, RefusedError, RegistryClient, digest_of
-from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
+from topcoat.registry import AccessError, NotFoundError, RefusedError, RegistryClient, digest_of
+from topcoat.registry.tagged import TaggedDocuments
 from topcoat.rpm.changelogs import Entry, unpack
 
 REPOSITORY = "topcoat-changelogs"
@@ -50,10 +50,8 @@ def write(client: RegistryClient, repository: str, bundle: bytes) -> None:
     tag = digest.removeprefix("sha256:")
     if client.head(repository, tag) is not None:
         return
-    for content in (bundle, EMPTY_BLOB):
-        client.blobs.put_missing(repository, digest_of(content), content)
-    body = artifact_manifest(_TYPE, (Descriptor(_BUNDLE_TYPE, digest, len(bundle)),))
-    client.put_manifest(repository, tag, body, OCI_MANIFEST, read_back=False)
+    documents = TaggedDocuments(client, repository)
+    documents.write(tag, _TYPE, {}, (documents.keep(bundle, _BUNDLE_TYPE),), read_back=False)
 
 
 def read(client: RegistryClient, repository: str, digest: Digest) -> dict[str, tuple[Entry, ...]] | None:
