@@ -31,6 +31,7 @@ from topcoat.registry import oci
 from topcoat.registry.auth import Authenticator, Credentials
 from topcoat.registry.oci import Descriptor, Manifest, artifact_manifest, digest_of, image_manifest, index_manifest, parse_image, to_json
 from topcoat.registry.referrers import _entries, _parsed
+from topcoat.registry.tagged import TaggedDocuments
 from topcoat.registry.transport import Response, failure
 from topcoat.report import console, document, junit, page
 from topcoat.reproduce import gerrit, request
@@ -130,7 +131,7 @@ def _note(data: bytes) -> object:
     collector = Collector.__new__(Collector)
     body = artifact_manifest("x", (), annotations={"io.topcoat.gc-seen": data.decode("utf-8", "replace")})
     collector._client = mock.Mock(shown=lambda *_: DIGEST, manifest=lambda *_: Manifest(digest_of(body), oci.OCI_MANIFEST, body))
-    collector._control = mock.Mock(repository="x")
+    collector._control = mock.Mock(repository="x", documents=TaggedDocuments(collector._client, "x"))
     return collector._first_seen()
 
 
