@@ -11,6 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.faults import Fault, FaultProxy
 from tests.functional.trunk.dlrn_server import DlrnServer
@@ -154,14 +157,42 @@ class Dlrn(SetCase):
         self.assertNotIn("Traceback", done.stderr)
         return done
 
+    def key(self) -> Path:
+        """A signing key without a passphrase."""
+        path = self.folder / "signing.key"
+        if not path.exists():
+            path.touch(mode=0o600)
+            pkcs8 = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            path.write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(*pkcs8))
+        return path
+
+    def summary(self, space: str, digest: str) -> tuple[str, dict]:
+        """(name of the subject, predicate) of the verification summary of an image."""
+        client, repository = self.client(), f"{space}/nova-api"
+        (layer,) = client.manifest(repository, f"{digest.replace(':', '-')}.att", cached=False).document["layers"]
+        self.assertEqual("https://slsa.dev/verification_summary/v1", layer["annotations"]["predicateType"])
+        statement = json.loads(base64.b64decode(json.loads(client.blob(repository, layer["digest"]))["payload"]))
+        (subject,) = statement["subject"]
+        self.assertEqual(digest, f"sha256:{subject['digest']['sha256']}")
+        return subject["name"], statement["predicate"]
+
     def test_the_whole_command(self) -> None:
         space = "whole-command"
         sets = {trunk.tag: self.push_set(space, trunk.tag) for trunk in self.hashes[:2]}
         criteria = ("--criteria", str(self.folder / f"tree-{space}/criteria.yaml"), "--dlrn", self.dlrn.url)
         self.command(space, "--help")
         self.candidate(0, "deploy")
-        done = self.command(space, *criteria, "--format", "json")
+        signing = ("--sign-key", str(self.key()), "--verifier", "https://zuul.example.org/t/main")
+        done = self.command(space, *criteria, *signing, "--format", "json")
         self.assertEqual(0, done.returncode, done.stderr)
+        subject, summary = self.summary(space, sets[self.hashes[0].tag]["nova-api"])
+        self.assertEqual(f"{self.server.host}/{space}/nova-api", subject)
+        self.assertEqual(f"{subject}:{self.name}", summary["resourceUri"])
+        self.assertEqual(("PASSED", "https://zuul.example.org/t/main"), (summary["verificationResult"], summary["verifier"]["id"]))
+        said = summary["https://topcoat.dev/promotion/1"]
+        self.assertEqual((self.hashes[0].tag, ["deploy"]), (said["source"], said["rule"]["required"]))
+        self.assertEqual([("deploy", "passed")], [(job["job"], job["state"]) for job in said["jobs"]])
+        self.assertNotIn("override", said)
         self.assertEqual("promoted", json.loads(done.stdout)["state"])
         self.assertEqual(sets[self.hashes[0].tag], self.shown(space, self.name))
         self.assertEqual(self.hashes[0], self.api.current(self.name).hash)
@@ -229,9 +260,12 @@ class Dlrn(SetCase):
         self.assertIn("--from", self.command(space, *criteria, "--override", "I know why").stderr)
         self.assertIn("one line", self.command(space, "--from", first, *criteria, "--override", " ").stderr)
         self.assertIn("nothing to pass over", self.command(space, "--from", first, "--override", "x").stderr)
-        done = self.command(space, "--from", first, *criteria, "--override", "known flake of the job")
+        done = self.command(space, "--from", first, *criteria, "--override", "known flake of the job", "--sign-key", str(self.key()))
         self.assertEqual(0, done.returncode, done.stderr)
         self.assertEqual(sets[first], self.shown(space, self.name))
+        _, summary = self.summary(space, sets[first]["nova-api"])
+        self.assertEqual("FAILED", summary["verificationResult"], "a person's word is no passed rule")
+        self.assertEqual("known flake of the job", summary["https://topcoat.dev/promotion/1"]["override"])
         promoted = history.newest(self.name, 9)[0]
         self.assertEqual(("promoted", "known flake of the job", "failed"), (promoted.state, promoted.override, promoted.jobs[0].state))
         self.assertEqual(sets[first], promoted.record.images.as_dict())

@@ -19,9 +19,10 @@ from topcoat.errors import UsageError
 if TYPE_CHECKING:
     from topcoat.model import ImageReference
     from topcoat.promotion import Promoted
-    from topcoat.promotion.promotion import Examine, Promotion, Sign
+    from topcoat.promotion.promotion import Examine, Judgement, Promotion, Sign
     from topcoat.recipes import Selection
     from topcoat.signing import SigningKey
+    from topcoat.signing.summary import Judged
 
 
 @click.command()
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     help="required: refuse a set that holds a package which no key of the profile signed.  [default: the profile's promote_signatures]",
 )
 @key_options(required=False)
+@click.option("--verifier", metavar="URI", help="Who judged, as a URI that policies trust: the Zuul of your site; for the summary that is signed.")
 @click.option("--without-inventories", is_flag=True, help="Do not ask for an attached inventory with each image.")
 @click.option("--older", is_flag=True, help="The tag may go back to a set that is older than what it shows.")
 @click.option("--override", metavar="REASON", help="Promote although the criteria are not met; the reason is kept for ever. Needs --from and --dlrn.")
@@ -67,6 +69,7 @@ def command(
     also: tuple[str, ...],
     asked_signatures: str | None,
     key: SigningKey | None,
+    verifier: str | None,
     without_inventories: bool,
     older: bool,
     override: str | None,
@@ -113,7 +116,7 @@ def command(
                 older=older,
                 override=override,
             )
-            outcome = promotion.run(wish, examine=_signed(settings) if signed else None, sign=_signer(settings, key), dry_run=dry_run)
+            outcome = promotion.run(wish, examine=_signed(settings) if signed else None, sign=_signer(settings, key, verifier), dry_run=dry_run)
     except TopcoatError as error:
         _write(output, {"state": "failed", "name": name, "source": source, "error": error.as_dict()})
         raise
@@ -134,17 +137,33 @@ def _signed(settings: Settings) -> Examine:
     return lambda images: require_signed(images, settings.registries, settings.profile)
 
 
-def _signer(settings: Settings, key: SigningKey | None) -> Sign | None:
-    """Signs the set with the key that was given."""
+def _signer(settings: Settings, key: SigningKey | None, verifier: str | None) -> Sign | None:
+    """Signs the set with the key that was given, and where criteria were judged what they said of it."""
     if key is None:
+        if verifier:
+            raise UsageError("--verifier is for the summary that a key signs", next_step="name the key with --sign-key")
         return None
-    from topcoat.signing import Signer
+    from topcoat.signing import Signer, summary
 
-    def sign(images: Sequence[ImageReference]) -> None:
+    def sign(images: Sequence[ImageReference], judgement: Judgement | None) -> None:
         new = sum(image.new for image in Signer(settings.registries, key).sign(images))
         click.echo(f"{len(images)} images are signed with {key.public.name}, {new} signatures are new", err=True)
+        if judgement:
+            summary.attest(settings.registries, key, _judged(judgement), images, verifier=verifier or summary.VERIFIER)
 
     return sign
+
+
+def _judged(judgement: Judgement) -> Judged:
+    from dataclasses import asdict
+
+    from topcoat.promotion.history import notes
+    from topcoat.signing.summary import Judged
+
+    verdict = judgement.verdict
+    rule = {name: value for name, value in asdict(judgement.criteria).items() if name != "too_old"} | {"too_old": judgement.criteria.too_old.value}
+    jobs = [asdict(job) for job in notes(verdict.jobs)]
+    return Judged(judgement.name, judgement.source, verdict.passed, verdict.sentence, rule, jobs, judgement.moment, judgement.override)
 
 
 def _settle(settings: Settings, promotion: Promotion, outcome: Promoted) -> dict[str, Any] | None:

@@ -25,8 +25,21 @@ from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, Image, Manifest, Registries
 from topcoat.trunk import DlrnApi, DlrnPromotion
 
-Sign = Callable[[Sequence[ImageReference]], None]
-"""Signs images, each under the tag and digest that are named, before the tag shows it."""
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the criteria said of a set that is promoted; ``moment`` is seconds since the epoch."""
+
+    name: str
+    source: str
+    criteria: Criteria
+    verdict: Verdict
+    moment: float
+    override: str
+
+
+Sign = Callable[[Sequence[ImageReference], Judgement | None], None]
+"""Signs images, each under the tag and digest that are named, before the tag shows it; None where nothing was judged."""
 Examine = Callable[[Mapping[str, tuple[ImageReference, Image]]], None]
 """Raises when something in a set may not be promoted; gets image name → where it is, and its configuration."""
 
@@ -117,18 +130,22 @@ class Promotion:
             source = wish.source or (candidate.tag if candidate else "")
             story.about(source)
             known: dict[str, Manifest] = {}
+            judged: list[Judgement] = []
 
             def allowed() -> None:
                 self._require_free(wish.name)
                 if api and criteria and candidate:
-                    story.judged(self._judged(api, criteria, candidate, override))
+                    moment = time.time()
+                    verdict = self._judged(api, criteria, candidate, override, moment)
+                    judged[:] = [Judgement(wish.name, source, criteria, verdict, moment, "" if verdict.passed else override)]
+                    story.judged(verdict)
                     if wish.source and not wish.older and not override:
                         candidates.require_newest(api, criteria, candidate, now=time.time())
 
             def prepare(manifests: Mapping[str, Manifest]) -> None:
                 self._copy(manifests, source)
                 if sign:
-                    sign(self._everywhere(manifests, wish.name))
+                    sign(self._everywhere(manifests, wish.name), judged[0] if judged else None)
                 story.begun()
 
             def look(manifests: Mapping[str, Manifest]) -> None:
@@ -149,7 +166,7 @@ class Promotion:
                 dry_run=dry_run,
             )
             if sign and outcome.state == "unchanged" and not dry_run:
-                sign(self._everywhere(known, wish.name))
+                sign(self._everywhere(known, wish.name), None)
             story.ended(outcome)
         return outcome
 
@@ -166,12 +183,12 @@ class Promotion:
                     next_step=f"when that is over: topcoat hold {name} --release",
                 )
 
-    def _judged(self, api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, override: str) -> Verdict:
+    def _judged(self, api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, override: str, now: float) -> Verdict:
         if not override:
-            verdict = candidates.require(api, criteria, candidate, now=time.time())
+            verdict = candidates.require(api, criteria, candidate, now=now)
             self._say(verdict.sentence)
             return verdict
-        verdict = candidates.verdict_on(api, criteria, candidate, now=time.time())
+        verdict = candidates.verdict_on(api, criteria, candidate, now=now)
         self._say(f"{verdict.sentence}; passed over: {override}")
         return verdict
 

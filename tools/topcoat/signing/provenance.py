@@ -5,10 +5,10 @@ This module must never say what the receipt does not: what is not known is left 
 
 from __future__ import annotations
 
-import datetime
 import re
 
 from topcoat.model import ImageResult, Receipt
+from topcoat.signing.statements import as_text
 
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://topcoat.dev/provenance/run/1"
@@ -41,8 +41,8 @@ def provenance(receipt: Receipt, image: ImageResult, *, builder: str = BUILDER) 
             "builder": {"id": builder},
             "metadata": {
                 "invocationId": str(receipt.zuul.get("build") or receipt.tag),
-                "startedOn": _moment(image.started or receipt.started),
-                "finishedOn": _moment(image.finished or receipt.finished),
+                "startedOn": as_text(image.started or receipt.started),
+                "finishedOn": as_text(image.finished or receipt.finished),
             },
             **({"byproducts": [{"name": "inventory", "digest": _digest(image.inventory)}]} if image.inventory else {}),
         },
@@ -87,7 +87,3 @@ def _recipes(receipt: Receipt) -> list[dict[str, object]]:
 
 def _digest(digest: str) -> dict[str, str]:
     return {"sha256": digest.removeprefix("sha256:")}
-
-
-def _moment(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
