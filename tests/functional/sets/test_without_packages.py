@@ -56,7 +56,7 @@ class WithoutPackages(RegistryCase):
             digests = self.push(tag, commit)
             self.topcoat("promote", "--from", tag, "--without-inventories")
         shape = json.loads(self.topcoat("changes", "one", "two", "--format", "json"))
-        self.assertEqual([("placement", OLD, NEW, SOURCE)], [tuple(row[key] for key in ("image", "from", "to", "source")) for row in shape["revisions"]])
+        self.assertEqual([{"image": "placement", "from": OLD, "to": NEW, "source": SOURCE}], shape["revisions"])
         self.assertIn("a1b2c3d", self.topcoat("changes", "one", "two"))
         [row] = json.loads(self.topcoat("where", NEW[:10], "--format", "json"))["found"]
         self.assertEqual(("two", True, ["placement"]), (row["since"]["source"], row["now"], row["images"]))

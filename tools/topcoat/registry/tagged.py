@@ -68,6 +68,8 @@ class TaggedDocuments:
         self.write(tag, artifact_type, {})
 
     def _need_empty(self) -> None:
-        if not self._has_empty:
-            self.keep(oci.EMPTY_BLOB, oci.OCI_EMPTY)
+        empty = oci.digest_of(oci.EMPTY_BLOB)
+        # all but the first document of a repository find it there
+        if not self._has_empty and not self._client.has_blob(self._repository, empty):
+            self._client.put_blob(self._repository, empty, oci.EMPTY_BLOB)
         self._has_empty = True
