@@ -407,6 +407,15 @@ class Secrets(Case):
             self.assertEqual(job.variables["topcoat_set"]["namespace"], "example", name)
         self.assertEqual(found.freeze("openstack/keystone", "third-party-check", ["releasenotes/notes/x.yaml"]), {})
 
+    def test_architectures_are_joined_before_anybody_consumes(self) -> None:
+        use = "- project: {name: openstack/keystone, templates: [site-architectures]}"
+        found = site(example("architectures.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        jobs = found.freeze("openstack/keystone", "check", ["keystone/x.py"])
+        self.assertEqual({one for one, _ in jobs["images-of-all"].dependencies}, {"container-images-registry", "images-x86", "images-arm"})
+        self.assertIn(("container-images-index", True), jobs["container-images-consumer"].dependencies)
+        self.assertEqual([name for name, job in jobs.items() if job.provides], ["images-of-all"])
+
     def test_the_other_examples_parse(self) -> None:
         found = site(example("deploy-job.yaml"), ("zuul.d/add.yaml", example("add-to-a-project.yaml")[1].replace("nova", "keystone")))
         self.assertEqual((found.errors, found.warnings), ([], []))

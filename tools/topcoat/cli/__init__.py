@@ -18,7 +18,21 @@ from topcoat.errors import TopcoatError, machine_error
 
 GROUPS = {
     "Everyday": ("plan", "build", "report", "explain", "list", "graph", "lint", "render", "why", "reproduce", "completion"),
-    "Sets of images and their tags": ("promote", "sign", "hold", "history", "discover", "changes", "lock", "copy", "adopt", "base", "gc", "trunk"),
+    "Sets of images and their tags": (
+        "index",
+        "promote",
+        "sign",
+        "hold",
+        "history",
+        "discover",
+        "changes",
+        "lock",
+        "copy",
+        "adopt",
+        "base",
+        "gc",
+        "trunk",
+    ),
     "Images by hand": ("update", "hotfix"),
     "What a registry holds": ("verify", "attest", "diff", "inventory", "sbom", "sizes"),
     "Sets seen whole": ("board", "where", "bisect", "set"),

@@ -30,7 +30,7 @@ def command(settings: Settings, output: str, dlrn: str | None, criteria_file: st
         settings.profile,
         work=settings.work_dir,
         recipes_root=settings.recipes_dir,
-        images=tuple(settings.recipes),
+        images=tuple(settings.set_recipes),
         criteria=Path(criteria_file) if criteria_file else None,
         dlrn=dlrn,
         ca_file=settings.ca_file,

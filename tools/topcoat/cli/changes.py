@@ -36,7 +36,7 @@ def command(
     from topcoat.sets import SetReader, comparison, find
 
     profile = settings.profile
-    first, second = (find(name, registries=settings.registries, profile=profile, images=tuple(settings.recipes)) for name in (before, after))
+    first, second = (find(name, registries=settings.registries, profile=profile, images=tuple(settings.set_recipes)) for name in (before, after))
     reader = SetReader(settings.registries, settings.work_dir, profile.platform, read_layers=read_layers)
     repositories = settings.work_dir / "repositories" if advisories else None
     shape = comparison.document(reader, first, second, profile, changelog=changelog, repositories=repositories)

@@ -75,7 +75,7 @@ def command(
     if tag:
         given["tag"] = tag
     template = load_template(list_name, root=settings.recipes_dir)
-    resolved = resolve(template, profile=settings.profile, values=given, recipes=settings.recipes)
+    resolved = resolve(template, profile=settings.profile, values=given, recipes=settings.set_recipes)
     if services:
         resolved = resolved.for_services(services)
     images = tuple(image for image in resolved.images if _wanted(image.name, include, exclude))

@@ -6,12 +6,17 @@ This module must never decide what is kept; ``topcoat.garbage`` does.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
 from topcoat.errors import UsageError
+
+if TYPE_CHECKING:
+    from topcoat.model import Profile
 
 _DAY = 86400.0
 
@@ -42,6 +47,7 @@ def command(
     """Remove what neither open buildsets nor promoted sets need. Promoted sets are read from the registry's own records."""
     from topcoat.garbage import Collector, KeepRules
     from topcoat.lists import old_names
+    from topcoat.publisher.receipts import runs_repository
 
     if delete and dry_run:
         raise UsageError("--delete and --dry-run exclude each other", next_step="choose one")
@@ -53,11 +59,12 @@ def command(
         for image, names in old_names(settings.recipes_dir, settings.all_recipes).items()
         for name in names
     }
-    known = {*(profile.repository_of(image) for image in settings.all_recipes), *aliases, *_catalog(settings)}
+    runs = runs_repository(profile.namespace)
+    known = {runs, *(profile.repository_of(image) for image in settings.all_recipes), *aliases, *_catalog(settings)}
     # what upstream removed lies only in the mirror of the base, and no tag there says what still needs it
     names = repositories or sorted(known - {profile.base.mirror.removeprefix(f"{profile.registry}/")})
     rules = KeepRules(
-        tags=frozenset({profile.reference_tag, *keep_tag, *_lines(keep_tags_file)}),
+        tags=frozenset(tag for kept in (profile.reference_tag, *keep_tag, *_lines(keep_tags_file)) for tag in (kept, *_run_tags(profile, kept))),
         patterns=tuple(_compiled(pattern) for pattern in keep_pattern),
         younger_than=older_than * _DAY,
         newest=keep_newest,
@@ -75,6 +82,11 @@ def command(
         f"{result.kept} tags kept{f', all {result.checked} checked' if delete else ''}, {result.seconds:.1f} s"
     )
     emit(result.as_dict(), output_format, "\n".join(lines))
+
+
+def _run_tags(profile: Profile, tag: str) -> tuple[str, ...]:
+    """The tags that the architectures of a set have: whoever keeps the set keeps what it may still be joined from."""
+    return tuple(replace(profile, arch=one.name).run_tag(tag) for one in profile.architectures)
 
 
 def _catalog(settings: Settings) -> tuple[str, ...]:

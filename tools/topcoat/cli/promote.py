@@ -89,7 +89,7 @@ def command(
         settings.registries,
         settings.profile,
         settings.recipes_dir,
-        selection.of(settings.recipes),
+        selection.of(settings.set_recipes),
         also=also,
         authfile=settings.authfile,
         ca_file=settings.ca_file,

@@ -51,7 +51,7 @@ def _against(settings: Settings, name: str, receipt: str) -> Against:
 
     try:
         profile = settings.profile
-        before = find(name, registries=settings.registries, profile=profile, images=tuple(settings.recipes))
+        before = find(name, registries=settings.registries, profile=profile, images=tuple(settings.set_recipes))
         after = find(str(Path(receipt).absolute()), registries=settings.registries, profile=profile, images=())
         # a review may make some of the images only: those that it leaves out did not go
         before = before.only(after.images)

@@ -31,7 +31,7 @@ def command(settings: Settings, what: str, source: str, given: tuple[str, ...], 
 
     profile = settings.profile
     wanted = compose.parse(given)
-    named = find(source, registries=settings.registries, profile=profile, images=tuple(settings.recipes))
+    named = find(source, registries=settings.registries, profile=profile, images=tuple(settings.set_recipes))
     composed = compose.compose(named, wanted, SetReader(settings.registries, settings.work_dir, profile.platform), settings.registries)
     shape = {
         "tag": composed.tag,

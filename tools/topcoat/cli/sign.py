@@ -36,7 +36,7 @@ def command(settings: Settings, selection: Selection, tag: str | None, reference
     wanted = [ImageReference.parse(text) for text in references]
     if not wanted:
         profile = settings.profile
-        names = selection.of(settings.recipes)
+        names = selection.of(settings.set_recipes)
         wanted = [ImageReference(profile.registry, profile.repository_of(name), tag or profile.reference_tag) for name in names]
     signed = Signer(settings.registries, key).sign(wanted)
     rows = [{"reference": str(image.reference), "manifests": image.manifests, "new": image.new} for image in signed]

@@ -245,10 +245,17 @@ class Collector:
 
     def _delete(self, name: str, digest: Digest) -> bool:
         """Delete a manifest that lost its tags in an earlier collection, when still nothing names it; False when something does."""
+        looked: set[Digest] = set()
         for tag in self._client.tags(name):
             shown = self._client.head(name, tag)
-            if shown and digest in (shown, *self._needs(name, shown)):
-                return False
+            todo = [shown] if shown else []
+            while todo:  # an index needs its images, and these what lies below their update layers
+                one = todo.pop()
+                if one == digest:
+                    return False
+                if one not in looked:
+                    looked.add(one)
+                    todo.extend(self._needs(name, one))
         if self._backup(name, digest) is not None:
             self._client.delete_manifest(name, digest)
         return True

@@ -230,13 +230,16 @@ class Promotion:
         ]
 
     def _images(self, manifests: Mapping[str, Manifest]) -> dict[str, tuple[ImageReference, Image]]:
+        """Every image of the set by its name; of an index each one, by the platform too."""
         first = self._places[0]
         own = dict(first.repositories)
         client = self._registries.client(first.host)
-        return {
-            image: (ImageReference(first.host, own[image], digest=manifest.digest), client.image(own[image], manifest.digest)[1])
-            for image, manifest in manifests.items()
-        }
+        found = {}
+        for name, manifest in manifests.items():
+            for digest in [child.digest for child in manifest.children] if manifest.is_index else [manifest.digest]:
+                image = client.image(own[name], digest)[1]
+                found[f"{name} ({image.platform})" if manifest.is_index else name] = ImageReference(first.host, own[name], digest=digest), image
+        return found
 
     # ---- which set --------------------------------------------------------------------------------------------------------------------------
 

@@ -143,9 +143,9 @@ class Target:
         def one(image: str) -> str:
             repository = self.repository_of(image)
             manifest = self.client.manifest(repository, digests[image])
-            if manifest.is_index:
-                manifest = self.client.manifest(repository, manifest.children[0].digest)
-            return parse_image(manifest, self.client.blob(repository, manifest.config.digest)).created
+            # one architecture may have moved on while the others stayed
+            own = [self.client.manifest(repository, child.digest) for child in manifest.children] if manifest.is_index else [manifest]
+            return max((parse_image(single, self.client.blob(repository, single.config.digest)).created for single in own), default="")
 
         return max(each(sorted(digests), one, workers=self._workers), default="")
 

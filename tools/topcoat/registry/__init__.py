@@ -5,7 +5,7 @@ This room must never build or judge an image, and never store anything outside a
 
 from topcoat.registry.auth import Credentials, Login
 from topcoat.registry.client import RegistryClient
-from topcoat.registry.errors import AccessError, BrokenConnectionError, DeadlineError, DigestMismatchError, NotFoundError, RefusedError
+from topcoat.registry.errors import AccessError, BrokenConnectionError, DeadlineError, DigestMismatchError, NotFoundError, PlatformError, RefusedError
 from topcoat.registry.limits import Limits, Traffic
 from topcoat.registry.oci import Descriptor, Image, Manifest, append_layer, digest_of, image_manifest, with_labels
 from topcoat.registry.referrers import INVENTORY_TYPE
@@ -24,6 +24,7 @@ __all__ = [
     "Login",
     "Manifest",
     "NotFoundError",
+    "PlatformError",
     "RefusedError",
     "Registries",
     "RegistryClient",

@@ -20,6 +20,10 @@ class HiddenError(AccessError):
     """Our login is good, but this repository is refused: it does not exist, or it is not for us; a registry that hides names does not say which."""
 
 
+class PlatformError(ContentError):
+    """There is an image, and not for the platform that was asked for."""
+
+
 class DigestMismatchError(InfrastructureError):
     """What came over the wire is not what its digest says. Retried: a transfer can be damaged, a second one rarely is."""
 

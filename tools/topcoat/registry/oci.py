@@ -17,6 +17,7 @@ from topcoat.documents import Door, Shape
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest
+from topcoat.registry.errors import PlatformError
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -335,9 +336,12 @@ def image_manifest(image: Image) -> tuple[bytes, bytes]:
     return to_json(document), config
 
 
-def index_manifest(manifests: Iterable[Descriptor], annotations: Mapping[str, str] | None = None) -> bytes:
-    """An index over manifests, in the order given."""
-    document: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry.as_dict() for entry in manifests]}
+def index_manifest(manifests: Iterable[Descriptor], annotations: Mapping[str, str] | None = None, *, media_type: str = OCI_INDEX) -> bytes:
+    """An index over manifests, in the order given.
+
+    :param media_type: ``DOCKER_INDEX`` has the same fields, and no annotations.
+    """
+    document: dict[str, object] = {"schemaVersion": 2, "mediaType": media_type, "manifests": [entry.as_dict() for entry in manifests]}
     if annotations:
         document["annotations"] = dict(annotations)
     return to_json(document)
@@ -368,7 +372,7 @@ def artifact_manifest(
 def select_platform(manifest: Manifest, platform: str) -> Descriptor:
     """The child of an index for ``os/architecture[/variant]``.
 
-    :raises ContentError: the index has none; the message lists what it has.
+    :raises PlatformError: the index has none; the message lists what it has.
     """
     system, _, rest = platform.partition("/")
     architecture, _, variant = rest.partition("/")
@@ -378,7 +382,7 @@ def select_platform(manifest: Manifest, platform: str) -> Descriptor:
         offered.append(f"{values.get('os', '?')}/{values.get('architecture', '?')}")
         if values.get("os") == system and values.get("architecture") == architecture and (not variant or values.get("variant") == variant):
             return child
-    raise ContentError(
+    raise PlatformError(
         f"index {manifest.digest} has no image for {platform}, only {', '.join(offered) or 'nothing'}", next_step="push an image for this platform"
     )
 
@@ -387,13 +391,13 @@ def require_platform(image: Image, platform: str, name: str) -> None:
     """Refuse an image of another platform; what an index says about a child is not enough, the configuration counts.
 
     :param name: reference of the image, for the error.
-    :raises ContentError: names both platforms. An image that names no architecture passes: image-spec asks for one, old tools wrote none.
+    :raises PlatformError: names both platforms. An image that names no architecture passes: image-spec asks for one, old tools wrote none.
     """
     if not image.config.get("architecture"):
         return
     wanted = "/".join(platform.split("/")[:2])
     if image.platform != wanted:
-        raise ContentError(
+        raise PlatformError(
             f"{name} is an image for {image.platform}, the profile's platform is {wanted}",
             next_step="publish it for this platform too, or use the profile of its architecture",
         )

@@ -14,11 +14,11 @@ from typing import TextIO
 from topcoat import gating, planner
 from topcoat.documents import Door
 from topcoat.engine.events import JsonLines
-from topcoat.errors import ContentError, TopcoatError, UsageError
+from topcoat.errors import ContentError, PartialError, TopcoatError, UsageError
 from topcoat.model import Plan, Receipt, RunOptions, RunRequest, Status
 from topcoat.model.image import check_tag
 from topcoat.process import Processes
-from topcoat.publisher import Publisher
+from topcoat.publisher import Publisher, receipts
 from topcoat.registry import Registries
 from topcoat.report import document, progress
 from topcoat.runs import verdict
@@ -51,7 +51,23 @@ def run(request: RunRequest, options: RunOptions, *, registries: Registries, pro
         locks = Locks(options.locks, request.recipes, request.names, request.profile.arch) if options.locks else None
         if locks:
             locks.require_plan(decision.plan)
-        return carry_out(decision, options, packages, locks, registries=registries, progress_mode=progress_mode, stream=stream)
+        try:
+            receipt = carry_out(decision, options, packages, locks, registries=registries, progress_mode=progress_mode, stream=stream)
+        except PartialError:
+            _leave(document.load(options.receipt), request, options, registries)
+            raise
+        _leave(receipt, request, options, registries)
+        return receipt
+
+
+def _leave(receipt: Receipt, request: RunRequest, options: RunOptions, registries: Registries) -> None:
+    """Leave the receipt of a proven run beside the images of its architecture: who joins the architectures looks for it there.
+
+    Of a part of a run, or one that leaves the proof to others, it would say too much.
+    """
+    profile = request.profile
+    if profile.architectures and options.shard is None and options.check_coverage:
+        receipts.store(registries.client(profile.registry), profile.namespace, receipt.tag, document.receipt_to_dict(receipt))
 
 
 def update(decide: Callable[[], Decision], options: RunOptions, *, registries: Registries, progress_mode: str, stream: TextIO) -> Receipt:

@@ -18,8 +18,11 @@ _MOST_UNPACKED = 256 << 20
 _NEXT = "name the set by its tag instead: then its images are asked"
 
 
-def pack(facts: Mapping[str, ImageFacts]) -> bytes:
-    """The document, compressed; the same set gives the same bytes. A package that many images hold is written once."""
+def pack(facts: Mapping[str, ImageFacts], platform: str = "") -> bytes:
+    """The document, compressed; the same set gives the same bytes. A package that many images hold is written once.
+
+    :param platform: whose images of an index these are; empty: the set has no index.
+    """
     packages = sorted({package for one in facts.values() for package in one.packages or ()})
     number = {package: place for place, package in enumerate(packages)}
     lists: list[list[int]] = []
@@ -38,7 +41,8 @@ def pack(facts: Mapping[str, ImageFacts]) -> bytes:
     changelogs: dict[str, list[str]] = {}
     for source, bundle in sorted(bundles.items()):
         changelogs.setdefault(bundle, []).append(source)
-    return packed.pack({"schema": SCHEMA, "packages": packages, "lists": lists, "images": images, "changelogs": changelogs})
+    own = {"platform": platform} if platform else {}
+    return packed.pack({"schema": SCHEMA, **own, "packages": packages, "lists": lists, "images": images, "changelogs": changelogs})
 
 
 def _steps(places: Iterable[int]) -> list[int]:
@@ -50,15 +54,18 @@ def _steps(places: Iterable[int]) -> list[int]:
     return found
 
 
-def unpack(content: bytes) -> dict[str, ImageFacts]:
+def unpack(content: bytes, platform: str = "") -> dict[str, ImageFacts]:
     """Read back what ``pack`` gave.
 
+    :param platform: that images are wanted for. What is written of an index is true for one platform only; for another nothing is known.
     :raises ContentError: it is damaged, or of another version.
     """
     try:
         document = packed.unpack(content, _MOST_UNPACKED)
         if document["schema"] != SCHEMA:
             raise ValueError(f"its schema is {str(document['schema'])[:80]!r}")
+        if platform and document.get("platform", platform) != platform:
+            return {}
         packages = [(str(nevra), str(source), int(built)) for nevra, source, built in document["packages"]]
         lists = [frozenset(packages[place] for place in _places(steps, len(packages))) for steps in document["lists"]]
         changelogs = {str(source): check_digest(digest) for digest, sources in document["changelogs"].items() for source in sources}

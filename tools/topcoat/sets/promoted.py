@@ -32,7 +32,7 @@ def settle(
         before = of_promotion(SetRecord.from_dict(outcome.before), registries, host, namespace) if outcome.before else None
         after = of_record(record, host)
         facts = reader.facts(after, *([before] if before else []))
-        written = contents.pack(facts)
+        written = contents.pack(facts, profile.platform if profile.architectures else "")
         for history in histories:
             entry = history.read(outcome.name, outcome.entry)
             if entry:

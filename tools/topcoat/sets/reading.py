@@ -15,7 +15,7 @@ from topcoat.errors import ContentError
 from topcoat.model import Digest, ImageReference, labels
 from topcoat.process.each import each
 from topcoat.publisher import changelogs as kept
-from topcoat.registry import Registries
+from topcoat.registry import PlatformError, Registries
 from topcoat.rpm.changelogs import Entry, newer
 from topcoat.rpm.inventory import Listing
 from topcoat.runs.references import ImageReader, StoredImage
@@ -32,6 +32,7 @@ class SetReader:
     def __init__(self, registries: Registries, work: Path, platform: str, *, read_layers: bool = False) -> None:
         """:param read_layers: read the package database out of the layers of images that have no inventory of ours."""
         self._registries = registries
+        self._platform = platform
         self._reader = ImageReader(registries, work / "cache" / "images", platform)
         self._read_layers = read_layers
         self._bundles: dict[_Place, Mapping[str, tuple[Entry, ...]]] = {}
@@ -49,13 +50,13 @@ class SetReader:
         read = self._read({name: where for name, where in before.images.items() if name not in same}, before)
         now = self._read({name: where for name, where in after.images.items() if name not in same}, after)
         sides = [
-            {name: ImageFacts(digest) if name in same else facts[name] for name, digest in found.digests.items()}
+            {name: ImageFacts(digest) if name in same else facts[name] for name, digest in found.digests.items() if name in same or name in facts}
             for found, facts in ((before, read), (after, now))
         ]
         return compare(*sides, unchanged=lambda: self._read({name: after.images[name] for name in same}, after, before).values())
 
     def facts(self, found: NamedSet, *others: NamedSet) -> dict[str, ImageFacts]:
-        """Every image of a set with its packages.
+        """Every image of a set with its packages; without those that a set of several architectures does not have for the platform.
 
         :param others: sets of which something may be known already.
         """
@@ -67,23 +68,30 @@ class SetReader:
         found = {name: known[where.digest] for name, where in wanted.items() if where.digest in known}
         missing = {name: where for name, where in wanted.items() if name not in found or (found[name].packages is None and self._read_layers)}
         read = self._facts(missing.values())
-        return {name: read[where] if name in missing else found[name] for name, where in wanted.items()}
+        return {name: read[where] if name in missing else found[name] for name, where in wanted.items() if name not in missing or where in read}
 
     def _written(self, found: NamedSet) -> dict[str, ImageFacts]:
         """What was written about a set when it was promoted; nothing where that cannot be read: it only saves asking."""
         if found.contents not in self._contents:
             try:
-                self._contents[found.contents] = unpack(found.contents) if found.contents else {}
+                self._contents[found.contents] = unpack(found.contents, self._platform) if found.contents else {}
             except ContentError:
                 self._contents[found.contents] = {}
         return self._contents[found.contents]
 
     def _facts(self, references: Iterable[ImageReference]) -> dict[ImageReference, ImageFacts]:
         wanted = list(dict.fromkeys(references))
-        return dict(zip(wanted, each(wanted, self._one, workers=_PARALLEL), strict=True))
+        read = zip(wanted, each(wanted, self._one, workers=_PARALLEL), strict=True)
+        return {where: facts for where, facts in read if facts is not None}
 
-    def _one(self, reference: ImageReference) -> ImageFacts:
-        stored = self._reader.find(reference)
+    def _one(self, reference: ImageReference) -> ImageFacts | None:
+        """What is known of an image; None where its index holds none for the platform: it is no image of this architecture's set."""
+        try:
+            stored = self._reader.find(reference)
+        except PlatformError:
+            if self._registries.client(reference.host).manifest(reference.repository, reference.target).is_index:
+                return None
+            raise
         if stored is None:
             raise ContentError(f"{reference} is gone from the registry", next_step="compare with a set that is still there")
         listing = self._reader.listing(stored)

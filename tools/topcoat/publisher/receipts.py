@@ -1,0 +1,55 @@
+"""Receipts of finished runs, left in the registry under the tag of their images: whoever goes on with the set needs no file of another machine.
+
+This module must never be believed about what a tag shows now: a receipt says what was true when its run ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from topcoat.documents import packed
+from topcoat.errors import ContentError
+from topcoat.registry import Descriptor, NotFoundError, RegistryClient, digest_of
+from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
+
+REPOSITORY = "topcoat-runs"
+RECEIPT_TYPE = "application/vnd.topcoat.receipt.v1+json"
+_BLOB_TYPE = f"{RECEIPT_TYPE}+gzip"
+_MOST = 256 << 20
+"""Bytes of one receipt, unpacked."""
+
+
+def runs_repository(namespace: str) -> str:
+    """Path of the repository of receipts of a namespace."""
+    return f"{namespace}/{REPOSITORY}" if namespace else REPOSITORY
+
+
+def store(client: RegistryClient, namespace: str, tag: str, document: Mapping[str, object]) -> None:
+    """Leave the document of a receipt; what was left under this tag before is gone."""
+    repository, blob = runs_repository(namespace), packed.pack(document)
+    for content in (blob, EMPTY_BLOB):
+        client.blobs.put_missing(repository, digest_of(content), content)
+    body = artifact_manifest(RECEIPT_TYPE, (Descriptor(_BLOB_TYPE, digest_of(blob), len(blob)),))
+    client.put_manifest(repository, tag, body, OCI_MANIFEST)
+
+
+def read(client: RegistryClient, namespace: str, tag: str) -> Any:
+    """The document under a tag, None where there is none.
+
+    :raises ContentError: what lies there is no receipt, or damaged.
+    """
+    repository = runs_repository(namespace)
+    where = f"{client.host}/{repository}:{tag}"
+    try:
+        manifest = client.manifest(repository, tag, cached=False)
+        blob = next((blob for blob in manifest.blobs if blob.media_type == _BLOB_TYPE), None)
+        if blob is None:
+            raise ContentError(f"{where} is no receipt of a run", next_step="run the build again")
+        content = client.blob(repository, blob.digest)
+    except NotFoundError:
+        return None
+    try:
+        return packed.unpack(content, _MOST)
+    except ValueError as error:
+        raise ContentError(f"{where} cannot be read: {error}", next_step="run the build again") from error
