@@ -133,11 +133,10 @@ def _publish(tree: Tree, name: str, builder: DirectBuilder, client: RegistryClie
         log=work / f"{name}.log",
     )
     blobs: dict = {layer.digest: ImageRepository(tree.host, repository) for layer in image.layers}
-    if built.layer:
-        blobs[built.layer.digest] = built.layer.path
+    blobs |= {layer.digest: layer.path for layer in built.layers}
     published = publisher.publish(f"{tree.host}/demo/{name}", built.image, blobs, [TAG])
     if built.inventory:
         publisher.attach_inventory(f"{tree.host}/demo/{name}", published.digest, built.inventory.to_files())
-    if built.layer:
-        built.layer.path.unlink()
+    for layer in built.layers:
+        layer.path.unlink()
     tree.images[name] = Published(f"demo/{name}", published.digest, client.image(f"demo/{name}", published.digest)[1])

@@ -91,10 +91,10 @@ def ours(tree: Tree, repositories: tuple[Repository, ...], work: Path, prefix: s
 
         def publish(context: Context, line: PlannedImage, image: Published) -> None:
             built = context.stage_result("make")
-            assert isinstance(built, BuiltImage) and built.layer and built.inventory
+            assert isinstance(built, BuiltImage) and built.layers and built.inventory
             begun = time.monotonic()
             blobs: dict = {layer.digest: ImageRepository(tree.host, image.repository) for layer in image.image.layers}
-            blobs[built.layer.digest] = built.layer.path
+            blobs |= {layer.digest: layer.path for layer in built.layers}
             published = publisher.publish(f"{tree.host}/{prefix}/{line.name}", built.image, blobs, [TAG])
             publisher.attach_inventory(f"{tree.host}/{prefix}/{line.name}", published.digest, built.inventory.to_files())
             stages["push"] += time.monotonic() - begun

@@ -1,4 +1,4 @@
-"""Images of real software: built by the product, started with plain podman, asked, promoted, updated with one yum layer, asked again, compared with
+"""Images of real software: built by the product, started with plain podman, asked, promoted, updated with one yum update, asked again, compared with
 what plain dnf makes of them, promoted and found by their tag.
 
 This module must never use another storage than its own, and ends every container it started.
@@ -227,7 +227,7 @@ class Real:
         self.notes["build" if name == "first" else "update"] = f"{len(images)} images, {bytes_text(pushed)} pushed"
         wrong = [image["name"] for image in images.values() if image["action"] != ("build" if name == "first" else "update")]
         if wrong:
-            raise ContentError(f"not {'built' if name == 'first' else 'updated by a yum layer'}: {', '.join(wrong)}", next_step="read the receipt")
+            raise ContentError(f"not {'built' if name == 'first' else 'updated by yum'}: {', '.join(wrong)}", next_step="read the receipt")
 
     def _promote(self, environment: Environment, name: str) -> None:
         """Move the floating name to the set, and find every image of it by that name."""

@@ -92,7 +92,7 @@ class Walk:
             gating = self.directory / "gating"
             trees = [str(change.directory) for change in changes]
             self.topcoat(environment, "gating", "--output", str(gating), "--changes", str(held), *trees)
-        with self.step("review", "The review job: plan, one yum layer where it is needed, push, proof"):
+        with self.step("review", "The review job: plan, one yum update where it is needed, push, proof"):
             self.topcoat(environment, "plan", *self.patterns, "--gating-repo", str(gating), "--output", str(self.directory / "plan.json"), show=18)
             words = ["build", *self.patterns, "--gating-repo", str(gating), "--plan", str(self.directory / "plan.json"), "--tag", "review-102"]
             self.topcoat(environment, *words, "--zuul-items", str(items), *self._receipt("review"))

@@ -150,7 +150,7 @@ class Story:
                 self._verdict.check(f"check: {name} holds the packages under test", bool(ours & held) and not missing, missing)
                 layers = registry.layers(path, digest)
                 base = before.layers(f"{images.NAMESPACE}/{name}", images.TAG)
-                self._verdict.equal(f"check: {name} is the image that passed before and one layer", layers[:-1], base)
+                self._verdict.equal(f"check: {name} is the image that passed before, its update on it", layers[:-2], base)
 
     def _consumed(self, done: Finished, found: dict[str, dict[str, object]]) -> None:
         proof = self._log_of(done, CONSUMER, "consumed.json")

@@ -34,7 +34,7 @@ class Limits(WorldCase):
         self.assertIn(named, caught.exception.what)
         self.assertNotIn("\n", str(caught.exception))
         self.assertIn("in the log", caught.exception.next_step)
-        self.assertTrue(self.world.update(base, self.world.repository("current", [LIB2])).layer, "the next one is not hurt")
+        self.assertTrue(self.world.update(base, self.world.repository("current", [LIB2])).layers, "the next one is not hurt")
         return caught.exception
 
     def test_an_endless_sleep(self) -> None:

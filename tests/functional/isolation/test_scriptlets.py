@@ -103,7 +103,7 @@ class Scriptlets(WorldCase):
         with Transactions(snapshot, self.world.path("dnf"), options=Options(release="9"), workers=1, timeout=60) as transactions:
             updater = Updater(self.world.store, transactions)
             built = updater.update(line, base.image, base_digest=base.digest, client=self.world.client, repository=base.repository, request=request)
-            self.assertTrue(built.layer)
+            self.assertTrue(built.layers)
             self.assertEqual(sleeping(3002), [])
 
     def test_a_fork_bomb_ends_and_the_next_update_works(self) -> None:
@@ -112,7 +112,7 @@ class Scriptlets(WorldCase):
         with self.assertRaises(TopcoatError):
             self.world.update(base, self.world.repository("current", [bomb]), timeout=60)
         self.assertEqual(sleeping(3003), [])
-        self.assertTrue(self.world.update(base, self.world.repository("current", [LIB2])).layer)
+        self.assertTrue(self.world.update(base, self.world.repository("current", [LIB2])).layers)
 
     def test_layers_below_and_other_images_are_not_there_to_be_written(self) -> None:
         base = self.world.base("isolation/below", [LIB])
@@ -139,7 +139,7 @@ class Scriptlets(WorldCase):
                 built = updater.update(
                     line, image.image, base_digest=image.digest, client=self.world.client, repository=image.repository, request=request, log=log
                 )
-                self.assertTrue(built.layer)
+                self.assertTrue(built.layers)
         self.assertIn("spoilt-it", log.read_text())
         for path in self.world.directory.glob("*-dnf/**/*.solv"):
             self.assertNotEqual(path.read_bytes(), b"spoilt\n")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.needs import needs
-from topcoat.layers import LayerStore, write_layer
+from topcoat.layers import Layer, LayerStore, write_layers
 from topcoat.layers.leftovers import is_junk
 from topcoat.layers.unpack import unpack
 
@@ -94,23 +94,23 @@ class RoundTrip(unittest.TestCase):
         self.store = LayerStore(self.folder / "store")
         self.addCleanup(self.store.close)
 
-    def unpack(self, layer) -> Path:
+    def unpack(self, layer: Layer) -> Path:
         place = Path(tempfile.mkdtemp(dir=self.folder))
         place.chmod(0o755)
         with layer.path.open("rb") as stream:
             self.assertEqual(unpack([stream.read()], place), layer.diff_id)
         return place
 
-    def change(self, lower: list[Path], dice: random.Random, steps: int) -> tuple[tuple[dict, dict], Path]:
-        """Mess in an overlay; returns what was seen there, and the new layer unpacked."""
+    def change(self, lower: list[Path], dice: random.Random, steps: int) -> tuple[tuple[dict, dict], list[Path]]:
+        """Mess in an overlay; returns what was seen there, and the new layers unpacked, topmost first."""
         with self.store.mount(lower) as space:
             mess(space.root, dice, steps)
             seen = describe(space.root)
             subprocess.run(["umount", space.root], check=True)
-            layer = write_layer(space.upper, lower, self.store.archive(), epoch=EPOCH, drop=lambda path, mode, size: False)
-            again = write_layer(space.upper, lower, self.store.archive(), epoch=EPOCH, drop=lambda path, mode, size: False)
-        self.assertEqual(layer.digest, again.digest)
-        return seen, self.unpack(layer)
+            layers = write_layers(space.upper, lower, self.store.archive, epoch=EPOCH, drop=lambda path, mode, size: False)
+            again = write_layers(space.upper, lower, self.store.archive, epoch=EPOCH, drop=lambda path, mode, size: False)
+        self.assertEqual([layer.digest for layer in layers], [layer.digest for layer in again])
+        return seen, [self.unpack(layer) for layer in reversed(layers)]
 
     def test_random_changes_on_a_growing_stack(self) -> None:
         for seed in range(25):
@@ -118,10 +118,12 @@ class RoundTrip(unittest.TestCase):
                 dice = random.Random(seed)
                 base = Path(tempfile.mkdtemp(dir=self.folder))
                 base.chmod(0o755)
+                if seed % 2:  # half of them mess with the folder whose content is a layer of its own, and with those above
+                    (base / "var/lib/rpm/dir").mkdir(parents=True)
                 lower = [base]
                 for _ in range(4):
                     seen, new = self.change(lower, dice, 12)
-                    lower.insert(0, new)
+                    lower = [*new, *lower]
                     with self.store.mount(lower) as space:
                         tree, times = describe(space.root)
                     self.assertEqual(tree, seen[0])
@@ -176,7 +178,8 @@ class RoundTrip(unittest.TestCase):
             for name in ("var/log/dnf.log", "tmp/x/y", "usr/keep"):
                 (space.root / name).parent.mkdir(parents=True, exist_ok=True)
                 (space.root / name).write_text("x")
-            new = self.unpack(write_layer(space.upper, [base], self.store.archive(), epoch=EPOCH, drop=is_junk))
+            (layer,) = write_layers(space.upper, [base], self.store.archive, epoch=EPOCH, drop=is_junk)
+            new = self.unpack(layer)
         self.assertEqual([path.relative_to(new).as_posix() for path in sorted(new.rglob("*")) if path.is_file()], ["usr/keep"])
 
 

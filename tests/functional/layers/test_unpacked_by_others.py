@@ -6,10 +6,11 @@ import shutil
 import stat
 import tempfile
 import unittest
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.functional.layers.others import TOOLS, Storage, differences, tree, write_layout
-from topcoat.layers import LayerStore, write_layer
+from topcoat.layers import Layer, LayerStore, write_layers
 from topcoat.layers.unpack import unpack
 
 EPOCH = 1_700_000_000
@@ -74,14 +75,14 @@ class HardLinks(Case):
         os.utime(queue, (1_500_000_000, 1_500_000_000))
         self.link(queue, "opt/queue2")
         self.link(self.put(root, "n" * 90 + "/" + "m" * 90, "long"), "o" * 120, "ünïcode\nname")
-        self.assert_seen_by_all([write_layer(root, [], self.folder / "one.tar.gz", epoch=EPOCH)], tree(root))
+        self.assert_seen_by_all(write_layers(root, [], self.store.archive, epoch=EPOCH), tree(root))
 
     def test_names_that_a_layer_below_has(self) -> None:
         self.root = base = self.folder / "base"
         base.mkdir(mode=0o755)
         self.link(self.put(base, "usr/a", "old", mode=0o4711, owner=(1, 1)), "usr/b", "lib/c")
         self.put(base, "usr/lonely", "x", mode=0o755)
-        below = write_layer(base, [], self.folder / "below.tar.gz", epoch=EPOCH)
+        below = write_layers(base, [], self.store.archive, epoch=EPOCH)
         with self.store.mount([base]) as space:
             os.link(space.root / "usr/lonely", space.root / "usr/friend")
             os.chmod(space.root / "usr/b", 0o4755)
@@ -89,10 +90,10 @@ class HardLinks(Case):
             (space.root / "usr/a").unlink()
             self.link(self.put(space.root, "usr/new", "new", mode=0o2755, owner=(0, 9)), "usr/a", "etc/new")
             seen = tree(space.root)
-            upper = write_layer(space.upper, [base], self.folder / "above.tar.gz", epoch=EPOCH)
-            self.assert_seen_by_all([below, upper], seen)
+            upper = write_layers(space.upper, [base], self.store.archive, epoch=EPOCH)
+            self.assert_seen_by_all([*below, *upper], seen)
 
-    def assert_seen_by_all(self, layers: list, expected: dict) -> None:
+    def assert_seen_by_all(self, layers: Sequence[Layer], expected: dict) -> None:
         self.maxDiff = None
         reference = write_layout(self.folder / "layout", layers)
         for tool in TOOLS:
@@ -111,7 +112,7 @@ class Private(Case):
         self.root = root = self.folder / "root"
         root.mkdir(mode=0o755)
         self.put(root, "usr/bin/su", "#!/bin/sh\n", mode=0o4755)
-        layer = write_layer(root, [], self.folder / "one.tar.gz", epoch=EPOCH)
+        (layer,) = write_layers(root, [], self.store.archive, epoch=EPOCH)
         program = self.store.adopt(layer) / "usr/bin/su"
         self.assertTrue(program.exists())
         child = os.fork()

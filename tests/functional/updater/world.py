@@ -21,9 +21,9 @@ from typing import Any
 
 from tests import needs
 from topcoat.layers import BuiltImage, Layer, LayerStore
-from topcoat.model import ImageRepository, PlannedImage, Reason, Repository
+from topcoat.model import Digest, ImageRepository, PlannedImage, Reason, Repository
 from topcoat.process.bounds import Bounds
-from topcoat.publisher import Publisher
+from topcoat.publisher import Publisher, Source
 from topcoat.registry.oci import OCI_MANIFEST, Descriptor, Image, append_layer
 from topcoat.registry.registries import Registries
 from topcoat.rpm import inventory
@@ -177,10 +177,9 @@ class World:
 
     def publish(self, built: BuiltImage, name: str, tag: str = "updated", *, source: str = "") -> str:
         """Publish a built image; layers below come from the repository ``source``. Returns its digest."""
-        assert built.layer is not None
-        blobs = {layer.digest: ImageRepository(self.server.host, source or name) for layer in built.image.layers} | {
-            built.layer.digest: built.layer.path
-        }
+        assert built.layers
+        blobs: dict[Digest, Source] = {layer.digest: ImageRepository(self.server.host, source or name) for layer in built.image.layers}
+        blobs |= {layer.digest: layer.path for layer in built.layers}
         return self.publisher.publish(f"{self.server.host}/{name}", built.image, blobs, [tag]).digest
 
     @contextlib.contextmanager
@@ -218,10 +217,17 @@ class WorldCase(unittest.TestCase):
 
 
 def members(built: BuiltImage) -> dict[str, tarfile.TarInfo]:
-    """The archive of a built image's layer."""
-    assert built.layer is not None
-    with tarfile.open(built.layer.path) as archive:
-        return {member.name: member for member in archive}
+    """The archives of a built image's new layers."""
+    found = {}
+    for layer in built.layers:
+        with tarfile.open(layer.path) as archive:
+            found |= {member.name: member for member in archive}
+    return found
+
+
+def digests(built: BuiltImage) -> list[tuple[Digest, Digest]]:
+    """(digest, diff id) of a built image's new layers."""
+    return [(layer.digest, layer.diff_id) for layer in built.layers]
 
 
 def without_change(line: PlannedImage, name: str) -> PlannedImage:

@@ -35,13 +35,13 @@ def recipe(**fields) -> Recipe:
 class Compose(unittest.TestCase):
     def test_one_more_layer_and_only_what_a_runtime_reads(self) -> None:
         runtime = {"Env": ["A=1"], "Hostname": "5f2b", "Image": "sha256:x", "OnBuild": [], "Cmd": None, "User": "svc", "ArgsEscaped": True}
-        image = compose(PARENT, runtime, LAYER, epoch=1735689601, created_by="topcoat build svc")
+        image = compose(PARENT, runtime, [LAYER], epoch=1735689601, created_by="topcoat build svc")
         self.assertEqual(image.config["config"], {"Env": ["A=1"], "User": "svc"})
         self.assertEqual(image.config["created"], "2025-01-01T00:00:01Z")
         self.assertEqual(image.diff_ids, (*PARENT.diff_ids, LAYER.diff_id))
         self.assertEqual(image.layers[-1], Descriptor(LAYER.media_type, LAYER.digest, 7))
         self.assertEqual(len(PARENT.layers), 1, "the parent is not changed")
-        self.assertEqual(image_manifest(image), image_manifest(compose(PARENT, runtime, LAYER, epoch=1735689601, created_by="topcoat build svc")))
+        self.assertEqual(image_manifest(image), image_manifest(compose(PARENT, runtime, [LAYER], epoch=1735689601, created_by="topcoat build svc")))
 
     def test_a_health_check_chooses_the_format_that_carries_it(self) -> None:
         check = {"Healthcheck": {"Test": ["CMD", "/bin/true"]}}
@@ -54,14 +54,14 @@ class Compose(unittest.TestCase):
             ("oci", {"Healthcheck": {"Test": ["NONE"]}}, OCI_MANIFEST),
         ):
             with self.subTest(wanted=wanted, runtime=runtime):
-                image = compose(PARENT, runtime, LAYER, epoch=0, created_by="b", image_format=wanted)
+                image = compose(PARENT, runtime, [LAYER], epoch=0, created_by="b", image_format=wanted)
                 self.assertEqual(image.media_type, expected)
                 self.assertEqual(json.loads(image_manifest(image)[0])["mediaType"], expected)
         with self.assertRaisesRegex(ContentError, "carries no health check.*-> use image_format"):
-            compose(PARENT, check, LAYER, epoch=0, created_by="b", image_format="oci")
+            compose(PARENT, check, [LAYER], epoch=0, created_by="b", image_format="oci")
 
     def test_no_layer_is_an_empty_history_entry(self) -> None:
-        image = compose(PARENT, {}, None, epoch=0, created_by="b")
+        image = compose(PARENT, {}, [], epoch=0, created_by="b")
         self.assertEqual(image.layers, PARENT.layers)
         self.assertTrue(image.config["history"][-1]["empty_layer"])
 

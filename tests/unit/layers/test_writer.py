@@ -1,6 +1,7 @@
 """Writing a layer: the same bytes again, only what is news, nothing that belongs to a day."""
 
 import gzip
+import itertools
 import os
 import sqlite3
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from topcoat.layers.leftovers import is_junk
 from topcoat.layers.lower import LowerView
-from topcoat.layers.writer import litter, write_layer
+from topcoat.layers.writer import Layer, litter, write_layers
 
 EPOCH = 1_000_000_000
 ROOT = os.geteuid() == 0
@@ -34,23 +35,78 @@ class Case(unittest.TestCase):
         os.utime(target, (mtime, mtime))
         return target
 
-    def write(self, *, lower: bool = True, **options):
-        return write_layer(self.upper, [self.lower] if lower else [], self.folder / "layer.tar.gz", epoch=EPOCH, **options)
+    def layers(self, *, lower: bool = True, **options) -> tuple[Layer, ...]:
+        numbers = itertools.count()
+        return write_layers(self.upper, [self.lower] if lower else [], lambda: self.folder / f"layer-{next(numbers)}.tar.gz", epoch=EPOCH, **options)
+
+    def write(self, **options) -> Layer:
+        (layer,) = self.layers(**options)
+        return layer
+
+    def split(self, **options) -> list[list[str]]:
+        found = []
+        for layer in self.layers(**options):
+            with tarfile.open(layer.path) as archive:
+                found.append(archive.getnames())
+            self.assertEqual(len(found[-1]), layer.entries)
+        return found
 
     def names(self, **options) -> list[str]:
-        layer = self.write(**options)
-        with tarfile.open(layer.path) as archive:
-            names = archive.getnames()
-        self.assertEqual(len(names), layer.entries)
-        return names
+        return [name for names in self.split(**options) for name in names]
 
     def member(self, name: str) -> tarfile.TarInfo:
         with tarfile.open(self.write().path) as archive:
             return archive.getmember(name)
 
 
+class Database(Case):
+    """The package database is a layer of its own, the last one."""
+
+    def put_database(self, place: Path, folder: str = "var/lib/rpm", table: str = "Packages") -> None:
+        connection = sqlite3.connect(self.put(place, f"{folder}/rpmdb.sqlite", ""))
+        connection.execute(f"CREATE TABLE {table} (hnum INTEGER, blob BLOB)")
+        connection.close()
+        os.utime(place / folder / "rpmdb.sqlite", (5, 5))
+
+    def test_files_and_database_are_two_layers_that_share_their_parents_only(self) -> None:
+        self.put(self.upper, "usr/bin/program")
+        self.put(self.upper, "var/lib/data")
+        self.put(self.upper, "var/lib/rpm-state/left")
+        self.put_database(self.upper)
+        files = ["usr", "usr/bin", "usr/bin/program", "var", "var/lib", "var/lib/data", "var/lib/rpm-state", "var/lib/rpm-state/left"]
+        self.assertEqual(self.split(), [files, ["var", "var/lib", "var/lib/rpm", "var/lib/rpm/rpmdb.sqlite"]])
+
+    def test_the_other_place_of_a_database(self) -> None:
+        self.put(self.upper, "usr/lib/sysimage/other")
+        self.put_database(self.upper, "usr/lib/sysimage/rpm")
+        files, database = self.split()
+        self.assertIn("usr/lib/sysimage/other", files)
+        self.assertEqual(database, ["usr", "usr/lib", "usr/lib/sysimage", "usr/lib/sysimage/rpm", "usr/lib/sysimage/rpm/rpmdb.sqlite"])
+
+    def test_a_database_that_did_not_change_is_in_no_layer(self) -> None:
+        self.put_database(self.lower)
+        self.put_database(self.upper)
+        self.put(self.upper, "etc/a")
+        self.assertEqual(self.split(), [["etc", "etc/a"]])
+
+    def test_a_change_of_the_database_alone_is_one_layer(self) -> None:
+        self.put_database(self.lower)
+        self.put_database(self.upper, table="Other")
+        self.assertEqual(self.split(), [["var", "var/lib", "var/lib/rpm", "var/lib/rpm/rpmdb.sqlite"]])
+
+    def test_images_that_got_the_same_share_the_layer_of_files(self) -> None:
+        digests = []
+        for table in ("Packages", "Other"):
+            self.put_database(self.upper, table=table)
+            self.put(self.upper, "usr/bin/program")
+            digests.append([layer.digest for layer in self.layers()])
+            (self.upper / "var/lib/rpm/rpmdb.sqlite").unlink()
+        self.assertEqual(digests[0][0], digests[1][0])
+        self.assertNotEqual(digests[0][1], digests[1][1])
+
+
 class News(Case):
-    def test_nothing_changed_is_an_empty_layer(self) -> None:
+    def test_nothing_changed_is_no_layer(self) -> None:
         self.put(self.lower, "etc/a")
         self.put(self.upper, "etc/a")
         self.assertEqual(self.names(), [])
@@ -294,6 +350,15 @@ class Overlay(Case):
         self.put(self.upper, "var/lib/rpm/rpmdb.sqlite-shm", "junk")
         hidden = ["var/lib/rpm/.wh.rpmdb.sqlite-shm", "var/lib/rpm/.wh.rpmdb.sqlite-wal"]
         self.assertEqual([name for name in self.names() if ".wh." in name], hidden)
+
+    def test_a_folder_made_anew_above_the_database_hides_what_was_below_once(self) -> None:
+        self.put(self.lower, "var/lib/old")
+        self.put(self.upper, "var/lib/new")
+        self.put(self.upper, "var/lib/rpm/note")
+        os.setxattr(self.upper / "var/lib", "trusted.overlay.opaque", b"y")
+        files, database = self.split()
+        self.assertEqual(files, ["var", "var/lib", "var/lib/.wh..wh..opq", "var/lib/new"])
+        self.assertEqual(database, ["var", "var/lib", "var/lib/rpm", "var/lib/rpm/note"], "as a parent it would hide the new file, too")
 
     def test_capability_and_owner(self) -> None:
         value = bytes.fromhex("0100000200040000000000000000000000000000")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from topcoat.errors import ContentError
@@ -30,8 +30,10 @@ RUNTIME_KEYS = (
 """What an image says to a runtime (image-spec, config.md; Healthcheck and Shell are docker's and travel as extensions)."""
 
 
-def compose(parent: Image, runtime: Mapping[str, object], layer: Layer | None, *, epoch: int, created_by: str, image_format: str = "auto") -> Image:
-    """The image of a build: the parent's layers, one more where there is one, and the runtime part of the configuration.
+def compose(
+    parent: Image, runtime: Mapping[str, object], layers: Sequence[Layer], *, epoch: int, created_by: str, image_format: str = "auto"
+) -> Image:
+    """The image of a build: the parent's layers, those of the build, and the runtime part of the configuration.
 
     :param runtime: ``config`` section as the build left it; keys that are not known are dropped, so are empty values.
     :param epoch: creation time, seconds since 1970.
@@ -42,17 +44,15 @@ def compose(parent: Image, runtime: Mapping[str, object], layer: Layer | None, *
     config.pop("container", None)
     config["config"] = _runtime(runtime)
     stamp = datetime.datetime.fromtimestamp(epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    entry: dict[str, object] = {"created": stamp, "created_by": created_by}
-    layers = parent.layers
-    if layer is None:
-        entry["empty_layer"] = True
-    else:
-        rootfs = config.setdefault("rootfs", {"type": "layers"})
-        rootfs["diff_ids"] = [*(rootfs.get("diff_ids") or ()), layer.diff_id]
-        layers = (*layers, Descriptor(layer.media_type, layer.digest, layer.size))
-    config["history"] = [*(config.get("history") or ()), entry]
+    entries: list[dict[str, object]] = [{"created": stamp, "created_by": created_by} for _ in layers]
+    if not layers:
+        entries = [{"created": stamp, "created_by": created_by, "empty_layer": True}]
+    rootfs = config.setdefault("rootfs", {"type": "layers"})
+    rootfs["diff_ids"] = [*(rootfs.get("diff_ids") or ()), *(layer.diff_id for layer in layers)]
+    config["history"] = [*(config.get("history") or ()), *entries]
     config["created"] = stamp
-    image = replace(parent, config=config, layers=layers)
+    descriptors = (Descriptor(layer.media_type, layer.digest, layer.size) for layer in layers)
+    image = replace(parent, config=config, layers=(*parent.layers, *descriptors))
     return replace(image, media_type=_media_type(image_format, healthcheck=image.has_healthcheck))
 
 

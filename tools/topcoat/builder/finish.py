@@ -1,4 +1,4 @@
-"""From what a build changed to the image: the layer, the inventory and the configuration, the same for both ways of building.
+"""From what a build changed to the image: the layers, the inventory and the configuration, the same for both ways of building.
 
 This module must never look at how the change was made.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from topcoat.builder.compose import compose
-from topcoat.layers import BuiltImage, LayerStore, litter, note_stage, write_layer
+from topcoat.layers import BuiltImage, LayerStore, litter, note_stage, write_layers
 from topcoat.layers.leftovers import RPM_DATABASES
 from topcoat.model import Recipe
 from topcoat.registry.oci import Image
@@ -36,7 +36,7 @@ def finish(
     image_format: str,
     stages: list[tuple[str, float, float]],
 ) -> BuiltImage:
-    """Write the layer and put the image together.
+    """Write the layers and put the image together.
 
     :param upper: what the build changed over ``lower`` (topmost first).
     :param runtime: the ``config`` section of the image.
@@ -48,17 +48,16 @@ def finish(
     epoch = created(parent)
     facts, unowned = ownership.ask(transactions, upper, lower, _compiled(upper) | litter(upper), store.directory / "tmp", image=recipe.name)
     since = min((began for _, began, _ in stages), default=start)
-    written = write_layer(upper, lower, store.archive(), epoch=epoch, dates=facts.dates, since=since, drop=lambda path, mode, size: path in unowned)
+    layers = write_layers(upper, lower, store.archive, epoch=epoch, dates=facts.dates, since=since, drop=lambda path, mode, size: path in unowned)
     if changed:
         epoch = max(epoch, facts.built)
-    layer = written if written.entries else None
     start = note_stage(stages, "layer", start)
     after = _packages(upper, lower, parent_inventory, changed=changed)
     note_stage(stages, "inventory", start)
-    image = compose(parent, runtime, layer, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=image_format)
+    image = compose(parent, runtime, layers, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=image_format)
     known = parent_inventory is not None and after is not None
     changes = pair(parent_inventory.nevras - after.nevras, after.nevras - parent_inventory.nevras) if known else ()  # type: ignore[union-attr]
-    return BuiltImage(image, (layer,) if layer else (), after, changes, method, tuple(stages))
+    return BuiltImage(image, layers, after, changes, method, tuple(stages))
 
 
 def _compiled(upper: Path) -> frozenset[str]:

@@ -34,7 +34,7 @@ def command(
     dry_run: bool,
     output_format: str,
 ) -> None:
-    """Put RPM files (or local source trees, built first) on published images: one layer on each, at exactly these versions, proven and pushed."""
+    """Put RPM files (or local source trees, built first) on published images: one update on each, at exactly these versions, proven and pushed."""
     from topcoat import gating
     from topcoat.errors import UsageError
     from topcoat.model import RunRequest

@@ -20,7 +20,7 @@ class BuiltImage:
 
     image: Image
     layers: tuple[Layer, ...]
-    """The new layers, lowest first; none when nothing changed (then ``image`` is what it was made from)."""
+    """The new layers, lowest first, the package database last; none when nothing changed (then ``image`` is what it was made from)."""
     inventory: Inventory | None = field(repr=False)
     """Packages of the result; None when nothing changed."""
     changes: tuple[PackageChange, ...] = ()
@@ -31,11 +31,6 @@ class BuiltImage:
     """(stage, start, end), seconds since the epoch: where the time went."""
     fallback: str = ""
     """Why an update that might have been composed was made by a transaction."""
-
-    @property
-    def layer(self) -> Layer | None:
-        """The topmost new layer, None when nothing changed."""
-        return self.layers[-1] if self.layers else None
 
 
 def note_stage(stages: list[tuple[str, float, float]], name: str, start: float) -> float:

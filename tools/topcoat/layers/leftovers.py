@@ -55,3 +55,8 @@ def is_junk(path: str, mode: int, size: int) -> bool:
 def may_be_owned(path: str) -> bool:
     """Whether it is worth asking who owns an entry that ``is_junk`` names."""
     return not _STATE.fullmatch(path)
+
+
+def is_database(path: str) -> bool:
+    """Whether a path, relative to the root, is the folder of a package database or lies in one."""
+    return any(path == folder or path.startswith(f"{folder}/") for folder in RPM_DATABASES)

@@ -1,6 +1,9 @@
-"""Write one layer from an overlay's upper directory: the same content gives the same bytes, on any day and any machine.
+"""Write the layers of an overlay's upper directory: the same content gives the same bytes, on any day and any machine.
 
 This module must never store a time of the day, a log, a cache, or a file that the layers below already show unchanged.
+
+The package database is a layer of its own, the last one: whoever wants to know what an image holds reads that small blob and nothing else, and what
+the packages brought is the same blob in every image that got the same.
 """
 
 # Thousands of calls a layer on paths that are plain strings:
@@ -9,10 +12,11 @@ This module must never store a time of the day, a log, a cache, or a file that t
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,7 +46,7 @@ class Layer:
     size: int
     """Compressed bytes."""
     entries: int
-    """Members of the archive; 0 means that nothing changed."""
+    """Members of the archive."""
     media_type: str = LAYER_MEDIA_TYPE
     shared: bool = False
     """Other images have it, too: whoever publishes one of them leaves the file where it is."""
@@ -84,18 +88,18 @@ class _Item:
     """Whether it differs from that."""
 
 
-def write_layer(
+def write_layers(
     upper: Path,
     lower: Sequence[Path],
-    destination: Path,
+    fresh: Callable[[], Path],
     *,
     epoch: int,
     dates: Collection[int] = frozenset(),
     since: float | None = None,
     drop: Callable[[str, int, int], bool] = leftovers.is_junk,
     level: int = GZIP_LEVEL,
-) -> Layer:
-    """Write what an upper directory changes over its lower ones as an OCI layer (tar, PAX, gzip), its package database settled first.
+) -> tuple[Layer, ...]:
+    """Write what an upper directory changes over its lower ones as OCI layers (tar, PAX, gzip), its package database settled first.
 
     Members are sorted; a directory comes before what it holds. A time is kept where it is one of the packages' own ``dates``, the one that the
     file has below, or not later than ``epoch`` and ``since``; any other is of this run, and becomes ``epoch``. A directory that exists below keeps
@@ -104,27 +108,37 @@ def write_layer(
 
     :param upper: overlayfs' upper directory; nobody may write to it meanwhile.
     :param lower: directories of the layers below, topmost first.
-    :param destination: file to write; replaced when it exists.
+    :param fresh: gives the name of a file to write, each time another one; one that exists is replaced.
     :param epoch: seconds since 1970; what this run made gets this time.
     :param dates: seconds since 1970, of files in packages; they may be later than the run itself.
     :param since: when the run began to make files, where ``epoch`` may be later than that.
     :param drop: (path, mode, size) -> whether the entry stays out; folders of entries that stay are there all the same.
     :param level: gzip level; part of the result's digest.
+    :returns: lowest first: the layer of files, and the one of the package database; of each only what there is.
     :raises InfrastructureError: cannot read or write.
     """
     database.settle(upper)
     view = LowerView(lower)
     times = _Times(epoch, dates, since)
+    layers = []
     try:
-        items = list(_kept(upper, view, times, drop))
-        with destination.open("wb") as out:
-            archive = Archive(out, level)
-            written = _members(upper, items, view, times, archive)
-            archive.close()
+        walked = list(_walk(os.fspath(upper), "", view, times, drop))
+        for belongs in (lambda path: not leftovers.is_database(path), leftovers.is_database):
+            items = list(_kept(walked, belongs))
+            if items:
+                layers.append(_write(fresh(), level, functools.partial(_members, upper, items, view, times, belongs)))
     except OSError as error:
         raise InfrastructureError(
             f"cannot write a layer: {error}", retriable=False, next_step="free disk space or use another work folder"
         ) from error
+    return tuple(layers)
+
+
+def _write(destination: Path, level: int, members: Callable[[Archive], int]) -> Layer:
+    with destination.open("wb") as out:
+        archive = Archive(out, level)
+        written = members(archive)
+        archive.close()
     return Layer(destination, archive.digest, archive.diff_id, archive.size, written)
 
 
@@ -141,13 +155,13 @@ def litter(upper: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _kept(upper: Path, view: LowerView, times: _Times, drop: Callable[[str, int, int], bool]) -> Iterator[_Item]:
-    """What must be in the layer, parents first, sorted by path."""
+def _kept(walked: Iterable[_Item], belongs: Callable[[str], bool]) -> Iterator[_Item]:
+    """What must be in the layer of these paths, parents first, sorted by path."""
     waiting: list[_Item] = []  # directories that nothing below them needs yet
-    for item in _walk(os.fspath(upper), "", view, times, drop):
+    for item in walked:
         while waiting and not _contains(waiting[-1].path, item.path):
             waiting.pop()
-        if item.news:
+        if item.news and belongs(item.path):
             yield from waiting
             waiting.clear()
             yield item
@@ -206,12 +220,12 @@ def _is_news(place: str, here: os.stat_result, below: Entry | None, times: _Time
     return here.st_rdev != there.st_rdev
 
 
-def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times, archive: Archive) -> int:
+def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times, belongs: Callable[[str], bool], archive: Archive) -> int:
     first_of: dict[tuple[int, int], str] = {}
     written = 0
     for item in items:
         if not item.path:
-            if item.news:  # the root directory itself is a member only where its owner or mode changed
+            if item.news and belongs(""):  # the root directory itself is a member only where its owner or mode changed
                 archive.add(*_describe(os.fspath(upper), item, times))
                 written += 1
             continue
@@ -234,7 +248,8 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times
         else:
             archive.add(info, records)
         written += 1
-        if whiteouts.is_opaque(place) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
+        # As a parent in the layer above, it would hide what the layer of files put there.
+        if belongs(item.path) and whiteouts.is_opaque(place) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
             archive.add(_plain(f"{item.path}/{whiteouts.OPAQUE_NAME}"), {})
             written += 1
         if item.path in leftovers.RPM_DATABASES:

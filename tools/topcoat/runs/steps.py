@@ -27,8 +27,8 @@ from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
 from topcoat.runs.references import ImageReader, ReferenceImage, StoredImage, collect, reference_names
 
-_MOST_OF_UPDATE = 2
-"""Layers of an update: one of a transaction; files and package database of one that was composed."""
+_MOST_NEW_LAYERS = 2
+"""Of a build or an update: files, and the package database."""
 
 
 class Maker(Protocol):
@@ -38,7 +38,7 @@ class Maker(Protocol):
         """A new image on its parent's published manifest."""
 
     def update(self, planned: PlannedImage, base: StoredImage, log: Path) -> BuiltImage:
-        """An update layer on a published image."""
+        """An update of a published image."""
 
 
 class Steps:
@@ -133,7 +133,7 @@ class Steps:
         return ImageOutcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
 
     def make(self, context: Context, planned: PlannedImage) -> BuiltImage | None:
-        """The layer, unless ``look`` found it."""
+        """The layers, unless ``look`` found them."""
         if context.stage_result("look") is not None:
             return None
         base = self._start(context, planned)
@@ -321,11 +321,11 @@ class Steps:
         try:
             if planned.action is Action.UPDATE:
                 return (
-                    1 <= more <= _MOST_OF_UPDATE
+                    1 <= more <= _MOST_NEW_LAYERS
                     and self._is_update(found, base)
                     and self._reader.packages_in_database(found) == self._expected(planned)
                 )
-            return more <= 1 and self._is_build(planned, found, base)
+            return more <= _MOST_NEW_LAYERS and self._is_build(planned, found, base)
         except ContentError:  # a layer or its database cannot be read
             return False
 

@@ -28,9 +28,8 @@ from topcoat.layers import BuiltImage, Layer, database, note_stage
 from topcoat.layers.archive import Archive
 from topcoat.layers.leftovers import DATABASE_SIDE_FILES
 from topcoat.layers.writer import GZIP_LEVEL
-from topcoat.model import Digest, Nevra, PackageChange, PlannedImage
-from topcoat.model.labels import UPDATE_BASE
-from topcoat.registry.oci import Descriptor, Image, append_layer
+from topcoat.model import Digest, Nevra, PlannedImage
+from topcoat.registry.oci import Image
 from topcoat.rpm import header, inventory, rpmdb, settings, settingsfiles
 from topcoat.rpm.repositories import Snapshot
 from topcoat.rpm.rpmdb import Database
@@ -40,7 +39,7 @@ from topcoat.synthesis.compose import Placed
 from topcoat.synthesis.package import NOT_INSTALLED, read_rpm
 from topcoat.synthesis.payload import read_payload
 from topcoat.updater.transaction import Outcome, Transactions
-from topcoat.updater.updater import comment_of, created, timestamp, wanted_of
+from topcoat.updater.updater import created, stacked, wanted_of
 
 METHOD = "composed"
 _NANO = 1_000_000_000
@@ -135,7 +134,7 @@ class Synthesiser:
             raise InfrastructureError(
                 f"cannot compose an update: {error}", image=planned.name, retriable=False, next_step="free disk space or use another work folder"
             ) from error
-        image = _image(base, base_digest, layers, max(epoch, outcome.built), outcome.changes)
+        image = stacked(base, base_digest, layers, max(epoch, outcome.built), outcome.changes)
         return BuiltImage(image, tuple(layers), found, outcome.changes, METHOD, tuple(stages))
 
     def _files(self, planned: PlannedImage) -> list[Path]:
@@ -385,19 +384,3 @@ def _described(path: str, entry: Placed) -> tuple[tarfile.TarInfo, dict[str, byt
     elif fraction:
         records["mtime"] = f"{info.mtime}.{fraction:09d}".rstrip("0").encode()
     return info, records
-
-
-def _image(base: Image, base_digest: Digest, layers: Sequence[Layer], moment: int, changes: tuple[PackageChange, ...]) -> Image:
-    image = base
-    for layer in layers:
-        last = layer is layers[-1]
-        image = append_layer(
-            image,
-            Descriptor(layer.media_type, layer.digest, layer.size),
-            layer.diff_id,
-            created_by="topcoat update: package database" if last else "topcoat update",
-            comment="" if last else comment_of(changes),
-            created=timestamp(moment),
-            labels={UPDATE_BASE: base_digest},
-        )
-    return image

@@ -1,15 +1,16 @@
-"""Puts the one update layer on an image.
+"""Puts one update on an image: a layer of what the packages changed, and a layer of the package database.
 
-This module must never put an update layer on another one, and never publish.
+This module must never put an update on another one, and never publish.
 """
 
 from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from topcoat.layers import BuiltImage, Layer, LayerStore, litter, note_stage, write_layer
+from topcoat.layers import BuiltImage, Layer, LayerStore, litter, note_stage, write_layers
 from topcoat.layers.leftovers import may_be_owned
 from topcoat.layers.store import BlobSource
 from topcoat.model import Digest, PackageChange, PlannedImage
@@ -20,13 +21,12 @@ from topcoat.rpm.solver import UpdateRequest
 from topcoat.updater import ownership
 from topcoat.updater.transaction import Transactions, Wanted
 
-"""Label of an updated image: digest of the manifest below its update layer."""
 METHOD = "transaction"
 _COMMENT_LIMIT = 400
 
 
 class Updater:
-    """Makes update layers with package transactions from the host. Safe for several threads."""
+    """Makes updates with package transactions from the host. Safe for several threads."""
 
     def __init__(self, store: LayerStore, transactions: Transactions) -> None:
         self._store = store
@@ -43,11 +43,11 @@ class Updater:
         request: UpdateRequest | None = None,
         log: Path | None = None,
     ) -> BuiltImage:
-        """Make the update layer of one planned image.
+        """Make the layers of the update of one planned image.
 
         Entrypoint, user, workdir, environment and labels stay as they are; one label is added. Nothing in the result depends on the day.
 
-        :param base: the image that the layer goes on (the reference, or what is below the reference's own update layer).
+        :param base: the image that they go on (the reference, or what is below the reference's own update layer).
         :param base_digest: digest of its manifest.
         :param client: where its layers come from, in ``repository``.
         :param request: what the planner asked its solver, to be asked of dnf again; None asks for the plan's own packages.
@@ -67,10 +67,10 @@ class Updater:
             unowned = litter(space.upper)
             if any(map(may_be_owned, unowned)):
                 _, unowned = ownership.ask(self._transactions, space.upper, space.lower, unowned, space.directory, image=planned.name)
-            layer = write_layer(
+            layers = write_layers(
                 space.upper,
                 space.lower,
-                self._store.archive(),
+                self._store.archive,
                 epoch=epoch,
                 dates=outcome.dates,
                 since=began,
@@ -79,9 +79,8 @@ class Updater:
             start = note_stage(stages, "layer", start)
             found = inventory.from_root(space.upper, below=space.lower)
             note_stage(stages, "inventory", start)
-        return BuiltImage(
-            _compose(base, base_digest, layer, max(epoch, outcome.built), outcome.changes), (layer,), found, outcome.changes, METHOD, tuple(stages)
-        )
+        image = stacked(base, base_digest, layers, max(epoch, outcome.built), outcome.changes)
+        return BuiltImage(image, layers, found, outcome.changes, METHOD, tuple(stages))
 
 
 def wanted_of(planned: PlannedImage, request: UpdateRequest | None) -> Wanted:
@@ -99,16 +98,24 @@ def wanted_of(planned: PlannedImage, request: UpdateRequest | None) -> Wanted:
     )
 
 
-def _compose(base: Image, base_digest: Digest, layer: Layer, epoch: int, changes: tuple[PackageChange, ...]) -> Image:
-    return append_layer(
-        base,
-        Descriptor(layer.media_type, layer.digest, layer.size),
-        layer.diff_id,
-        created_by="topcoat update",
-        comment=comment_of(changes),
-        created=timestamp(epoch),
-        labels={UPDATE_BASE: base_digest},
-    )
+def stacked(base: Image, base_digest: Digest, layers: Sequence[Layer], moment: int, changes: tuple[PackageChange, ...]) -> Image:
+    """The image with the layers of an update on it; the last is the package database.
+
+    :param moment: of its creation, seconds since 1970.
+    """
+    image = base
+    for layer in layers:
+        last = layer is layers[-1]
+        image = append_layer(
+            image,
+            Descriptor(layer.media_type, layer.digest, layer.size),
+            layer.diff_id,
+            created_by="topcoat update: package database" if last else "topcoat update",
+            comment=comment_of(changes) if layer is layers[0] else "",
+            created=timestamp(moment),
+            labels={UPDATE_BASE: base_digest},
+        )
+    return image
 
 
 def comment_of(changes: tuple[PackageChange, ...]) -> str:
