@@ -6,6 +6,7 @@ import json
 import shutil
 import unittest
 
+from tests.functional.roles import inventories
 from tests.functional.roles.harness import HERE, RoleCase
 
 FACTS = {
@@ -76,6 +77,33 @@ class Registry(RoleCase):
                 family = facts["distribution"]
                 self.assertIn(f"run-ci-registry does not know {family}-{facts['distribution_major_version']}", " ".join(output.split()))
                 self.assertIn("Next step: install a registry", " ".join(output.split()))
+
+
+class Dlrn(RoleCase):
+    def test_each_platform(self) -> None:
+        recorded, modules = self.folder / "packages.json", self.folder / "recorders"
+        modules.mkdir()
+        for manager in ("apt", "dnf"):
+            shutil.copyfile(HERE / "package_recorder.py", modules / f"{manager}.py")
+        environment = {"ANSIBLE_LIBRARY": f"{HERE / 'library'}:{modules}", "RECORDED_PACKAGES": str(recorded)}
+        zuul = inventories.depends_on()
+        unknown = {"Fedora 42": {"os_family": "RedHat", "distribution": "Fedora", "distribution_major_version": "42"}}
+        for name, facts in {**{name: FACTS[name] for name in ("Debian 12", "Rocky Linux 9")}, **unknown}.items():
+            with self.subTest(name):
+                told = {**{f"ansible_{key}": value for key, value in facts.items()}, "cacheable": True}
+                tasks = [
+                    {"ansible.builtin.set_fact": told},
+                    {"ansible.builtin.include_role": {"name": "ensure-dlrn", "tasks_from": "packages.yaml"}},
+                ]
+                play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
+                run = self.play(play, zuul=zuul, variables={"ensure_dlrn_build_packages": ["python3-pbr"]}, environment=environment, check=False)
+                if name == "Fedora 42":
+                    self.assertIn("ensure-dlrn does not know Fedora-42", " ".join(run.output.split()))
+                    continue
+                asked = json.loads(recorded.read_text())
+                self.assertIn("python3-pbr", asked)
+                self.assertEqual("rpm-build" in asked, facts["pkg_mgr"] == "dnf", asked)
+                recorded.unlink()
 
 
 class Sites(RoleCase):

@@ -10,9 +10,11 @@ import unittest
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.functional.gating.test_build import IDENTITY
 from tests.functional.roles import inventories
 from tests.functional.roles.harness import RoleCase, Run
 from tests.functional.runs.site import Site, packages
+from tests.functional.trunk.dlrn_server import environment
 from tests.functional.updater.world import need
 from topcoat.cli._context import Settings
 from topcoat.containerfile import fingerprints, image_labels
@@ -308,6 +310,35 @@ class Situations(ProviderCase):
                 manifest = self.work / "gating" / "gating.json"
                 built = {entry["project"] for entry in json.loads(manifest.read_text())["packages"]} if manifest.exists() else set()
                 self.assertEqual(built, {f"{inventories.HOST}/openstack/{project}" for project in expected})
+
+    def test_a_project_whose_spec_file_is_in_its_distgit(self) -> None:
+        """The job has rdoinfo and the distgit, so nothing is asked of a git server; DLRN itself is installed already."""
+        distgit = "openstack/nova-distgit"
+        zuul = inventories.variables("check", [inventories.change(NOVA, 7)], required=["rdoinfo", distgit])
+        root = self.home / "src" / inventories.HOST
+        checkout(root / NOVA, {}, spec=False)
+        subprocess.run(["git", "-C", str(root / NOVA), "tag", "7.0.0"], check=True)
+        made = checkout(root / distgit, {"python3-nova": "/usr/lib/nova"}, epoch=1, version="XXX", spec=True)
+        (made / "nova-distgit.spec").write_text((made / "nova-distgit.spec").read_text().replace("nova-distgit", "nova"))
+        places = "upstream: 'file:///none/nova', master-distgit: 'file:///none/nova-distgit'"
+        line = f"{{project: nova, name: openstack-nova, {places}, maintainers: [a@example.org]}}"
+        info = checkout(root / "rdoinfo", {}, spec=False)
+        head = "releases:\n- {name: master, branch: rpm-master, repos: [{name: el9, buildsys: none}]}\npackages:\n- "
+        (info / "rdo.yml").write_text(head + line + "\n")
+        for folder in (made, info):
+            subprocess.run(["git", "-C", str(folder), "add", "-A"], check=True)
+            subprocess.run(["git", "-C", str(folder), *IDENTITY, "commit", "-q", "-m", "y"], check=True)
+        programs = self.work / "dlrn/bin"
+        programs.mkdir(parents=True)
+        for name in ("dlrn", "pip"):
+            (programs / name).symlink_to(environment() / "bin" / name)
+        play = [{"hosts": "all", "roles": ["ensure-dlrn"]}, {"hosts": "all", "roles": ["build-gating-repo"]}]
+        variables = {**self.variables, "ensure_dlrn_enabled": True, "ensure_dlrn_system_packages": False, "ensure_dlrn_source_root": str(self.home)}
+        del variables["buildset_registry"]
+        self.play(play, zuul=zuul, variables=variables)
+        (package,) = json.loads((self.work / "gating/gating.json").read_text())["packages"]
+        self.assertEqual(package["project"], f"{inventories.HOST}/{NOVA}")
+        self.assertRegex(package["nevra"], r"^python3-nova-1:7\.0\.0-0\.")
 
 
 class Sabotage(ProviderCase):

@@ -19,6 +19,8 @@ _CHANGES = Door(UsageError, "make the file with 'topcoat zuul-items --changes'")
 @click.option("--output", required=True, metavar="DIR", help="Folder that becomes the repository.")
 @click.option("--changes", metavar="FILE", help="JSON of 'topcoat zuul-items --changes': the project and the change that each checkout holds.")
 @click.option("--dlrn-config", metavar="FILE", help="DLRN's projects.ini, for trees without a spec file.")
+@click.option("--dlrn", default="", metavar="PROGRAM", help="DLRN's program, where it is not on the path.")
+@click.option("--checkout", "checkouts", multiple=True, metavar="DIR", help="A checkout beside; a distgit that DLRN names is taken from it.")
 @click.option("--store", metavar="REPOSITORY", help="HOST/PATH in a registry where the packages of each tree are looked for, and kept.")
 @click.option("--timeout", default=1800, show_default=True, help="Seconds for one tree.")
 @dry_run_option
@@ -30,12 +32,14 @@ def command(
     output: str,
     changes: str | None,
     dlrn_config: str | None,
+    dlrn: str,
+    checkouts: tuple[str, ...],
     store: str | None,
     timeout: int,
     dry_run: bool,
     output_format: str,
 ) -> None:
-    """Build RPMs from SOURCE_DIRs (rpmbuild with a spec file, DLRN without) and make a yum repository of them."""
+    """Build RPMs from SOURCE_DIRs (DLRN finds the spec file where there is none) and make a yum repository of them."""
     from topcoat import gating
 
     paths = [Path(source) for source in sources]
@@ -50,6 +54,8 @@ def command(
         work=settings.work_dir / "gating",
         changes=_changes(changes) if changes else None,
         dlrn_config=Path(dlrn_config) if dlrn_config else None,
+        dlrn=dlrn,
+        checkouts=[Path(checkout) for checkout in checkouts],
         store=gating.PackageStore(settings.registries, store) if store else None,
         timeout=timeout,
         say=lambda line: click.echo(line, err=True),

@@ -29,6 +29,8 @@ def build(
     work: Path,
     changes: Mapping[str, Mapping[str, str]] | None = None,
     dlrn_config: Path | None = None,
+    dlrn: str = "",
+    checkouts: Sequence[Path] = (),
     store: PackageStore | None = None,
     timeout: float = 1800,
     say: Callable[[str], None] = lambda line: None,
@@ -40,9 +42,10 @@ def build(
     :param work: folder for build trees and logs.
     :param changes: absolute path of a checkout → ``project`` (canonical name) and ``change`` (URL) that it holds. The path is the key because two
         projects of one name may be under test, ``openstack/tool`` and ``x/tool``; a checkout that is not among them goes by its folder's name.
-    :param dlrn_config: DLRN's ``projects.ini``; trees without a spec file are built by DLRN when it is given.
-    :param store: packages of trees that were built before; what is built now is added to it. Trees that DLRN builds are neither looked for nor kept:
-        their spec file is in a repository of its own, so the tree alone does not say what comes out.
+    :param dlrn_config: DLRN's ``projects.ini``; when it is given, DLRN says which spec file of which distgit packages a tree that has none.
+    :param dlrn: its program; the one on the path unless told otherwise.
+    :param checkouts: checkouts beside the sources; a distgit is taken from the one of its name.
+    :param store: packages of trees that were built before; what is built now is added to it.
     :returns: the repository with its packages; ``gating.json`` beside the RPMs says the same.
     :raises UsageError: no source trees, or one that is not a git checkout.
     :raises ContentError: a tree has no spec, does not build, or two trees make the same package.
@@ -60,18 +63,17 @@ def build(
             told = (changes or {}).get(str(tree.directory), {})
             project, change, folder = told.get("project", tree.project), told.get("change"), folders[tree.directory]
             log = work / "logs" / f"gating-{folder}.log"
-            if tree.spec is not None:
-                builder = RpmBuild(work / "rpmbuild" / folder, log=log, timeout=timeout)
-                files = _kept_or_built(tree, builder, store, work / "kept" / folder, say)
-            elif dlrn_config is not None and Dlrn.installed():
-                say(f"building {tree.project} at {tree.commit[:12]}")
-                files = Dlrn(dlrn_config, work / "dlrn", log=log, timeout=timeout).build(tree)
-            else:
-                raise ContentError(
-                    f"{tree.project} has no spec file, so no RPM can be made of it",
-                    where=str(tree.directory),
-                    next_step="add a spec file, give DLRN's configuration, or leave the project out of the gated ones",
-                )
+            if tree.spec is None:
+                if dlrn_config is None:
+                    raise ContentError(
+                        f"{tree.project} has no spec file, so no RPM can be made of it",
+                        where=str(tree.directory),
+                        next_step="add a spec file, give DLRN's configuration, or leave the project out of the gated ones",
+                    )
+                asked = Dlrn(dlrn_config, work / "dlrn" / folder, program=dlrn, checkouts=checkouts, log=log, timeout=timeout)
+                tree = asked.packaged(tree)
+            builder = RpmBuild(work / "rpmbuild" / folder, log=log, timeout=timeout)
+            files = _kept_or_built(tree, builder, store, work / "kept" / folder, say)
             if not files:
                 raise ContentError(f"{tree.project} built no binary package", log=str(log), next_step="look at the %files sections of its spec")
             for file in files:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from topcoat.errors import ContentError
-from topcoat.gating.source import SourceTree, git_of
+from topcoat.gating.source import Packaging, SourceTree, git_of
 from topcoat.model import Nevra
 from topcoat.process import Result, confined, run
 from topcoat.process.bounds import Bounds
@@ -21,6 +21,8 @@ _RELEASE = re.compile(r"^(Release:\s*)(\S+?)(%\{\?dist\})?\s*$", re.MULTILINE)
 # What the tools of a build are set up with.
 _CONFIGURATION = ("/etc/rpm", "/etc/alternatives", "/etc/perl", "/etc/java")
 _SOURCE = re.compile(r"^Source0?:\s*(\S+)", re.MULTILINE)
+# A build in git's archive of the files has no tags to ask.
+_VERSION_VARIABLES = ("PBR_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION")
 
 
 class RpmBuild:
@@ -44,13 +46,20 @@ class RpmBuild:
         for folder in ("SPECS", "SOURCES", "BUILD", "BUILDROOT", "RPMS"):
             (self.top / folder).mkdir(parents=True)
         text = tree.spec.read_text(encoding="utf-8")
+        variables = {}
+        if tree.packaging:
+            text = _opened(text, tree, tree.packaging)
+            variables = dict.fromkeys(_VERSION_VARIABLES, tree.packaging.upstream)
+            self._beside(tree.spec)
         text, replaced = _RELEASE.subn(lambda match: f"{match[1]}{tree.snapshot}{match[3] or ''}", text, count=1)
         if not replaced:
             raise ContentError("the spec file has no Release line", where=str(tree.spec), next_step="add 'Release: 1%{?dist}'")
         spec = self.top / "SPECS" / tree.spec.name
         spec.write_text(text, encoding="utf-8")
         self._sources(tree, spec, text)
-        self._confined(["rpmbuild", "-bb", "--nodeps", *self._defines(), str(spec)], timeout=self.timeout, SOURCE_DATE_EPOCH=str(tree.written))
+        self._confined(
+            ["rpmbuild", "-bb", "--nodeps", *self._defines(), str(spec)], timeout=self.timeout, SOURCE_DATE_EPOCH=str(tree.written), **variables
+        )
         return sorted((self.top / "RPMS").rglob("*.rpm"))
 
     def _confined(self, words: list[str], *, timeout: float, **environment: str) -> Result:
@@ -85,6 +94,12 @@ class RpmBuild:
         prefix = re.sub(r"\.(tar(\.\w+)?|tgz|zip)$", "", name)
         git_of(tree.directory)("archive", "--format=tar.gz", f"--prefix={prefix}/", "-o", str(self.top / "SOURCES" / name), tree.commit)
 
+    def _beside(self, spec: Path) -> None:
+        """The other files of a distgit are sources too. A link stays one: what it leads to on this machine is none of the distgit's."""
+        for file in sorted(spec.parent.iterdir()):
+            if file != spec and (file.is_symlink() or file.is_file()):
+                shutil.copy2(file, self.top / "SOURCES" / file.name, follow_symlinks=False)
+
     def environment(self) -> str:
         """What this machine adds to a build: rpm's configuration with every macro, the system's name and version, and how we call rpmbuild."""
         system = Path("/etc/os-release")
@@ -96,3 +111,15 @@ class RpmBuild:
         """Name, epoch, version, release and architecture of an RPM file."""
         query = "%{NAME}-%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}.%{ARCH}"
         return Nevra.parse(run(["rpm", "-qp", "--nosignature", "--qf", query, str(file)], timeout=60).output.strip())
+
+
+def _opened(text: str, tree: SourceTree, packaging: Packaging) -> str:
+    """The spec file of a distgit with what its maintainers leave to DLRN (build_srpm.sh there): version, macros, no changelog of other builds."""
+    macros = {"upstream_version": packaging.upstream, "dlrn": "1", "dlrn_nvr": f"{tree.project}-{packaging.upstream}-{tree.snapshot}"}
+    for name, value in macros.items():
+        text, known = re.subn(rf"^%(define|global) {name} .*$", rf"%\1 {name} {value}", text, flags=re.MULTILINE)
+        text = text if known else f"%global {name} {value}\n{text}"
+    text = text.replace("UPSTREAMVERSION", packaging.upstream)
+    text = re.sub(r"^Version:.*$", f"Version: {packaging.version}", text, flags=re.MULTILINE)
+    text = re.sub(r"^Release:.*$", "Release: 1%{?dist}", text, flags=re.MULTILINE)
+    return re.sub(r"^%changelog\b.*\Z", "%changelog\n", text, flags=re.MULTILINE | re.DOTALL)

@@ -25,6 +25,19 @@ def git_of(directory: Path) -> Git:
 
 
 @dataclass(frozen=True)
+class Packaging:
+    """How a tree is packaged whose spec file is not in it.
+
+    :param tree: git's id of the files beside the spec file.
+    :param version: of the packages. :param upstream: what the source calls itself (PEP 440).
+    """
+
+    tree: str
+    version: str
+    upstream: str
+
+
+@dataclass(frozen=True)
 class SourceTree:
     """One checkout.
 
@@ -36,6 +49,7 @@ class SourceTree:
     :param written: when the newest change in it was written, in seconds since the epoch: its author's time, which merging, rebasing and
         cherry-picking keep.
     :param spec: the spec file, None for trees that DLRN packages.
+    :param packaging: what is known beside it, where the spec file is not one of the tree.
     """
 
     directory: Path
@@ -45,6 +59,7 @@ class SourceTree:
     tree: str
     written: int
     spec: Path | None
+    packaging: Packaging | None = None
 
     @classmethod
     def at(cls, path: Path) -> SourceTree:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import astuple
 from pathlib import Path
 
 from topcoat import generation
@@ -40,8 +41,9 @@ class PackageStore:
 
     @staticmethod
     def tag(tree: SourceTree, environment: str) -> str:
-        """The name of what comes out: project, files (the spec is one of them), the machine's part of the build, and the code that builds."""
-        text = json.dumps([generation.packages(), tree.project, tree.tree, environment])
+        """The name of what comes out: project, files, a spec file that is not one of them, the machine's part of the build, the code that builds."""
+        packaging = astuple(tree.packaging) if tree.packaging else ()
+        text = json.dumps([generation.packages(), tree.project, tree.tree, packaging, environment])
         return f"packages-{hashlib.sha256(text.encode()).hexdigest()[:_HEX]}"
 
     def fetch(self, tree: SourceTree, environment: str, folder: Path) -> list[Path]:

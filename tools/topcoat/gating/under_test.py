@@ -63,7 +63,7 @@ def choose(variables: Path, source_root: Path, *, not_packaged: Sequence[str] = 
             raise ContentError(
                 f"{under_test.project.name} is under test and has no spec file, so no package can be made of it",
                 where=str(folder),
-                next_step="add a spec file, install DLRN, or name the project in build_gating_repo_not_packaged when no image holds it",
+                next_step="add a spec file, use the role ensure-dlrn, or name the project in build_gating_repo_not_packaged when no image holds it",
             )
         projects.append(
             {
