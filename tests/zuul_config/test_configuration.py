@@ -42,7 +42,8 @@ SITE = """
 
 def site(*more: tuple[str, str], ours: tuple[tuple[str, str], ...] = ()) -> adapter.Site:
     """A tenant with this repository, two service projects and what a test adds to the config project."""
-    found = adapter.Site([OURS, "team/recipes", "openstack/nova", "openstack/oslo.config", "openstack/keystone"])
+    watched = ["openstack/nova", "openstack/oslo.config", "openstack/keystone", "openstack/nova-distgit", "rdoinfo"]
+    found = adapter.Site([OURS, "team/recipes", *watched])
     found.load("site/config", [("zuul.d/site.yaml", SITE), *more])
     found.load_folder(OURS, ROOT, GATE)
     found.load(OURS, ours)
@@ -346,7 +347,7 @@ class Secrets(Case):
         self.assertEqual(jobs["site-container-images-promote"].secrets, ("container_registry_credentials", "promote_images_signing"))
 
     def test_each_robot_reaches_its_job_alone(self) -> None:
-        use = "- project: {name: openstack/keystone, templates: [container-images-check-gate, site-container-images]}"
+        use = "- project: {name: openstack/keystone, templates: [container-images-check-gate, site-container-images, site-container-images-periodic]}"
         found = site(example("site-robots.yaml"), ("zuul.d/use.yaml", use))
         self.assertEqual((found.errors, found.warnings), ([], []))
         secret = ("container_registry_credentials",)
@@ -365,6 +366,23 @@ class Secrets(Case):
         kinds = {name: job["secrets"][0]["secret"] for name, job in jobs.items()}
         self.assertEqual(kinds["site-container-images-rebuild"], "site-robot-publish")
         self.assertEqual(kinds["site-container-images-promote"], "site-robot-promote")
+
+    def test_the_first_set_is_the_work_of_the_config_project(self) -> None:
+        """It has none of the jobs of review, so what depends on them must not be asked of it."""
+        found = site(example("site-robots.yaml"), example("site-once.yaml"), example("site-first.yaml"))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        self.assertEqual(found.freeze("site/config", "gate", ["zuul.d/jobs.yaml"]), {})
+        for name, job in found.freeze("site/config", "periodic", None).items():
+            self.assertEqual(set(job.variables["topcoat_set"]), {"namespace", "base_digest"}, name)
+
+    def test_packaging_beside_the_project(self) -> None:
+        found = site(example("add-to-a-project.yaml"), example("site-dlrn.yaml"))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        for pipeline in ("check", "gate"):
+            jobs = found.freeze("openstack/nova", pipeline, ["x.py"])
+            self.assertEqual(tuple(jobs), REVIEW)
+            self.assertTrue(jobs["container-images-provider"].variables["ensure_dlrn_enabled"])
+            self.assertEqual(found.freeze("openstack/nova", pipeline, ["doc/source/x.rst"]), {}, pipeline)
 
     def test_a_login_that_may_read_travels_as_data(self) -> None:
         use = "- project: {name: openstack/keystone, templates: [site-container-images-private]}"

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -19,9 +20,15 @@ from zuul_lab import lab as whole
 from zuul_lab import sandbox, services
 from zuul_lab.layout import Places, places_from
 from zuul_lab.prepare import prepare as get_ready
-from zuul_lab.projects import demo_world
+from zuul_lab.projects import World, demo_world
+from zuul_lab.scenes import Scenes
+from zuul_lab.second_site import SecondSite, second_world
 from zuul_lab.story import Story
 from zuul_lab.verdict import Verdict
+
+# Each in a lab of its own: the projects differ.
+SCENARIOS: dict[str, tuple[Callable[[], World], type[Scenes]]] = {"story": (demo_world, Story), "site": (second_world, SecondSite)}
+_scenario = click.option("--scenario", type=click.Choice(list(SCENARIOS)), default="story", show_default=True, help="What the lab is for.")
 
 
 def say(line: str) -> None:
@@ -54,22 +61,25 @@ def main(context: click.Context, cache: str | None, state: str | None, logs: str
 
 
 @main.command()
+@_scenario
 @click.pass_obj
-def prepare(places: Places) -> None:
+def prepare(places: Places, scenario: str) -> None:
     """Install and cache everything that is slow to get."""
-    get_ready(places, os.environ, say)
+    get_ready(places, os.environ, say, SCENARIOS[scenario][0]().wheels)
 
 
 @main.command()
+@_scenario
 @click.pass_obj
-def up(places: Places) -> None:
+def up(places: Places, scenario: str) -> None:
     """Start the lab and leave it running."""
+    world = SCENARIOS[scenario][0]()
     if _inside():
-        whole.up(places, demo_world(), os.environ, say)
+        whole.up(places, world, os.environ, say)
         return
-    get_ready(places, os.environ, say)
+    get_ready(places, os.environ, say, world.wheels)
     sandbox.start(places)
-    code = _again_inside(places, ["up"])
+    code = _again_inside(places, ["up", f"--scenario={scenario}"])
     if code:
         say(f"the lab did not come up; its logs are in {places.logs}")
         sandbox.stop(places)
@@ -79,23 +89,25 @@ def up(places: Places) -> None:
 
 @main.command()
 @click.option("--keep", is_flag=True, help="Leave the lab running afterwards, for a look around.")
-@click.option("--on-running", is_flag=True, help="Tell the story in the lab that runs already.")
+@click.option("--on-running", is_flag=True, help="Tell it in the lab that runs already.")
+@_scenario
 @click.pass_obj
-def test(places: Places, keep: bool, on_running: bool) -> None:
+def test(places: Places, keep: bool, on_running: bool, scenario: str) -> None:
     """Start a lab, let it run the jobs on changes, check everything from outside, and take it down."""
+    world, teller = SCENARIOS[scenario]
     if _inside():
         verdict = Verdict(say)
-        lab = whole.join(places, demo_world()) if on_running else whole.up(places, demo_world(), os.environ, say)
-        Story(lab, verdict, say).tell()
+        lab = whole.join(places, world()) if on_running else whole.up(places, world(), os.environ, say)
+        teller(lab, verdict, say).tell()
         sys.exit(verdict.summary(places.logs / "summary.json"))
     # An abort by a job's time limit must clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = 1
     try:
         if not on_running:
-            get_ready(places, os.environ, say)
+            get_ready(places, os.environ, say, world().wheels)
             sandbox.start(places)
-        code = _again_inside(places, ["test", *(["--on-running"] if on_running else [])])
+        code = _again_inside(places, ["test", f"--scenario={scenario}", *(["--on-running"] if on_running else [])])
     finally:
         if not keep and not on_running:
             sandbox.stop(places)

@@ -12,15 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from zuul_lab import backing, gerrit, images, services, zuul
 from zuul_lab import layout as at
 from zuul_lab.layout import Places
-from zuul_lab.projects import CONFIG_PROJECT, World
+from zuul_lab.projects import World
 from zuul_lab.review import Review, Workspace
-
-_SITE = Path(__file__).parent / "site"
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,10 @@ def up(places: Places, world: World, environment: Mapping[str, str], say: Callab
     _seed(places, world, review, workspace, nodes)
     clock.lap("accounts and projects")
     services.wait_until("ZooKeeper answers", lambda: services.port_answers(at.ZOOKEEPER), service=zookeeper)
-    zuul.write_configuration(places, password=password, projects=[name for name, _ in world.projects], config_project=CONFIG_PROJECT)
+    tenant = world.tenant()
+    zuul.write_configuration(places, password=password, tenant=tenant)
     started = [zuul.start_service(places, name) for name in zuul.SERVICES]
-    asking = zuul.Zuul(places)
+    asking = zuul.Zuul(places, str(tenant["name"]))
     services.wait_until("Zuul has loaded its jobs", lambda: asking.ready(world.jobs), service=started[0], pause=0.5)
     for service in started:
         services.wait_until(f"{service.name} runs", service.alive, timeout=1, service=service)
@@ -97,13 +95,13 @@ def up(places: Places, world: World, environment: Mapping[str, str], say: Callab
 def join(places: Places, world: World) -> Lab:
     """Handles of a lab that runs already."""
     review = Review()
-    return Lab(places, review, Workspace(places, review), zuul.Zuul(places), world)
+    return Lab(places, review, Workspace(places, review), zuul.Zuul(places, str(world.tenant()["name"])), world)
 
 
 def _seed(places: Places, world: World, review: Review, workspace: Workspace, nodes: int) -> None:
-    for name in (CONFIG_PROJECT, *(name for name, _ in world.projects)):
+    for name in (world.config_project, *(name for name, _ in world.projects)):
         review.add_project(name)
-    workspace.seed(CONFIG_PROJECT, site_files(places, world, nodes), "The site's configuration")
+    workspace.seed(world.config_project, site_files(places, world, nodes), "The site's configuration")
     for name, content in world.projects:
         if content is None:
             workspace.seed_from_checkout(name, places.repository)
@@ -112,7 +110,7 @@ def _seed(places: Places, world: World, review: Review, workspace: Workspace, no
 
 
 def site_files(places: Places, world: World, nodes: int) -> dict[str, str]:
-    """The content of the config project: the files of ``site`` with this lab's names put in."""
+    """The content of the config project, with this lab's names put in."""
     host_key = " ".join((places.etc / "host.key.pub").read_text().split()[:2])
     listed = [{"name": at.node_address(number), "label": "lab-node", "host-key": host_key} for number in range(1, nodes + 1)]
     words = {
@@ -124,9 +122,8 @@ def site_files(places: Places, world: World, nodes: int) -> dict[str, str]:
         "@LOGS_URL@": f"http://{at.LOGS_HOST}:{at.LOGS_HTTP}",
     }
     files = {}
-    for path in sorted(_SITE.rglob("*.yaml")):
-        text = path.read_text()
+    for name, text in world.site().items():
         for word, value in words.items():
             text = text.replace(word, value)
-        files[str(path.relative_to(_SITE))] = text
+        files[name] = text
     return files

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from topcoat.errors import InfrastructureError
@@ -27,8 +27,10 @@ ANSIBLE = ("ansible-core>=2.18,<2.19", "google-re2", "jmespath", "netaddr", "pas
 _PROGRAMS = ("java", "mvn", "sshd", "ssh-keygen", "bwrap", "openssl", "setpriv", "nsenter", "unshare", "ip", "git", "docker-registry", "rpmbuild")
 
 
-def prepare(places: Places, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+def prepare(places: Places, environment: Mapping[str, str], say: Callable[[str], None], further: Sequence[str] = ()) -> None:
     """Install and cache what is missing; quick when nothing is.
+
+    :param further: what the nodes install from a package index beside the tool.
 
     :param say: receives one line for each step that took time.
     :raises InfrastructureError: something cannot be had; the message names it.
@@ -41,6 +43,7 @@ def prepare(places: Places, environment: Mapping[str, str], say: Callable[[str],
         ("Zuul", lambda: _venv(places.zuul_venv, ZUUL, places)),
         ("Ansible", lambda: _ansible(places)),
         ("wheels of the tool", lambda: _wheels(places)),
+        ("wheels of DLRN", lambda: _further_wheels(places, further)),
         ("the demo distribution", _distribution),
     )
     for name, step in steps:
@@ -119,3 +122,19 @@ def _wheels(places: Places) -> None:
     for own in folder.glob("topcoat-*.whl"):
         own.unlink()
     kept.write_text(current)
+
+
+def _further_wheels(places: Places, requirements: Sequence[str]) -> None:
+    folder = places.cache / "wheels-dlrn"
+    ready = folder / "READY"
+    if not requirements or (ready.exists() and ready.read_text() == json.dumps(requirements)):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    words = [PYTHON, "-m", "venv", folder / "venv"]
+    run(words, timeout=120, log=places.logs / "pip.log", failure=InfrastructureError)
+    # pip of the nodes' own Python: it is what asks for them there.
+    pip = [folder / "venv/bin/pip", "wheel", "-q", "--disable-pip-version-check", "-w", folder, *requirements]
+    run(pip, timeout=900, log=places.logs / "pip.log", failure=InfrastructureError)
+    shutil.rmtree(folder / "venv")
+    ready.write_text(json.dumps(requirements))

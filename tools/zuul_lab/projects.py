@@ -12,8 +12,10 @@ from pathlib import Path
 from topcoat.process import run
 from topcoat_demo.distribution import shared
 from zuul_lab import images
+from zuul_lab import layout as at
 from zuul_lab.layout import Places
 
+SITE = Path(__file__).parent / "site"
 CONFIG_PROJECT = "lab-config"
 OWN_PROJECT = "topcoat"
 SERVICE = "openstack/keystone"
@@ -30,10 +32,25 @@ class World:
 
     :param projects: untrusted projects with their first content; None stands for the checkout under test.
     :param jobs: names of jobs that must be loaded before the lab counts as up.
+    :param config_project: the site's own project.
     """
 
     projects: tuple[tuple[str, Content], ...]
     jobs: tuple[str, ...] = ("base", "lab-hello", "container-images-provider")
+    config_project: str = CONFIG_PROJECT
+    name: str = "story"
+    wheels: tuple[str, ...] = ()
+    """What the nodes install from a package index beside the tool."""
+
+    def site(self) -> dict[str, str]:
+        """The files of the config project; names of the lab stand between ``@`` in them."""
+        return {str(path.relative_to(SITE)): path.read_text() for path in sorted(SITE.rglob("*.yaml"))}
+
+    def tenant(self) -> dict[str, object]:
+        """The entry of Zuul's tenant configuration."""
+        config: list[object] = [{self.config_project: {"load-branch": "master"}}]
+        names: list[object] = [name for name, _ in self.projects]
+        return {"name": at.TENANT, "source": {"gerrit": {"config-projects": config, "untrusted-projects": names}}}
 
     def start(self, places: Places) -> None:
         """Start what the jobs meet outside Zuul."""
@@ -47,7 +64,7 @@ class World:
             "topcoat_ca_certificates": (places.etc / "tls/ca.pem").read_text(),
             # The nodes have all packages of the system and no way to a package index; what a job never imports need not be compiled.
             "install_topcoat_system_packages": False,
-            "install_topcoat_pip_options": ["--no-index", "--no-compile", f"--find-links={places.cache}/wheels"],
+            "install_topcoat_pip_options": pip_options(places, "wheels"),
             "run_ci_registry_system_packages": False,
             # The checks look into the images after the buildset has ended.
             "stop_ci_registry_keep_storage": True,
@@ -55,14 +72,19 @@ class World:
         }
 
 
+def pip_options(places: Places, folder: str) -> list[str]:
+    """The nodes have no way to a package index."""
+    return ["--no-index", "--no-compile", f"--find-links={places.cache}/{folder}"]
+
+
 def demo_world() -> World:
     """The projects of the demo distribution as they are, and the checkout under test."""
     sources = shared().sources
-    services = tuple((name, _tree(sources / name.rpartition("/")[2])) for name in _FROM_DEMO)
+    services = tuple((name, tree(sources / name.rpartition("/")[2])) for name in _FROM_DEMO)
     return World(projects=((OWN_PROJECT, None), *services))
 
 
-def _tree(repository: Path) -> dict[str, bytes]:
+def tree(repository: Path) -> dict[str, bytes]:
     """The committed files of a git repository, by path."""
     names = run(["git", "-c", f"safe.directory={repository}", "ls-files", "-z"], timeout=30, cwd=repository).output
     return {name: (repository / name).read_bytes() for name in names.split("\0") if name}

@@ -214,6 +214,10 @@ class Workspace:
         self._git(folder, "fetch", "-q", "origin")
         return self._git(folder, "rev-parse", "origin/master")
 
+    def tree_of(self, project: str) -> str:
+        """Git's id of the files of what was uploaded last."""
+        return self._git(self._clone(project), "rev-parse", "HEAD^{tree}")
+
     def read(self, project: str, name: str) -> str:
         """A file of master."""
         folder = self._clone(project)

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-from topcoat.errors import InfrastructureError
 from topcoat.process import run
-from zuul_lab import images, projects, registry_view, services
+from zuul_lab import images, projects, registry_view
 from zuul_lab import layout as at
-from zuul_lab.lab import Lab
 from zuul_lab.review import BASE, Change
-from zuul_lab.verdict import Verdict
-from zuul_lab.zuul import SERVICES, WEB
+from zuul_lab.scenes import CONSUMER, LIMIT, PROVIDER, REVIEW_JOBS, Finished, Scenes
+from zuul_lab.zuul import WEB
 
-REVIEW_JOBS = {"container-images-registry", "container-images-provider", "container-images-consumer"}
-PROVIDER = "container-images-provider"
-CONSUMER = "container-images-consumer"
 OF_OPENSTACK = {"openstack-base", "keystone", "nova-base", "nova-api", "nova-compute"}
 OF_SERVICE = {"keystone"}
 UNTOUCHED = {"base", "memcached"}
@@ -43,40 +34,10 @@ _LEAK = """- secret:
 - project:
     check: { jobs: [site-leak] }
 """
-# Seconds for one buildset; on two cores with eight other builds a scene took 15 minutes.
-_LIMIT = 3600.0
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A buildset that has ended: its result and its builds by job name (the last attempt of each)."""
-
-    result: str
-    builds: dict[str, dict[str, object]]
-    uuid: str
-
-    def artifacts(self, job: str = PROVIDER) -> dict[str, dict[str, object]]:
-        """Metadata of the images that a job returned, by image name; the address is added as ``host``."""
-        found = {}
-        for artifact in self.builds[job].get("artifacts", []):  # type: ignore[attr-defined]
-            metadata = dict(artifact.get("metadata") or {})
-            if metadata.get("type") == "container_image":
-                host = artifact["url"].removeprefix("docker://").partition("/")[0]
-                found[str(metadata["image"])] = {
-                    **metadata,
-                    "host": host,
-                    "path": artifact["url"].removeprefix(f"docker://{host}/").rpartition(":")[0],
-                }
-        return found
-
-
-class Story:
+class Story(Scenes):
     """Tells the scenes in order; each leaves what the next one needs."""
-
-    def __init__(self, lab: Lab, verdict: Verdict, say: Callable[[str], None]) -> None:
-        self._lab = lab
-        self._verdict = verdict
-        self._say = say
 
     def tell(self) -> None:
         """Everything, first to last; a scene that fails leaves the others their turn."""
@@ -171,7 +132,7 @@ class Story:
     def _secret(self) -> None:
         """A job with a secret, asked for where nobody has reviewed the change that it would run."""
         leak = self._lab.workspace.upload(projects.OTHER_SERVICE, {".zuul.yaml": _LEAK}, "Publish before review")
-        self._until(lambda: self._vote(leak) != 0, _LIMIT)
+        self._until(lambda: self._vote(leak) != 0, LIMIT)
         words = "\n".join(message.text for message in self._lab.review.messages(leak))
         self._verdict.equal("secret: Zuul votes Verified -1", self._vote(leak), -1)
         self._verdict.check(
@@ -220,7 +181,7 @@ class Story:
         page = f"{WEB}/t/{at.TENANT}/build/{done.builds[PROVIDER]['uuid']}"
         argv = [sys.executable, "-m", "topcoat", "--progress=plain", "reproduce", page, "--format=json"]
         argv += [f"--git={at.REVIEW_HOST}={BASE}", f"--directory={places.state / 'reproduce'}"]
-        ended = run(argv, timeout=_LIMIT, log=places.logs / "reproduce.log", cwd=places.repository, check=False)
+        ended = run(argv, timeout=LIMIT, log=places.logs / "reproduce.log", cwd=places.repository, check=False)
         verdict.equal("reproduce: it ended well", ended.code, 0)
         outcome = json.loads(ended.output)
         same = {image["name"]: image["digest"] for image in outcome["receipt"]["images"]}
@@ -259,63 +220,6 @@ class Story:
     def _promoted(self) -> dict[str, str]:
         site = registry_view.site(self._lab.places)
         return {name: site.digest(f"{images.NAMESPACE}/{name}", images.TAG) for name in sorted(OF_OPENSTACK | UNTOUCHED)}
-
-    def _wait(self, pipeline: str, change: Change | None, known: set[str] = frozenset()) -> Finished:  # type: ignore[assignment]
-        """Wait for the end of the newest buildset of a change (or a new one of the pipeline)."""
-        selection = {"pipeline": pipeline, **({"change": str(change.number)} if change else {})}
-        started = time.monotonic()
-        told = started
-        while True:
-            ended = [item for item in self._lab.zuul.buildsets(**selection) if item.get("result") and item["uuid"] not in known]
-            if ended:
-                found = self._lab.zuul.buildset(str(ended[0]["uuid"]))
-                builds: dict[str, dict[str, object]] = {}
-                for build in found["builds"]:  # type: ignore[attr-defined]
-                    if build.get("final", True):
-                        builds[build["job_name"]] = build
-                took = time.monotonic() - started
-                self._say(f"      {pipeline} {change.number if change else ''} {ended[0]['result']} after {took:.0f} s: " + _sentence(builds))
-                return Finished(str(ended[0]["result"]), builds, str(ended[0]["uuid"]))
-            self._all_alive()
-            if time.monotonic() - started > _LIMIT:
-                raise InfrastructureError(f"no end of {pipeline} in {_LIMIT:.0f} s; still running: {self._lab.zuul.running()}", retriable=False)
-            if time.monotonic() - told > 60:
-                told = time.monotonic()
-                self._say(f"      waiting for {pipeline}: {', '.join(sorted(set(self._lab.zuul.running()))) or 'nothing runs'}")
-            time.sleep(1)
-
-    def _all_alive(self) -> None:
-        """Waiting for a Zuul that has died would only tell that the time is up."""
-        running = services.known(self._lab.places)
-        for name in (f"zuul-{name}" for name in SERVICES):
-            if not running[name].alive():
-                raise InfrastructureError(f"{name} has ended: {running[name].tail()}", log=str(running[name].log), retriable=False)
-
-    def _vote(self, change: Change) -> int:
-        """Zuul's vote; it arrives a moment after the buildset's end."""
-        self._until(lambda: self._lab.review.vote_of(change, "Verified") != 0, 60)
-        return self._lab.review.vote_of(change, "Verified")
-
-    @staticmethod
-    def _until(test: Callable[[], bool], limit: float) -> None:
-        deadline = time.monotonic() + limit
-        while not test() and time.monotonic() < deadline:
-            time.sleep(0.5)
-
-    def _log_of(self, done: Finished, job: str, name: str) -> dict:  # type: ignore[type-arg]
-        """A JSON file of a build's logs, as the log server would give it."""
-        folder = self._lab.places.logs / "builds" / str(done.builds[job]["uuid"])
-        found = sorted(Path(folder).glob(f"container-images/*/{name}"))
-        if not found:
-            raise InfrastructureError(f"{job} left no {name} in {folder}", retriable=False)
-        return json.loads(found[0].read_text())
-
-
-def _sentence(builds: dict[str, dict[str, object]]) -> str:
-    words = []
-    for name, build in sorted(builds.items()):
-        words.append(f"{name.removeprefix('container-images-')} {build['result']} {build.get('duration') or 0:.0f} s")
-    return ", ".join(words)
 
 
 def _without_epoch(package: str) -> str:

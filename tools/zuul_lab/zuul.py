@@ -26,11 +26,11 @@ SERVICES = ("scheduler", "executor", "launcher", "web")
 WEB = f"http://{at.ZUUL_HOST}:{at.ZUUL_WEB}"
 
 
-def write_configuration(places: Places, *, password: str, projects: Sequence[str], config_project: str) -> None:
+def write_configuration(places: Places, *, password: str, tenant: Mapping[str, object]) -> None:
     """zuul.conf and the tenant file.
 
     :param password: HTTP password of Gerrit's account ``zuul``.
-    :param projects: the untrusted projects, in the order in which Zuul loads them.
+    :param tenant: the one entry of the tenant configuration.
     """
     etc, state = places.etc, places.state / "zuul"
     state.mkdir(exist_ok=True)
@@ -121,13 +121,7 @@ driver=static
     )
     for folder in ("scheduler", "executor", "builds", "executor-git", "merger-git", "static"):
         (state / folder).mkdir(exist_ok=True)
-    tenant = {
-        "tenant": {
-            "name": at.TENANT,
-            "source": {"gerrit": {"config-projects": [{config_project: {"load-branch": "master"}}], "untrusted-projects": list(projects)}},
-        }
-    }
-    (etc / "tenants.yaml").write_text(json.dumps([tenant], indent=2) + "\n")
+    (etc / "tenants.yaml").write_text(json.dumps([{"tenant": tenant}], indent=2) + "\n")
 
 
 def start_service(places: Places, name: str) -> Service:

@@ -18,7 +18,8 @@ from tests.needs import needs
 from topcoat.errors import UsageError
 from zuul_lab import gerrit, sandbox, services, zuul
 from zuul_lab.layout import REPOSITORY, Places, places_from
-from zuul_lab.story import Finished, _without_epoch
+from zuul_lab.scenes import Finished
+from zuul_lab.story import _without_epoch
 from zuul_lab.verdict import Verdict
 
 
