@@ -17,6 +17,7 @@ from topcoat_demo.rpms import File, RpmSpec, Trigger, config, script
 SITE = f"/usr/lib/python{debian.python_version()}/site-packages"
 VERSIONS = "/usr/share/demo/versions"
 _MODULE_RELEASE = "1.module_el9"
+_MODULE_VERSION = 9010020250101000000
 _MODULE_BYTES = 6_000
 
 _STAND_IN = """
@@ -274,7 +275,7 @@ version: 2
 data:
   name: {name}
   stream: "{stream}"
-  version: 9010020250101000000
+  version: {version}
   context: {context}
   arch: x86_64
   summary: {name} {stream}
@@ -298,6 +299,10 @@ data:
 """
 
 
+def _context(module: str, stream: str) -> str:
+    return f"{random.Random(f'{module}:{stream}').getrandbits(32):08x}"
+
+
 def with_modules(catalog: Catalog, specs: Iterable[RpmSpec]) -> tuple[tuple[RpmSpec, ...], str]:
     """The packages with those of another stream of each module, and the module metadata (modulemd version 2).
 
@@ -307,20 +312,25 @@ def with_modules(catalog: Catalog, specs: Iterable[RpmSpec]) -> tuple[tuple[RpmS
     streams = {name: str(entry["stream"]) for name, entry in tables.items() if entry.get("stream")}
     packages: list[RpmSpec] = []
     members: dict[tuple[str, str], list[RpmSpec]] = {}
-    for spec in specs:
+
+    def add(module: str, stream: str, spec: RpmSpec) -> None:
+        spec = spec.bump(module=f"{module}:{stream}:{_MODULE_VERSION}:{_context(module, stream)}")
         packages.append(spec)
-        if spec.name in streams:
-            module, _, stream = streams[spec.name].partition(":")
-            major = int(spec.version.partition(".")[0]) + 1
-            other = spec.bump(version=f"{major}.0.0", files=(*spec.files[:-1], version_file(spec.name, f"{major}.0.0")))
-            packages.append(other)
-            members.setdefault((module, stream), []).append(spec)
-            members.setdefault((module, f"{major}.0"), []).append(other)
+        members.setdefault((module, stream), []).append(spec)
+
+    for spec in specs:
+        if spec.name not in streams:
+            packages.append(spec)
+            continue
+        module, _, stream = streams[spec.name].partition(":")
+        major = int(spec.version.partition(".")[0]) + 1
+        add(module, stream, spec)
+        add(module, f"{major}.0", spec.bump(version=f"{major}.0.0", files=(*spec.files[:-1], version_file(spec.name, f"{major}.0.0"))))
     documents = []
     for (module, stream), inside in sorted(members.items()):
         artifacts = "\n".join(f"      - {spec.name}-{spec.epoch}:{spec.version}-{spec.release}.{spec.arch}" for spec in inside)
-        context = f"{random.Random(f'{module}:{stream}').getrandbits(32):08x}"
         names = ", ".join(spec.name for spec in inside)
-        documents.append(_MODULE.format(name=module, stream=stream, context=f'"{context}"', rpms=names, artifacts=artifacts))
+        context = f'"{_context(module, stream)}"'
+        documents.append(_MODULE.format(name=module, stream=stream, version=_MODULE_VERSION, context=context, rpms=names, artifacts=artifacts))
     documents += [_DEFAULT.format(name=module, stream=stream) for module, _, stream in sorted({item.partition(":") for item in streams.values()})]
     return tuple(packages), "".join(documents)

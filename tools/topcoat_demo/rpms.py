@@ -39,7 +39,7 @@ from topcoat_demo.signing import Key
 EPOCH = 1_735_689_600
 """2025-01-01T00:00:00Z: build time and file time of everything that does not say otherwise."""
 
-_SOURCERPM = 1044
+_SOURCERPM, _MODULARITYLABEL = 1044, 5096
 _SIGNED_AFTER = 3600
 _DEPENDENCY = re.compile(r"(?P<name>\S+)\s+(?P<operator><=|>=|<|>|=)\s+(?P<version>\S+)")
 
@@ -143,6 +143,8 @@ class RpmSpec:
     url: str = "https://example.org/"
     vendor: str = "Demo"
     time: int = EPOCH
+    module: str = ""
+    """``name:stream:version:context`` of the module build that it belongs to, as the build systems write it into the header."""
     changelog: tuple[tuple[int, str, str], ...] = ()
     """(time, author, text) of each entry, newest first."""
 
@@ -269,7 +271,8 @@ def build_rpm(spec: RpmSpec, *, signer: Key | None = None) -> bytes:
         more = {"version": match["version"], "flags": rpm_rs.DependencyFlags(_operator(match["operator"]))} if match else {}
         getattr(builder, _trigger_method(trigger.kind))(match["name"] if match else trigger.target, trigger.script, **more)
     sign = None if signer is None else lambda header, payload: signer.signatures(header, payload, spec.time + _SIGNED_AFTER)
-    return _header.with_strings(builder.build().to_bytes(), {_SOURCERPM: spec.source_rpm}, sign)
+    tags = {_SOURCERPM: spec.source_rpm, **({_MODULARITYLABEL: spec.module} if spec.module else {})}
+    return _header.with_strings(builder.build().to_bytes(), tags, sign)
 
 
 def _place(path: Path, data: bytes, time: int) -> None:

@@ -15,13 +15,17 @@ def package(name: str, version: str, **more) -> RpmSpec:
     return RpmSpec(name, version, files=(File(f"/opt/{name}-{version}", version),), **more)
 
 
+def modular(name: str, version: str, stream: str) -> RpmSpec:
+    return package(name, version, module=f"{stream}:1:00000000")
+
+
 def kernel(version: str) -> RpmSpec:
     return package("kernel-core", version, provides=("installonlypkg(kernel)",))
 
 
-ENABLED, SECOND = package("node", "16.1"), package("node-npm", "8.1")
-NEWER, OTHER = package("node", "16.2"), package("node", "18.0")
-BY_DEFAULT, DISABLED = package("ruby", "3.1"), package("perl", "5.32")
+ENABLED, SECOND = modular("node", "16.1", "node:16"), modular("node-npm", "8.1", "node:16")
+NEWER, OTHER = modular("node", "16.2", "node:16"), modular("node", "18.0", "node:18")
+BY_DEFAULT, DISABLED = modular("ruby", "3.1", "ruby:3"), modular("perl", "5.32", "perl:5")
 MODULES = (
     document("node", "16", 1, ENABLED, SECOND)
     + document("node", "16", 2, NEWER)

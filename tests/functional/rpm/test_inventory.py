@@ -25,7 +25,7 @@ from topcoat_demo.rpms import File, RpmSpec
 PACKAGES = [
     RpmSpec("alpha", "1.0", epoch=3, source="alpha-src", files=(File("/usr/share/alpha", "x" * 500),)),
     RpmSpec("beta", "1.0~rc1", arch="x86_64", requires=("alpha",)),
-    RpmSpec("gamma", "2.0^git1", "0.1.el9"),
+    RpmSpec("gamma", "2.0^git1", "0.1.el9", module="gamma:2:1:abcd"),
 ]
 
 
@@ -88,9 +88,10 @@ class FromRoot(InventoryTestCase):
     def test_what_headers_tell_is_what_rpm_shows(self) -> None:
         root = self.bench.root(PACKAGES)
         found = inventory.from_root(root)
-        command = ["rpm", "--root", str(root), "--dbpath", "/var/lib/rpm", "-qa", "--qf", "%{NAME}|%{LICENSE}|%{VENDOR}|%{SHA256HEADER}\n"]
+        facts = "%{NAME}|%{LICENSE}|%{VENDOR}|%{SHA256HEADER}|%{MODULARITYLABEL}\n"
+        command = ["rpm", "--root", str(root), "--dbpath", "/var/lib/rpm", "-qa", "--qf", facts]
         shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.replace("(none)", "").splitlines()
-        told = [f"{p.nevra.name}|{p.about.license}|{p.about.vendor}|{p.about.sha256}" for p in found.packages if p.about]
+        told = [f"{p.nevra.name}|{p.about.license}|{p.about.vendor}|{p.about.sha256}|{p.about.module}" for p in found.packages if p.about]
         self.assertEqual(sorted(told), sorted(shown))
         self.assertTrue(all(package.about and package.about.license and len(package.about.sha256) == 64 for package in found.packages))
         again = inventory.from_files(found.to_files())

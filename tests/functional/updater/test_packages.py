@@ -108,7 +108,7 @@ class Updates(WorldCase):
 
     def test_a_module_stream_that_is_not_enabled_is_not_taken(self) -> None:
         base = self.world.base("updates/modules", [LIB, SERVICE])
-        modular = LIB2.bump(version="5.0", release="1.module_el9")
+        modular = LIB2.bump(version="5.0", release="1.module_el9", module="lib:5:1:abcd")
         document = (
             "---\ndocument: modulemd\nversion: 2\ndata:\n  name: lib\n  stream: '5'\n  version: 1\n  context: abcd\n  arch: x86_64\n"
             "  summary: s\n  description: d\n  license: {module: [MIT]}\n"
@@ -117,6 +117,15 @@ class Updates(WorldCase):
         folder = make_repository(self.world.path("modular"), [LIB2, modular], modules=document)
         with self.world.updated(base, Repository("current", folder.as_uri())) as (_, root):
             self.assertEqual(rpm(root, "-q", "python3-lib"), "python3-lib-2.0-1.el9.noarch\n")
+
+    def test_a_modular_package_whose_stream_nobody_describes_is_refused_as_by_dnf(self) -> None:
+        base = self.world.base("updates/modules", [LIB, SERVICE])
+        modular = LIB2.bump(version="5.0", module="lib:5:1:abcd")
+        with self.assertRaisesRegex(ContentError, "python3-lib-0:5.0-1.el9.noarch belongs to the module lib:5:1:abcd, and no repository describes"):
+            self.world.update(base, self.world.repository("current", [modular]))
+        hotfix = self.world.repository("gating", [modular], gated=True, module_hotfixes=True)
+        with self.world.updated(base, hotfix) as (_, root):
+            self.assertEqual(rpm(root, "-q", "--qf", "%{version} %{modularitylabel}", "python3-lib"), "5.0 lib:5:1:abcd")
 
     def test_obsoleted_package_leaves_whiteouts(self) -> None:
         old = RpmSpec("python3-old", "1", files=(directory("/usr/lib/old"), File("/usr/lib/old/a.py", "a"), File("/usr/lib/lone.py", "l")))

@@ -28,6 +28,15 @@ class Purl(unittest.TestCase):
         )
         self.assertIn("/libstdc%2B%2B@", sbom.purl(MATERIALS[1], SUBJECT.system))
 
+    def test_a_package_of_a_module_names_its_stream_to_every_reader(self):
+        material = sbom.Material(Nevra.parse("nodejs-1:16.1-1.module_el9.x86_64"), "", module="nodejs:16:9010:abcd")
+        self.assertEqual("nodejs:16:9010:abcd", PackageURL.from_string(sbom.purl(material, SYSTEM)).qualifiers["rpmmod"])
+        self.assertIn("rpmmod=nodejs%3A16%3A9010%3Aabcd", sbom.spdx(SUBJECT, [material]))
+        (found,) = [entry for entry in json.loads(sbom.cyclonedx(SUBJECT, [material]))["components"] if entry["name"] == "nodejs"]
+        told = {entry["name"]: entry["value"] for entry in found["properties"]}
+        for name in ("syft:metadata:modularityLabel", "aquasecurity:trivy:Modularitylabel"):
+            self.assertEqual("nodejs:16:9010:abcd", told[name])
+
     def test_image(self):
         self.assertIn("repository_url=registry.example.org%3A5000%2Fopenstack%2Fnova-api&tag=current", SUBJECT.purl)
 

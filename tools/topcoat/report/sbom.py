@@ -76,23 +76,30 @@ class Subject:
 
 @dataclass(frozen=True)
 class Material:
-    """One installed package; ``license`` and ``vendor`` in the packager's own words, ``sha256`` of its header; empty: it does not say."""
+    """One installed package; ``license`` and ``vendor`` in the packager's own words, ``sha256`` of its header, ``module`` the label of its module
+    build (``name:stream:version:context``); empty: it does not say."""
 
     nevra: Nevra
     source_rpm: str
     license: str = ""
     vendor: str = ""
     sha256: str = ""
+    module: str = ""
 
 
 def purl(material: Material, system: System) -> str:
-    """Package URL of type ``rpm`` (purl-spec, type definition rpm): epoch, arch, distribution and source RPM are qualifiers."""
+    """Package URL of type ``rpm`` (purl-spec, type definition rpm): epoch, arch, distribution, source RPM and module are qualifiers.
+
+    Advisories of modular distributions hold for one stream: without ``rpmmod`` a scanner takes another stream's fix for this package's.
+    """
     nevra = material.nevra
     qualifiers = {"arch": nevra.arch, "distro": system.distro}
     if nevra.epoch:
         qualifiers["epoch"] = str(nevra.epoch)
     if material.source_rpm:
         qualifiers["upstream"] = material.source_rpm
+    if material.module:
+        qualifiers["rpmmod"] = material.module
     text = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(qualifiers.items()))
     return f"pkg:rpm/{quote(system.id, safe='')}/{quote(nevra.name, safe='')}@{quote(f'{nevra.version}-{nevra.release}', safe='')}?{text}"
 
@@ -105,6 +112,8 @@ def _hints(material: Material) -> dict[str, str]:
     hints = {"syft:package:type": "rpm", "syft:package:metadataType": "rpm-db-entry"}
     if material.nevra.epoch:
         hints["syft:metadata:epoch"] = str(material.nevra.epoch)
+    if material.module:
+        hints |= {"syft:metadata:modularityLabel": material.module, "aquasecurity:trivy:Modularitylabel": material.module}
     source = source_parts(material.source_rpm)
     if source:
         # The name of a source RPM has no epoch; a source package has that of its packages.

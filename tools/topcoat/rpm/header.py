@@ -25,13 +25,13 @@ _MAGIC = b"\x8e\xad\xe8\x01\0\0\0\0"
 _MOST_ENTRIES, _MOST_BYTES = 0xFFFF, 0x10000000  # rpm's own limits (lib/header.c)
 _STRING, _BINARY, _STRINGS, _I18N = 6, 7, 8, 9
 _NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SOURCE_RPM = 1000, 1001, 1002, 1003, 1022, 1006, 1044
-_VENDOR, _LICENSE = 1011, 1014
+_VENDOR, _LICENSE, _MODULE = 1011, 1014, 5096
 _REGION_SIGNATURES, _REGION = 62, 63
 # Tag in the signature header of a file → tag in the header that rpm stores; what it covers.
 _IN_FILE = {268: "header", 267: "header", 1002: "payload", 1005: "payload", 278: "header"}
 _IN_DATABASE = {268: "header", 267: "header", 259: "payload", 262: "payload", 278: "header"}
 _OPENPGP, _SHA256_HEADER = 278, 273
-_STORED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SOURCE_RPM, _VENDOR, _LICENSE, _SHA256_HEADER, *_IN_DATABASE})
+_STORED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SOURCE_RPM, _VENDOR, _LICENSE, _MODULE, _SHA256_HEADER, *_IN_DATABASE})
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Signed:
 class StoredHeader:
     """A package of an rpm database: ``nevra`` as ``name-epoch:version-release.arch``; ``pseudo`` is an RPM file of its header and header signatures
     with an empty payload, which is what a signature over the header can be checked on; None where it has none. ``license`` and ``vendor`` are the
-    packager's own words, ``sha256`` is that of the header as it was built (hexadecimal); each empty where the package does not say.
+    packager's own words, ``sha256`` is that of the header as it was built (hexadecimal), ``module`` the label of the module build that it belongs to
+    (``name:stream:version:context``); each empty where the package does not say.
     """
 
     nevra: str
@@ -57,6 +58,7 @@ class StoredHeader:
     vendor: str = ""
     sha256: str = ""
     source_rpm: str = ""
+    module: str = ""
 
 
 class Damaged(ValueError):
@@ -119,7 +121,8 @@ def stored(blob: bytes, *, checkable: bool = True) -> StoredHeader:
     # What is installed is told, whatever somebody wrote in the place of a signature: one that is none vouches for nothing.
     signatures, _ = _signed(found, _IN_DATABASE)
     pseudo = _pseudo(entries, size, body, found) if checkable else None
-    return StoredHeader(nevra, number(_BUILDTIME), signatures, pseudo, text(_LICENSE), text(_VENDOR), text(_SHA256_HEADER), text(_SOURCE_RPM))
+    words = (text(tag) for tag in (_LICENSE, _VENDOR, _SHA256_HEADER, _SOURCE_RPM, _MODULE))
+    return StoredHeader(nevra, number(_BUILDTIME), signatures, pseudo, *words)
 
 
 def values(blob: bytes, wanted: Collection[int]) -> dict[int, list[bytes]]:

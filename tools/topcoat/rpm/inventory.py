@@ -42,11 +42,13 @@ _MAX_SOLV = 256 << 20
 
 class About(NamedTuple):
     """What bills of materials tell of a package: its licence and vendor in the packager's own words, the sha256 of its header in hexadecimal
-    (``%{SHA256HEADER}`` of rpm); each empty where the package does not say."""
+    (``%{SHA256HEADER}`` of rpm), and the label of the module build that it belongs to (``%{MODULARITYLABEL}``); each empty where the package does not
+    say."""
 
     license: str
     vendor: str
     sha256: str
+    module: str = ""
 
 
 @dataclass(frozen=True, order=True)
@@ -141,8 +143,12 @@ class Inventory:
             "packages": [[str(package.nevra), package.source_rpm, package.size, package.build_time] for package in self.packages],
             # beside the packages, because programs of before read exactly four values of each
             "signers": [package.signers for package in self.packages],
-            "about": [package.about for package in self.packages],
+            "about": [package.about and package.about[:3] for package in self.packages],
         }
+        modules = {str(package.nevra): package.about.module for package in self.packages if package.about and package.about.module}
+        if modules:
+            # beside them for the same reason: few packages are of a module
+            document["modules"] = modules
         if self.changelog_bundles:
             bundles: dict[Digest, list[str]] = {}
             for source, digest in sorted(self.changelog_bundles.items()):
@@ -174,7 +180,13 @@ class Inventory:
             shape.refuse("rpmdb_path", f"one of {', '.join(rpmdb.PATHS)}")
         try:
             about = document.get("about") or [None] * len(entries)
-            packages = tuple([_package(*entry, signed, told and About(*told)) for entry, signed, told in zip(entries, signers, about, strict=True)])
+            modules = shape.table(document.get("modules"), "modules")
+            packages = tuple(
+                [
+                    _package(*entry, signed, told and _about(told, modules.get(entry[0], "")))
+                    for entry, signed, told in zip(entries, signers, about, strict=True)
+                ]
+            )
             settings = Settings.from_data(shape.need(document, "settings", dict))
             return cls(packages, path, check_digest(shape.need(document, "key", str)), files[FILE_SOLV], settings, _bundles(document, shape))
         except TypeError as error:
@@ -246,6 +258,11 @@ def _bundles(document: Mapping[str, object], shape: Shape) -> dict[str, Digest]:
     return found
 
 
+def _about(told: Iterable[str], module: str) -> About:
+    words, vendor, sha256 = told
+    return About(words, vendor, sha256, module)
+
+
 @functools.lru_cache(maxsize=1 << 16)
 def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: str | None, about: About | None) -> InstalledPackage:
     # A hundred images share most of their packages: each is made once, and proved once.
@@ -255,7 +272,7 @@ def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: s
     if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in (size, build_time)):
         raise ValueError(f"size or time of {nevra!r} is no number that can be")
     if about is not None and not all(isinstance(text, str) for text in about):
-        raise ValueError(f"licence, vendor or digest of {nevra!r} is no text")
+        raise ValueError(f"licence, vendor, digest or module of {nevra!r} is no text")
     return InstalledPackage(Nevra.parse(nevra), source_rpm, size, build_time, signers, about)
 
 
@@ -327,7 +344,7 @@ def _headers(database: Path) -> tuple[dict[tuple[str, int], tuple[str, About]], 
         for blob in header.rows(database):
             entry = header.stored(blob, checkable=False)
             names = dict.fromkeys(signed.signature.key_id or "unnamed" for signed in entry.signatures)
-            told[entry.nevra, entry.build_time] = " ".join(names), About(entry.license, entry.vendor, entry.sha256)
+            told[entry.nevra, entry.build_time] = " ".join(names), About(entry.license, entry.vendor, entry.sha256, entry.module)
             if entry.source_rpm and entry.source_rpm not in histories:
                 histories[entry.source_rpm] = changelogs.of_header(blob)
     except header.Damaged as error:

@@ -288,6 +288,7 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
                     header = transaction.hdrFromFdno(stream.fileno())
                 except rpm.error as error:
                     raise Refused("content", f"{package}: {error}") from error
+            _check_module(package, header)
             dates.add(header)
             transaction.addInstall(header, path, "u" if replaces else "i")
         for package in erases:
@@ -310,6 +311,14 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
     finally:
         transaction.closeDB()
     return dates, order
+
+
+def _check_module(package, header) -> None:  # type: ignore[no-untyped-def]
+    """dnf's fail-safe (its documentation of modularity): a package that was built for a module stream is installed only where that stream is active,
+    as the metadata of the stream decides which packages it may be replaced by."""
+    if header["modularitylabel"] and not package.repo.module_hotfixes and not package._is_in_active_module():
+        what = f"{_name(package)} belongs to the module {header['modularitylabel']}, and no repository describes that stream as active"
+        raise Refused("content", f"{what}; dnf refuses it too")
 
 
 def _element(element) -> str:  # type: ignore[no-untyped-def]
