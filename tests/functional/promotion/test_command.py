@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import schemas
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.base import make_image, random_bytes
 from tests.functional.registry.faults import Fault
@@ -81,7 +82,10 @@ class SeveralRegistries(CommandCase):
     def promote(self, tag: str, *words: str, code: int = 0) -> dict:
         also = ["--also", f"{self.other.host}/mirror"]
         access = ("--plain-http", self.other.host)
-        return self.run_words(self.words("--from", tag, *also, *words, authfile=self.authfile, access=access), code)
+        found = self.run_words(self.words("--from", tag, *also, *words, authfile=self.authfile, access=access), code)
+        if not code:
+            schemas.check("promotion", found)
+        return found
 
     def both(self, tag: str) -> list[dict[str, str | None]]:
         """What the two registries show under a tag."""

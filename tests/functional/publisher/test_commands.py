@@ -9,6 +9,7 @@ import sys
 
 import yaml
 
+from tests import schemas
 from tests.functional.promotion.base import SetCase
 from tests.functional.promotion.test_base_image import GOOD, layer
 from tests.functional.registry.base import make_image
@@ -58,7 +59,9 @@ class Commands(SetCase):
         pinned = f"{self.server.host}/{self.space}/nova-api@{self.digests['nova-api']}"
         expected = {"parameter_defaults": {"CephImage": "quay.invalid/ceph/daemon:v1", "NovaApiImage": pinned}}
         self.assertEqual(expected, yaml.safe_load(environment.read_text()))
-        row = yaml.safe_load(output.read_text())["images"][0]
+        listed = yaml.safe_load(output.read_text())
+        schemas.check("discovered", listed)
+        row = listed["images"][0]
         self.assertEqual((HASH, "record"), (row["tag"], row["found_by"]))
         # the list is what copy reads
         (self.tree / "only.yaml").write_text(yaml.safe_dump({"images": [row]}))

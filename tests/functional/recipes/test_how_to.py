@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from tests import schemas
 from tests.functional.updater.world import need
 from topcoat_demo import signing
 from topcoat_demo.registry import RegistryServer
@@ -70,6 +71,7 @@ class HowTo(unittest.TestCase):
         self.assertEqual(frozen.returncode, 0, frozen.stderr)
         planned = self.topcoat("plan", {**self.values, **said}, {"view": view, "format": "json"})
         self.assertEqual(planned.returncode, 0, planned.stderr)
+        schemas.check("plan", json.loads(planned.stdout))
         images = json.loads(planned.stdout)["images"]
         self.assertEqual({image["reason"] for image in images}, {"new-image"} | {image["reason"] for image in images if image["parent"]})
         self.assertGreater(len(images), 100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
+from tests import schemas
 from tests.functional.runs.site import packages
 from tests.functional.runs.test_main_job import SiteTest
 from tests.functional.sets.test_changes import OLD
@@ -82,6 +83,7 @@ class Bisect(SiteTest):
         self.assertEqual(3, len(self.asked()))
         self.judge(f"! grep -q {GUILTY}-1.1 {self.site.directory}/list")
         found = json.loads(self.succeed(*words).output)
+        schemas.check("bisect", found)
         self.assertEqual([GUILTY], [row["source"] for row in found["guilty"]])
         self.assertEqual("lib17 1.0-1.el9 → 1.1-1.el9 is guilty, alone on the good set.", found["sentence"])
         self.assertEqual(40, found["changed"])

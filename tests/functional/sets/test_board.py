@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from tests import schemas
 from tests.functional.runs.test_main_job import SiteTest
 from tests.functional.sets.test_changes import LINKS, with_changelogs
 from tests.functional.trunk.dlrn_server import DlrnServer
@@ -107,6 +108,8 @@ class Week(SiteTest):
             "board", "--output", str(output), "--dlrn", self.dlrn.url, "--zuul", "https://zuul.example.org/t/rdo", *words, work="fresh"
         )
         self.assertEqual("", answer.errors)
+        for path in output.rglob("*.json"):
+            schemas.check("changes" if path.is_relative_to(output / "changes") else "board", json.loads(path.read_text()))
         return output, json.loads((output / "board.json").read_text()), answer.output
 
     @needs("chromium")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from tests import schemas
 from tests.functional.runs.test_main_job import SiteTest
 from tests.functional.sets.test_changes import OLD, with_changelogs
 from topcoat_demo.rpms import make_repository
@@ -30,7 +31,9 @@ class Where(SiteTest):
             self.succeed("promote", "--from", tag)
 
     def where(self, word):
-        return json.loads(self.succeed("where", word, "--format", "json", work="fresh").output)["found"]
+        found = json.loads(self.succeed("where", word, "--format", "json", work="fresh").output)
+        schemas.check("where", found)
+        return found["found"]
 
     def test_a_change_is_found_in_the_set_that_first_held_it(self):
         for word in ("CVE-2024-12345", "cve-2024-12345", "871234", "https://review.example.org/c/openstack/oslo/+/871234/3", MEND[2].split()[-1]):

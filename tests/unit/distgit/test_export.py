@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from tests import schemas
 from topcoat.distgit import ExportOptions, container_yaml, image_labels, order_of, write_image
 from topcoat.errors import ContentError
 from topcoat.model import Base, CopyFile, Profile, Recipe
@@ -27,6 +28,7 @@ RECIPES = {
 class Export(unittest.TestCase):
     def test_order(self) -> None:
         order = json.loads(order_of(RECIPES, tuple(RECIPES), PROFILE, ExportOptions("t")))
+        schemas.check("build-order", order)
         self.assertEqual([["base"], ["a", "c"], ["b"]], order["levels"])
         self.assertEqual("a", order["images"]["b"]["parent"])
         self.assertEqual([["a"], ["b"]], json.loads(order_of(RECIPES, ("a", "b"), PROFILE, ExportOptions("t")))["levels"])

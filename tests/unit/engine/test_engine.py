@@ -9,10 +9,10 @@ import threading
 import unittest
 from pathlib import Path
 
-import jsonschema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import schemas
 from topcoat.engine import Engine, InternalError, RetryPolicy, Stage, Task
 from topcoat.engine.events import KINDS, Event, schema
 from topcoat.errors import ContentError, InfrastructureError
@@ -373,9 +373,8 @@ class Events(unittest.TestCase):
         engine.run(tasks)
         engine = Engine({"work": 1}, listeners=[recorder], heartbeat=0.01)
         engine.run([task("slow", function=lambda context: (context.wait(0.1), engine.cancel()))])
-        validator = jsonschema.Draft202012Validator(schema())
         for event in recorder.events:
-            validator.validate(event.to_dict())
+            schemas.check("event", event.to_dict())
             self.assertEqual(event.to_dict(), Event.from_dict(event.to_dict()).to_dict())
         self.assertEqual(set(KINDS), {event.kind for event in recorder.events})
         finished = next(event for event in recorder.events if event.kind == "task-finished" and event.task == "c")

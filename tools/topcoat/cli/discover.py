@@ -67,7 +67,7 @@ def command(
 
     from topcoat.lists import Chosen, left_to_default, load_template, resolve
     from topcoat.lists import output as render
-    from topcoat.promotion.discover import Rule, discover
+    from topcoat.promotion.discover import SCHEMA, Rule, discover
 
     if bool(hashes) + bool(label) + bool(stable) > 1:
         raise UsageError("--hash, --label and --stable exclude each other", next_step="choose one")
@@ -114,7 +114,7 @@ def command(
         }
         for entry in kept
     ]
-    data = {"list": resolved.name, "images": rows, "missing": [entry.image.name for entry in missing]}
+    data = {"schema": SCHEMA, "list": resolved.name, "images": rows, "missing": [entry.image.name for entry in missing]}
     parameters = {parameter: row["reference"] for row in rows for parameter in row["parameters"]}
     if output:
         _write(Path(output), data)

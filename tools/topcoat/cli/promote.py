@@ -81,6 +81,7 @@ def command(
 ) -> None:
     """Promote a whole set of images to a floating tag, registry-side, all or nothing."""
     from topcoat.errors import TopcoatError
+    from topcoat.promotion.promoter import SCHEMA
     from topcoat.promotion.promotion import Promotion, Wish
     from topcoat.report import load
 
@@ -118,10 +119,10 @@ def command(
             )
             outcome = promotion.run(wish, examine=_signed(settings) if signed else None, sign=_signer(settings, key, verifier), dry_run=dry_run)
     except TopcoatError as error:
-        _write(output, {"state": "failed", "name": name, "source": source, "error": error.as_dict()})
+        _write(output, {"schema": SCHEMA, "state": "failed", "name": name, "source": source, "error": error.as_dict()})
         raise
     if outcome is None:
-        emit({"state": "unchanged", "name": name}, output_format, f"{name}: nothing newer to promote")
+        emit({"schema": SCHEMA, "state": "unchanged", "name": name, "source": source}, output_format, f"{name}: nothing newer to promote")
         return
     _write(output, outcome.as_dict())  # before anything else is asked: what happened is on record
     shape = _settle(settings, promotion, outcome)

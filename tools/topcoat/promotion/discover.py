@@ -37,6 +37,10 @@ class Rule:
     """With ``stable`` or ``hashes``: only tags that match this whole regular expression."""
 
 
+SCHEMA = "https://topcoat.dev/schemas/discovered/1"
+"""Of the list that is written of all that was found."""
+
+
 @dataclass(frozen=True)
 class Discovered:
     """One image of the list as the registry shows it. ``digest`` is None when it is not there."""

@@ -25,6 +25,8 @@ from topcoat.promotion.sets import ImageSet, SetRecord, check_receipt
 from topcoat.promotion.target import Target
 from topcoat.registry import Manifest
 
+SCHEMA = "https://topcoat.dev/schemas/promotion/1"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -72,7 +74,7 @@ class Promoted:
 
     def as_dict(self) -> dict[str, object]:
         """For output and receipts."""
-        return {**self.__dict__, "seconds": round(self.seconds, 3)}
+        return {"schema": SCHEMA, **self.__dict__, "seconds": round(self.seconds, 3)}
 
 
 class Promoter:
