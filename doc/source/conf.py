@@ -13,5 +13,7 @@ exclude_patterns = []
 nitpicky = False
 pygments_style = "sphinx"
 html_theme = "alabaster"
+# The theme takes custom.css from there.
+html_static_path = ["_static"]
 html_theme_options = {"description": "One yum update, only where it is needed, proven", "page_width": "1100px", "sidebar_width": "240px"}
 html_show_sphinx = False
