@@ -1,9 +1,13 @@
 """Runs that compose updates where that is proven to be the same, and say of each other image why not."""
 
+import re
+
 from tests.functional.equality.test_synthesis import dated
 from tests.functional.layers.others import TOOLS, Storage, differences
 from tests.functional.runs.site import packages
 from tests.functional.runs.test_main_job import SiteTest, gated
+from topcoat.model import labels
+from topcoat.runs import claims
 from topcoat_demo.rpms import RpmSpec
 
 UPDATED = ("keystone", "nova-api", "nova-base", "nova-compute")
@@ -19,7 +23,10 @@ class ComposedRun(SiteTest):
 
     def test_a_run_composes_what_a_run_with_transactions_makes(self):
         gating = str(self.site.repository_of(gated()))
-        done, composed = self.build(gating, "done", "transaction"), self.build(gating, "composed")
+        done = self.build(gating, "done", "transaction")
+        said = self.site.server.log.stat().st_size
+        composed = self.build(gating, "composed")
+        self.assert_only_small_blobs_were_read(self.site.server.log.read_bytes()[said:].decode(), composed)
         self.assertEqual({composed.image(name)["method"] for name in UPDATED}, {"composed"}, composed.output)
         self.assertEqual({image["fallback"] for image in composed.receipt["images"]}, {""})
         self.assertIn("4 updates composed without the image", composed.output)
@@ -37,6 +44,20 @@ class ComposedRun(SiteTest):
                         trees.append(dated(root))
                 self.assertEqual(differences(*trees), {}, f"{tool}: {name}")
         self.assertEqual(done.image("nova-api")["changes"], composed.image("nova-api")["changes"])
+
+    def assert_only_small_blobs_were_read(self, log: str, answer) -> None:
+        """A node that has seen nothing reads of each image what its configuration names, and the package database."""
+        read = set(re.findall(r'"GET /v2/\S+/blobs/(sha256:\w+) ', log))
+        layers, databases = set(), set()
+        for name in UPDATED:
+            _, below = self.site.client.image(f"site/{name}", "current-passed-ci")
+            layers.update(layer.digest for layer in below.layers)
+            databases.add(below.layers[-1].digest)
+            sketch = claims.sketch(below.labels[labels.INVENTORY], below.diff_ids)
+            self.assertIn(sketch.digest, read)
+            _, made = self.site.client.image(f"site/{name}", answer.image(name)["digest"])
+            self.assertEqual(claims.sketch(made.labels[labels.INVENTORY], made.diff_ids), sketch, "children of the update read on from there")
+        self.assertEqual(read & layers, databases)
 
     def test_images_that_take_the_same_packages_send_them_once(self):
         gating = str(self.site.repository_of([spec for spec in gated() if "oslo" in spec.name]))

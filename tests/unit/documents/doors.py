@@ -39,6 +39,7 @@ from topcoat.reproduce.request import ChangeUrl, Recording
 from topcoat.reproduce.run import Options, from_recording
 from topcoat.rpm import header, headers, inventory, modules, openpgp, repomd, rpmdb
 from topcoat.runs import claims
+from topcoat.synthesis import Node, Tree, draw, restore
 from topcoat.trunk.dlrn import DlrnApi, _said
 from topcoat.trunk.hashes import from_commit_yaml, from_repo_file
 from topcoat.zuul import load_variables, newest_images, parse_artifacts, parse_job, returned_findings
@@ -373,7 +374,9 @@ MODULES = "\n".join(
 )
 AUTHS = {"auths": {"r.example.org": {"auth": base64.b64encode(b"u:p").decode()}, "s.example.org": {"username": "u", "password": "p"}}}
 CRITERIA = {"n": {"candidate": "c", "required": ["j"], "alternatives": {"j": ["k"]}, "max_age_hours": 5, "too_old": "skip"}}
-LABEL = claims.claim({"packages.json": DIGEST}, [DIGEST]).encode()
+LABEL = claims.claim({"packages.json": DIGEST}, [DIGEST], claims.Sketch(DIGEST, 1)).encode()
+PASSWD = b"a:x:1:1"
+TREE = Tree({"etc": Node("d", 0, 0, 0, 0), "etc/passwd": Node("f", 0, 0, 0, 0), "l": Node("l", 0, 0, 0, 0, "etc")}, {"etc/passwd": PASSWD})
 
 
 def places() -> Mapping[str, Place]:
@@ -391,6 +394,11 @@ def places() -> Mapping[str, Place]:
         "challenge": Place(b'Bearer realm="https://t.example.org/",service="s", Basic realm="x"', _challenge, text=False),
         "auth file": Place(_json(AUTHS), _file(Credentials.from_authfile)),
         "claim on an inventory": Place(LABEL, lambda data: claims.claimed(data.decode("utf-8", "replace"), [DIGEST])),
+        "claim on the files": Place(LABEL, lambda data: claims.sketch(data.decode("utf-8", "replace"), [DIGEST])),
+        "list of an image's files": Place(
+            gzip.decompress(draw(TREE, ()) or b"").partition(b"\n")[0], lambda data: restore(gzip.compress(data + b"\n" + PASSWD), ())
+        ),
+        "packed list of an image's files": Place(draw(TREE, ()) or b"", lambda data: restore(data, ()), text=False),
         "inventory": Place(_json(_inventory()), _read_inventory),
         "inventory in a file": Place(
             inventory.Inventory.from_files({"packages.json": _json(_inventory()), "installed.solv.gz": b"x"}).to_bytes(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unittest
 
-from topcoat.runs.claims import claim, claimed
+from topcoat.runs.claims import Sketch, claim, claimed, sketch
 
 FILES = {"packages.json": "sha256:" + "1" * 64, "installed.solv.gz": "sha256:" + "2" * 64}
 LAYERS = ["sha256:" + "a" * 64, "sha256:" + "b" * 64]
@@ -39,3 +39,14 @@ class Claims(unittest.TestCase):
         ):
             with self.subTest(text):
                 self.assertIsNone(claimed(text, LAYERS))
+
+    def test_the_document_of_the_files_is_about_some_of_exactly_these_layers(self) -> None:
+        digest = FILES["packages.json"]
+        label = claim(FILES, LAYERS, Sketch(digest, 2))
+        self.assertEqual((claimed(label, LAYERS), sketch(label, LAYERS)), (FILES, Sketch(digest, 2)))
+        self.assertIsNone(sketch(label, LAYERS[:1]))
+        self.assertIsNone(sketch(claim(FILES, LAYERS), LAYERS))
+        for lie in ({"layers": 0}, {"layers": 3}, {"layers": -1}, {"layers": "2"}, {"layers": True}, {"digest": "../x"}, {"digest": None}):
+            text = json.dumps(json.loads(label) | {"sketch": {"digest": digest, "layers": 2} | lie})
+            with self.subTest(lie):
+                self.assertIsNone(sketch(text, LAYERS))

@@ -29,6 +29,8 @@ class BuiltImage:
     """``transaction``, ``composed``, ``containerfile`` or ``direct`` (the receipt says so)."""
     stages: tuple[tuple[str, float, float], ...] = ()
     """(stage, start, end), seconds since the epoch: where the time went."""
+    sketch: bytes | None = field(default=None, repr=False)
+    """Of a build: the document from which, with the package database, its tree comes again (``topcoat.synthesis.sketch``)."""
     fallback: str = ""
     """Why an update that might have been composed was made by a transaction."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from topcoat.documents import Door
 from topcoat.errors import UsageError
@@ -22,27 +23,56 @@ _MOST_FILES = 8
 _DOOR = Door(UsageError, "what it says is not believed", limit=4096)
 
 
-def claim(files: Mapping[str, Digest], diff_ids: Sequence[Digest]) -> str:
+@dataclass(frozen=True)
+class Sketch:
+    """The document of an image's files: its digest, and how many of the layers, lowest first, it is about.
+
+    An update has that of the image it goes on.
+    """
+
+    digest: Digest
+    layers: int
+
+
+def claim(files: Mapping[str, Digest], diff_ids: Sequence[Digest], sketch: Sketch | None = None) -> str:
     """The label's text.
 
     :param files: name of each file of the inventory -> its digest.
     :param diff_ids: the image's layers, lowest first.
     """
-    return json.dumps({"files": dict(sorted(files.items())), "layers": _layers(diff_ids)}, sort_keys=True, separators=(",", ":"))
+    document: dict[str, object] = {"files": dict(sorted(files.items())), "layers": _layers(diff_ids)}
+    if sketch is not None:
+        document["sketch"] = {"digest": sketch.digest, "layers": sketch.layers}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
 def claimed(text: str | None, diff_ids: Sequence[Digest]) -> dict[str, Digest] | None:
     """File name -> digest of an image's inventory; None where the image claims nothing, or something about other layers."""
-    if not text:
-        return None
     try:
-        document, shape = _DOOR.json_object(text, "the claim"), _DOOR.shape("the claim")
-        if document.get("layers") != _layers(diff_ids):
-            return None
+        document, shape = _opened(text, diff_ids), _DOOR.shape("the claim")
         files = {name: check_digest(digest) for name, digest in shape.texts(document.get("files"), "files").items()}
     except UsageError:
         return None
     return files if 0 < len(files) <= _MOST_FILES else None
+
+
+def sketch(text: str | None, diff_ids: Sequence[Digest]) -> Sketch | None:
+    """Which document is about an image's files; None where the image claims nothing of that, or something about other layers."""
+    try:
+        shape = _DOOR.shape("the claim")
+        found = shape.table(_opened(text, diff_ids).get("sketch"), "sketch")
+        count = shape.number(found.get("layers"), "sketch.layers", most=len(diff_ids))
+        return Sketch(check_digest(shape.text(found.get("digest"), "sketch.digest")), count) if count else None
+    except UsageError:
+        return None
+
+
+def _opened(text: str | None, diff_ids: Sequence[Digest]) -> dict[str, object]:
+    """:raises UsageError: it is no claim, or one about other layers."""
+    document = _DOOR.json_object(text or "", "the claim")
+    if document.get("layers") != _layers(diff_ids):
+        raise UsageError("the claim is about other layers", next_step=_DOOR.next_step)
+    return document
 
 
 def _layers(diff_ids: Sequence[Digest]) -> Digest:

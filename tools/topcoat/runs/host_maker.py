@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
@@ -21,7 +22,7 @@ from topcoat import containerfile
 from topcoat.builder import Buildah, Builder
 from topcoat.builder.direct import DirectBuilder, refusal
 from topcoat.errors import ContentError
-from topcoat.layers import BuiltImage, LayerStore
+from topcoat.layers import BuiltImage, LayerStore, note_stage
 from topcoat.model import PlannedImage, Recipe, RunOptions
 from topcoat.process import Processes
 from topcoat.process.network import PrivateNetwork
@@ -129,7 +130,14 @@ class HostMaker:
         )
 
     def build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_inventory: Inventory, log: Path) -> BuiltImage:
-        """A new image on its parent's published manifest."""
+        """A new image on its parent's published manifest, with the document of its files."""
+        built = self._build(planned, recipe, parent, parent_inventory, log)
+        stages = list(built.stages)
+        sketch = self._known.sketch(parent, built.layers)
+        note_stage(stages, "files", stages[-1][2] if stages else time.time())
+        return replace(built, sketch=sketch, stages=tuple(stages))
+
+    def _build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_inventory: Inventory, log: Path) -> BuiltImage:
         profile = self._decision.request.profile
         labels = containerfile.image_labels(
             recipe,

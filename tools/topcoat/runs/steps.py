@@ -22,11 +22,14 @@ from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, R
 from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory, provided
 from topcoat.runs import bills, claims, input_tags
+from topcoat.runs.claims import Sketch
 from topcoat.runs.locks import Locks
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
 from topcoat.runs.references import ImageReader, ReferenceImage, StoredImage, collect, reference_names
 
+SKETCH = "files.gz"
+"""Name of the document of an image's files, among those of its inventory."""
 _MOST_NEW_LAYERS = 2
 """Of a build or an update: files, and the package database."""
 
@@ -169,7 +172,8 @@ class Steps:
             inventory, changelogs = inventory.with_changelogs(self._inventory_below(planned, base))
             if changelogs is not None:
                 self._changelogs.store(self.client(place.host), place.path, changelogs)
-        made = self._with_claim(planned, built, inventory)
+        files = inventory.to_files() | ({SKETCH: built.sketch} if built.sketch else {})
+        made = self._with_claim(planned, built, inventory, base)
         if planned.action is Action.UPDATE and base.place not in (place, self._reference_place(planned.name)):
             # The next run computes the next update from it, whatever the maker's registry holds by then.
             self._publisher.copy(base.reference, place.at(base.digest))
@@ -177,7 +181,7 @@ class Steps:
         published = self._publisher.publish(place, made, blobs, [self._input_tag(planned, base)], read_back=False)
         image = parse_image(published.manifest, to_json(made.config))
         stored = StoredImage(place.host, place.path, published.manifest, image)
-        documents = self._bills(self._options.bills, stored, inventory) | {INVENTORY_TYPE: inventory.to_files()}
+        documents = self._bills(self._options.bills, stored, inventory) | {INVENTORY_TYPE: files}
         attached = self._publisher.attach(place, published.digest, documents)[INVENTORY_TYPE]
         self._publisher.move_tag(place, published.digest, self._options.tag, look=published.unchanged)
         self._read_back(stored.reference.with_tag(self._options.tag), published.digest)
@@ -351,7 +355,7 @@ class Steps:
         reference = self._decision.references[planned.name] if planned.action is Action.UPDATE else None
         return reference.base_inventory if reference else self._reader.inventory(base)
 
-    def _with_claim(self, planned: PlannedImage, built: BuiltImage, inventory: Inventory) -> Image:
+    def _with_claim(self, planned: PlannedImage, built: BuiltImage, inventory: Inventory, base: StoredImage) -> Image:
         """The image with the digests of its inventory in its configuration; where nothing was made, the image that it was.
 
         A build on an updated parent inherits the label that speaks of the parent's update layer.
@@ -360,7 +364,11 @@ class Steps:
             return built.image
         files = {name: digest_of(content) for name, content in inventory.to_files().items()}
         inherited = (labels.UPDATE_BASE,) if planned.action is Action.BUILD else ()
-        return with_labels(built.image, {labels.INVENTORY: claims.claim(files, built.image.diff_ids)}, remove=inherited)
+        if built.sketch:
+            sketch: Sketch | None = Sketch(digest_of(built.sketch), len(built.image.diff_ids))
+        else:  # an update goes on layers that have one, as a rule
+            sketch = claims.sketch(base.labels.get(labels.INVENTORY), base.image.diff_ids) if planned.action is Action.UPDATE else None
+        return with_labels(built.image, {labels.INVENTORY: claims.claim(files, built.image.diff_ids, sketch)}, remove=inherited)
 
     def _expected(self, planned: PlannedImage) -> frozenset[Nevra]:
         """The packages that the plan promises for an update."""

@@ -9,6 +9,7 @@ from topcoat.synthesis.listing import Listing, add_layer, merge, read_listing
 from topcoat.synthesis.package import Package
 from topcoat.synthesis.refusal import Refusal
 from topcoat.synthesis.scripts import check_scripts
+from topcoat.synthesis.sketch import draw, restore
 from topcoat.synthesis.tree import Node, Tree
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "add_layer",
     "check_scripts",
     "compose",
+    "draw",
     "merge",
     "read_filters",
     "read_listing",
+    "restore",
 ]

@@ -26,7 +26,7 @@ from topcoat.rpm.rpmdb import FOLDERS, FOREIGN, SQLITE, WAL
 from topcoat.synthesis.tree import Node, Tree
 
 _CHUNK = 1 << 18
-_SMALL = 1 << 20
+MOST_HASHED = 1 << 20
 """Bytes of the largest file whose digest is taken: configuration files are smaller."""
 _MOST_DATABASE = 1 << 29
 _KEPT = re.compile(
@@ -92,6 +92,11 @@ class Listing:
             raise ContentError(f"what is known of a layer's files is damaged: {error!r}", next_step="remove it from the work folder") from error
 
 
+def is_kept(path: str) -> bool:
+    """Whether the content of a file is kept: it says how packages are laid out, or steers dnf."""
+    return _KEPT.fullmatch(path) is not None or settings.wanted(path)
+
+
 def read_listing(stream: BinaryIO) -> Listing:
     """Read a layer to its end, so that whoever gives the stream can prove its digest.
 
@@ -135,12 +140,12 @@ def _node(reader: tarstream.Reader, entry: tarstream.Entry, path: str, found: Li
         if folder in FOLDERS and name in FOREIGN:
             found.foreign.add(path)
         limit = _MOST_DATABASE if database else settings.MOST_BYTES
-        if database or _KEPT.fullmatch(path) or settings.wanted(path):
+        if database or is_kept(path):
             if entry.size > limit:
                 raise ContentError(f"/{path} has {entry.size} bytes; at most {limit} are read", next_step="look at the image")
             found.contents[path] = b"".join(bytes(piece) for piece in reader.content())
             digest = hashlib.sha256(found.contents[path]).hexdigest()
-        elif entry.size <= _SMALL:
+        elif entry.size <= MOST_HASHED:
             running = hashlib.sha256()
             for piece in reader.content():
                 running.update(bytes(piece) if isinstance(piece, int) else piece)

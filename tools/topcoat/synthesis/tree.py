@@ -63,6 +63,10 @@ class Tree:
         """Whether something is there, be it a directory that no layer names."""
         return path in self.nodes or path in self._children
 
+    def implied(self) -> bool:
+        """Whether there is a directory that no layer names."""
+        return any(path and path not in self.nodes for path in self._children)
+
     def set(self, path: str, node: Node) -> None:
         """Put one entry; what lay below something that is no directory any more goes."""
         if node.kind != "d" and path in self._children:

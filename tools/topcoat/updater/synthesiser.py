@@ -34,7 +34,7 @@ from topcoat.rpm import header, inventory, rpmdb, settings, settingsfiles
 from topcoat.rpm.repositories import Snapshot
 from topcoat.rpm.rpmdb import Database
 from topcoat.rpm.solver import UpdateRequest
-from topcoat.synthesis import Filters, Layout, Package, Refusal, Tree, check_scripts, compose, read_filters
+from topcoat.synthesis import Filters, Layout, Package, Refusal, Tree, check_scripts, compose, draw, read_filters, restore
 from topcoat.synthesis.compose import Placed
 from topcoat.synthesis.package import NOT_INSTALLED, read_rpm
 from topcoat.synthesis.payload import read_payload
@@ -54,16 +54,37 @@ class Known:
     database: Database = field(repr=False)
 
     @classmethod
-    def of(cls, tree: Tree) -> Known:
+    def of(cls, tree: Tree, below: Database | None = None) -> Known:
         """Take the package database out of what a tree holds of contents.
 
+        :param below: the database of the layers below, where those above were added to a tree that was known.
         :raises ContentError: it has none that can be read.
         """
         folders: dict[str, dict[str, bytes | None]] = {}
         for path in [path for path in tree.contents if path.endswith((rpmdb.SQLITE, rpmdb.WAL))]:
             folder, _, name = path.rpartition("/")
             folders.setdefault(folder, {})[name] = tree.contents.pop(path)
+        if not folders and below is not None and below.path.lstrip("/") in tree.nodes:
+            return cls(tree, below)
         return cls(tree, rpmdb.choose(folders))
+
+    def sketch(self) -> bytes | None:
+        """The document from which, with the package database, the tree comes again; None where none can say it.
+
+        :raises ContentError: the database cannot be read.
+        """
+        return draw(self.tree, packages_of(self.database))
+
+    @classmethod
+    def from_sketch(cls, document: bytes, database: Database) -> Known:
+        """What was drawn.
+
+        :raises ContentError: the document is damaged, or of another database.
+        """
+        found = cls(restore(document, packages_of(database)), database)
+        if database.path.lstrip("/") not in found.tree.nodes:
+            raise ContentError("the list of an image's files does not name its package database", next_step="the image's layers are read instead")
+        return found
 
 
 class Synthesiser:
@@ -269,6 +290,15 @@ def _rows(found: Database, folder: Path) -> list[bytes]:
         return list(header.rows(rpmdb.place(found, folder)))
     except header.Damaged as error:
         raise ContentError(f"the package database cannot be read: {error}", next_step="rebuild the image") from error
+
+
+def packages_of(database: Database) -> list[Package]:
+    """The packages of a database, in its order.
+
+    :raises ContentError: it cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as folder:
+        return [_package(row) for row in _rows(database, Path(folder))]
 
 
 def _check_before(planned: PlannedImage, rows: Iterable[bytes], installs: Sequence[Package], tree: Tree) -> None:
