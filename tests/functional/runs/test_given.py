@@ -8,7 +8,8 @@ from tests.functional.runs.test_main_job import SiteTest
 from tests.functional.updater.world import World, rpm
 from topcoat.model import ImageRepository
 from topcoat.registry import Image
-from topcoat_demo.rpms import File, RpmSpec
+from topcoat_demo import signing
+from topcoat_demo.rpms import File, RpmSpec, make_repository
 
 # A user of this kind has no capability anywhere, and still reads the checkout wherever it lies.
 ORDINARY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
@@ -75,6 +76,20 @@ class GivenImages(SiteTest):
         self.assertEqual((line["method"], line["changes"][0]["new"]), ("composed", "tool-2-1.el9.aarch64"))
         with World.tree(self.site, "two", self.site.client.head("two", "new-arm")) as root:
             self.assertEqual((root / "usr/bin/tool").read_text(), "2")
+
+    def test_with_a_key_every_package_must_be_signed_by_it(self):
+        key = self.site.directory / "KEY"
+        key.write_text(signing.DEMO.armored())
+        words = (self.image("two"), "--tag", "new", "--key", str(key))
+        for name, signer, reason in (
+            ("unsigned", None, "is not signed, and the profile requires it"),
+            ("foreign", signing.key("nobody"), "is signed by the unknown key"),
+        ):
+            refused = self.update(*words, "--repo", str(make_repository(self.site.directory / name, NEW, signer=signer)), code=1)
+            self.assertIn(reason, refused.stderr)
+            self.assertIsNone(self.site.client.head("two", "new"))
+        self.update(*words, "--repo", str(make_repository(self.site.directory / "signed", NEW, signer=signing.DEMO)))
+        self.assertTrue(self.site.client.head("two", "new"))
 
     def test_nothing_new_is_a_tag_and_nothing_else(self):
         done = self.update(self.image("two"), "--repo", str(self.site.repository_of(OLD, "same")), "--tag", "new", "--format", "json")
