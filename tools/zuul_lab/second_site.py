@@ -21,15 +21,16 @@ from zuul_lab.scenes import PROVIDER, REVIEW_JOBS, Finished, Scenes
 EXAMPLES = REPOSITORY / "doc/source/zuul/examples"
 CONFIG_PROJECT = "site/config"
 OURS = "team/topcoat"
-PROJECT = "openstack/nova"
-OTHER = "openstack/keystone"
-DISTGIT = "openstack/nova-distgit"
+# All its packages are in images that the lab builds; the examples name nova, whose are not.
+PROJECT = "openstack/keystone"
+OTHER = "openstack/nova"
+DISTGIT = "openstack/keystone-distgit"
 INFO = "rdoinfo"
 REBUILD = "site-container-images-rebuild"
 PROMOTE = "site-container-images-promote"
 PUBLISH = "site-container-images-publish"
 NAMESPACE = "example"
-_SPEC = "packaging/openstack-nova.spec"
+_SPEC = "packaging/openstack-keystone.spec"
 # What no page of ours is about: pipelines, nodes and a base job, which every site has; and which projects go through gate together.
 _SITES_OWN = ("zuul.d/base.yaml", "zuul.d/nodes.yaml", "zuul.d/pipelines.yaml")
 _QUEUE = """---
@@ -41,11 +42,11 @@ _RDOINFO = """---
 releases:
 - {name: master, branch: rpm-master, repos: [{name: el9, buildsys: none}]}
 packages:
-- project: nova
-  name: openstack-nova
-  upstream: https://git.example.org/openstack/nova
-  master-distgit: https://git.example.org/openstack/nova-distgit
-  maintainers: [nova@example.org]
+- project: keystone
+  name: openstack-keystone
+  upstream: https://git.example.org/openstack/keystone
+  master-distgit: https://git.example.org/openstack/keystone-distgit
+  maintainers: [keystone@example.org]
 """
 
 
@@ -65,7 +66,8 @@ class SecondWorld(World):
         own = super().site()
         files = {name: text for name, text in own.items() if name in _SITES_OWN or name.startswith("playbooks/base/")}
         files |= {f"zuul.d/{name}": f"---\n{example(name)}" for name in ("site-once.yaml", "site-robots.yaml", "site-first.yaml")}
-        files |= {f"zuul.d/{name}": f"---\n{example(name)}" for name in ("add-to-a-project.yaml", "site-dlrn.yaml")}
+        for name in ("add-to-a-project.yaml", "site-dlrn.yaml"):
+            files[f"zuul.d/{name}"] = "---\n" + example(name).replace("openstack/nova", PROJECT)
         files["zuul.d/published.yaml"] = f"---\n- project: {{name: {PROJECT}, templates: [site-container-images]}}\n"
         return {**files, "zuul.d/queue.yaml": _QUEUE}
 
@@ -90,12 +92,11 @@ class SecondWorld(World):
 
 
 def second_world() -> SecondWorld:
-    """The demo distribution's nova without its spec file, which lies in a distgit that rdoinfo names."""
+    """The demo distribution's keystone without its spec file, which lies in a distgit that rdoinfo names."""
     sources = shared().sources
-    nova = tree(sources / "nova")
-    spec = nova.pop(_SPEC)
-    distgit = {"openstack-nova.spec": spec, "README": b"The packaging of nova.\n"}
-    watched = ((OTHER, tree(sources / "keystone")), (PROJECT, nova), (DISTGIT, distgit), (INFO, {"rdo.yml": _RDOINFO.encode()}))
+    keystone = tree(sources / "keystone")
+    distgit = {"openstack-keystone.spec": keystone.pop(_SPEC), "README": b"The packaging of keystone.\n"}
+    watched = ((OTHER, tree(sources / "nova")), (PROJECT, keystone), (DISTGIT, distgit), (INFO, {"rdo.yml": _RDOINFO.encode()}))
     return SecondWorld(
         projects=((OURS, None), *watched),
         jobs=("base", REBUILD, PROVIDER),
@@ -136,20 +137,20 @@ class SecondSite(Scenes):
 
     def _check(self) -> Change:
         verdict = self._verdict
-        change = self._lab.workspace.upload(PROJECT, {"CHANGE": "nova has packaging elsewhere\n"}, "Change what is packaged elsewhere")
+        change = self._lab.workspace.upload(PROJECT, {"CHANGE": "keystone has packaging elsewhere\n"}, "Change what is packaged elsewhere")
         done = self._wait("check", change)
         verdict.equal("check: exactly the expected jobs ran", set(done.builds), REVIEW_JOBS)
         verdict.equal("check: Zuul votes Verified +1", self._vote(change), 1)
         found = done.artifacts()
         updated = {name for name, metadata in found.items() if metadata["action"] == "update"}
-        verdict.equal("check: the images of nova were updated", updated, {"nova-base", "nova-api", "nova-compute"})
+        verdict.equal("check: the image of keystone was updated", updated, {"keystone"})
         gated = self._gated(done)
         tree_id = self._lab.workspace.tree_of(PROJECT)
         verdict.check("check: the packages are named by the tree of the change", all(tree_id[:7] in name for name in gated), sorted(gated))
         address = str(found["base"]["host"]).partition(":")[0]
         with registry_view.buildset_registry(self._lab.places, address) as registry:
-            held = registry.packages(str(found["nova-api"]["path"]), str(found["nova-api"]["digest"]))
-        verdict.check("check: rpm finds them in the image that is served", bool(gated & held), sorted(name for name in held if "nova" in name))
+            held = registry.packages(str(found["keystone"]["path"]), str(found["keystone"]["digest"]))
+        verdict.check("check: rpm finds them in the image that is served", bool(gated & held), sorted(name for name in held if "keystone" in name))
         return change
 
     def _gate(self, change: Change) -> None:
@@ -164,8 +165,8 @@ class SecondSite(Scenes):
         made = {name: str(metadata["digest"]) for name, metadata in done.artifacts().items()}
         published = {name: site.digest(f"{NAMESPACE}/{name}", done.uuid) for name in made}
         verdict.equal("publish: the site's registry has the tested digests", published, made)
-        held = site.packages(f"{NAMESPACE}/nova-api", made["nova-api"])
-        verdict.check("publish: with the packages of the change", bool(self._gated(done) & held), sorted(name for name in held if "nova" in name))
+        held = site.packages(f"{NAMESPACE}/keystone", made["keystone"])
+        verdict.check("publish: with the packages of the change", bool(self._gated(done) & held), sorted(name for name in held if "keystone" in name))
 
     def _gated(self, done: Finished) -> set[str]:
         """``name-version-release`` of the packages under test, as the receipt tells."""
