@@ -21,10 +21,10 @@ from topcoat.registry.oci import OCI_LAYER_GZIP, OCI_MANIFEST
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 PROFILE = """\
-variables: {host: null, arch: x86_64}
+variables: {host: null, machine: x86_64}
 distro: demo
 release: "9"
-arch: "${arch}"
+arch: "${machine}"
 registry: "${host}"
 namespace: n
 base: {image: "x.y/base:1"}
@@ -69,7 +69,7 @@ class Platforms(RegistryCase):
         artifact = {"name": "nova", "url": f"docker://{self.server.host}/n/nova:x", "metadata": {"type": "container_image"}}
         artifact["metadata"] |= {"image": "nova", "repository": f"{self.server.host}/n/nova", "tag": "x", "digest": digest}  # type: ignore[operator]
         (self.place / "artifacts.json").write_text(json.dumps([artifact]))
-        site = ["--recipes", str(self.folder), "--profile", "site", "--set", f"host={self.server.host}", "--set", f"arch={arch}"]
+        site = ["--recipes", str(self.folder), "--profile", "site", "--set", f"host={self.server.host}", "--set", f"machine={arch}"]
         access = ["--authfile", str(self.server.authfile), "--ca-file", str(self.server.ca_file)]
         storage = ["--storage-root", str(self.place / "storage"), "--storage-runroot", str(self.place / "run")]
         done = CliRunner().invoke(root, [*site, *access, "consume", "--artifacts", str(self.place / "artifacts.json"), *storage, *words])
