@@ -274,12 +274,17 @@ class Real:
         failures: list[TopcoatError] = []
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             jobs = [pool.submit(self._one, containers, image, services.get(name), fresh=fresh) for name, image in images.items()]
-            for job in jobs:
-                try:
-                    self._say(job.result())
-                except TopcoatError as error:
-                    failures.append(error)
-                    self._say(f"FAILED {error}")
+            try:
+                for job in jobs:
+                    try:
+                        self._say(job.result())
+                    except TopcoatError as error:
+                        failures.append(error)
+                        self._say(f"FAILED {error}")
+            except BaseException:
+                # Told to end: what has not begun never does, else a run of a hundred images goes on for a quarter of an hour.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         if failures:
             raise failures[0]
 

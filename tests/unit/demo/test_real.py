@@ -1,8 +1,11 @@
 """What the demo of real software believes of ``rpm -Va`` and of plain dnf, and where it goes on."""
 
+import os
 import tempfile
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from topcoat.errors import UsageError
 from topcoat_demo import beside
@@ -56,6 +59,25 @@ class Steps(unittest.TestCase):
     def test_nothing_goes_on_where_nothing_began(self) -> None:
         with self.assertRaisesRegex(UsageError, "holds no run that could go on with 'compare'"):
             Real(self.folder, self.folder, start="compare")._remember()
+
+
+class Ending(unittest.TestCase):
+    def test_a_run_that_is_told_to_end_asks_no_further_image(self) -> None:
+        begun: list[str] = []
+
+        class Told(Real):
+            def _one(self, containers: object, image: dict, service: object, *, fresh: bool) -> str:  # type: ignore[override]
+                begun.append(image["name"])
+                time.sleep(0.05)
+                return "said"
+
+            def _say(self, line: str) -> None:
+                raise SystemExit(143)
+
+        images = {name: {"name": name} for name in map(str, range(60))}
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(os, "cpu_count", lambda: 1), self.assertRaises(SystemExit):
+            Told(Path(folder), Path(folder))._check(None, images, fresh=True)  # type: ignore[arg-type]
+        self.assertLess(len(begun), len(images))
 
 
 class Times(unittest.TestCase):
