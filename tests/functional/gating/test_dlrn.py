@@ -97,6 +97,23 @@ class DlrnTest(unittest.TestCase):
         self.assertEqual((held / "usr/lib/systemd/system/foo.service").read_text(), "[Unit]\n")
         self.assertRegex((held / "usr/lib/version").read_text(), r"^1\.2\.4\.dev\d+\n$")
 
+    def test_a_template_of_a_spec_file_is_rendered_out_of_reach_of_the_machine(self):
+        secret = self.folder / "secret"
+        secret.write_text("of the machine")
+        code = f"cat {secret}; touch {self.folder}/was-here; ls {self.folder} | wc -l"
+        (self.distgit / "python-foo.spec").unlink()
+        said = "{{ cycler.__init__.__globals__.os.popen('" + code + "').read() | replace('\\n', ' ') }}"
+        (self.distgit / "python-foo.spec.j2").write_text(SPEC.replace("Summary: foo\nLicense", f"Summary: foo {said}\nLicense"))
+        git(self.distgit, "add", "-A")
+        git(self.distgit, "commit", "-q", "-m", "template")
+        source = tree(self.folder / "foo", None)
+        git(source, *IDENTITY, "tag", "-a", "-m", "release", "1.2.3")
+        (nevra,) = self.build(source).nevras
+        self.assertEqual("python3-foo", nevra.name)
+        [spec] = (self.folder / "work").rglob("SPECS/python-foo.spec")
+        self.assertRegex(spec.read_text(), r"(?m)^Summary: foo \d+ *$", "it ran, and saw no file of the machine")
+        self.assertFalse((self.folder / "was-here").exists())
+
     def test_what_cannot_be_packaged_says_why(self):
         source = tree(self.folder / "foo", None)
         for name, error, words, options in (

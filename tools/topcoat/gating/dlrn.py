@@ -16,7 +16,8 @@ from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.gating.source import Packaging, SourceTree, git_of
 from topcoat.gating.version import upstream_version
-from topcoat.process import run
+from topcoat.process import confined, run
+from topcoat.process.bounds import Bounds
 
 _ASK = Path(__file__).with_name("dlrn_driver.py")
 _DOOR = Door(ContentError, "ask DLRN by hand: dlrn --config-file FILE --status --project-name PROJECT")
@@ -56,11 +57,9 @@ class Dlrn:
         words += [f"{name}={path}" for name, path in sorted(self._checkouts.items())]
         # Checkouts belong to the job's user, and git refuses those of others.
         safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-        # Templates of spec files are rendered by a program of the same environment.
-        path = f"{self._python.parent}{os.pathsep}{os.environ.get('PATH', '/usr/bin:/bin')}"
         # Isolated: the folder of the program holds modules of ours, and one is called as DLRN's package is.
         argv = [str(self._python), "-I", str(_ASK), *words]
-        done = run(argv, timeout=self._timeout, log=self._log, env={**os.environ, **safe, "PATH": path}, check=False)
+        done = run(argv, timeout=self._timeout, log=self._log, env={**os.environ, **safe}, check=False)
         if done.code:
             lines = [line for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
             cause = next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), (lines or ["nothing"])[-1])
@@ -70,6 +69,8 @@ class Dlrn:
         shape = _DOOR.shape("the answer of DLRN", where=str(self._log))
         answer = _DOOR.json_object(said, "the answer of DLRN", where=str(self._log))
         folder = Path(shape.need(answer, "folder", str, "it"))
+        for template in sorted(folder.glob("*.spec.j2")):
+            self._render(template, shape.need(answer, "base", str, "it"))
         specs = sorted(folder.glob("*.spec"))
         if len(specs) != 1:
             raise ContentError(
@@ -78,3 +79,15 @@ class Dlrn:
         git = git_of(folder)
         packaging = Packaging(git("rev-parse", "HEAD^{tree}"), *upstream_version(tree.directory, specs[0]))
         return replace(tree, spec=specs[0], packaging=packaging)
+
+    def _render(self, template: Path, base: str) -> None:
+        """Make the spec file of a template, as DLRN does. A template can run anything, as root, where we are root, and is reviewed by nobody."""
+        renderspec = self._python.with_name("renderspec")
+        words = [str(self._python), "-I", str(renderspec), "--spec-style", "fedora", "-o", str(template.with_suffix("")), str(template)]
+        variables = confined.environment(LC_ALL="C.UTF-8")
+        if os.geteuid() != 0:
+            run(words, timeout=self._timeout, log=self._log, env={**variables, "HOME": str(template.parent)})
+            return
+        folders = [(str(template.parent), "rw"), (str(self._python.parent.parent), "ro"), (base, "ro")]
+        bounds = Bounds(seconds=self._timeout)
+        confined.run(words, folders=folders, env=variables, bounds=bounds, watched=[template.parent], log=self._log)

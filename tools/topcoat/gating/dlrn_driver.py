@@ -1,6 +1,6 @@
 """Runs in DLRN's own Python: asks its package information driver for the packaging of one project; the answer is a line of JSON.
 
-It must never change the checkout under test, and never build: it clones and renders. Python 3.9.
+It must never change the checkout under test, and never build or render: it clones. Python 3.9.
 
 Arguments: projects.ini, a folder to clone to, the checkout under test, its name, and ``NAME=FOLDER`` for each further checkout.
 """
@@ -43,6 +43,8 @@ def main(config, folder, tree, project, *named):
     options = ConfigOptions(parser)
     options.datadir = folder
     driver = import_object(options.pkginfo_driver, cfg_options=options)
+    # It would run what a template of a spec file says, here; whoever called renders it out of reach of the machine.
+    driver._distgit_setup = lambda *_: None
     package = find(driver.getpackages(local_info_repo=None, tags=options.tags, dev_mode=True), project)
     name = package["name"]
     clone(tree, f"{folder}/{name}")
@@ -53,8 +55,8 @@ def main(config, folder, tree, project, *named):
     told = driver.getinfo(project=name, package=package, since="-1", local=True, dev_mode=True, type="rpm")
     if told.skipped or not told.commits:
         sys.exit(f"error: DLRN cannot get what it needs for {name}")
-    driver.preprocess(package_name=name, commit_hash=told.commits[-1].commit_hash)
-    sys.stdout.write(json.dumps({"package": name, "folder": str(Path(driver.distgit_dir(name)).resolve())}) + "\n")
+    where = Path(driver.distgit_dir(name)).resolve()
+    sys.stdout.write(json.dumps({"package": name, "folder": str(where), "base": sys.base_prefix}) + "\n")
 
 
 if __name__ == "__main__":
