@@ -6,6 +6,7 @@ and SQLAlchemy below 2, which nothing else of ours wants.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -33,23 +34,24 @@ session.commit()
 
 
 def environment() -> Path:
-    """The virtual environment with DLRN; SkipTest where no Python is old enough."""
+    """The virtual environment with DLRN; SkipTest where no Python is old enough. Of several workers that want it one makes it."""
     cache = Path(os.environ.get("TOPCOAT_TEST_CACHE", Path.home() / ".cache/topcoat-tests")) / f"dlrn-{VERSION}"
-    if (cache / "bin/flask").exists():
-        return cache
-    python = shutil.which("python3.11") or (sys.executable if sys.version_info < (3, 12) else None)
-    if python is None:
-        raise unittest.SkipTest("DLRN needs Python 3.11 or older")
-    partial = cache.with_name(f".{cache.name}.{os.getpid()}")
-    subprocess.run([python, "-m", "venv", str(partial)], check=True, capture_output=True)
-    packages = [f"DLRN=={VERSION}", "SQLAlchemy<2", "setuptools<81"]
-    done = subprocess.run([str(partial / "bin/python"), "-m", "pip", "install", "-q", *packages], capture_output=True, text=True)
-    if done.returncode:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise RuntimeError(f"DLRN cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
-    shutil.rmtree(partial, ignore_errors=True)  # scripts of an environment name its path: make it again where it stays
-    subprocess.run([python, "-m", "venv", str(cache)], check=True, capture_output=True)
-    subprocess.run([str(cache / "bin/python"), "-m", "pip", "install", "-q", *packages], check=True, capture_output=True)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with cache.with_name(f".{cache.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        whole = cache / "whole"
+        if whole.exists():
+            return cache
+        python = shutil.which("python3.11") or (sys.executable if sys.version_info < (3, 12) else None)
+        if python is None:
+            raise unittest.SkipTest("DLRN needs Python 3.11 or older")
+        shutil.rmtree(cache, ignore_errors=True)  # of a run that was ended
+        subprocess.run([python, "-m", "venv", str(cache)], check=True, capture_output=True)
+        packages = [f"DLRN=={VERSION}", "SQLAlchemy<2", "setuptools<81"]
+        done = subprocess.run([str(cache / "bin/python"), "-m", "pip", "install", "-q", *packages], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"DLRN cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
+        whole.touch()
     return cache
 
 
