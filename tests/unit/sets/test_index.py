@@ -10,6 +10,7 @@ from topcoat.model import ImageReference, Profile, Receipt, Status
 from topcoat.model.profile import Architecture, Base
 from topcoat.registry import Image, Manifest, digest_of
 from topcoat.registry.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from topcoat.report import figures
 from topcoat.sets import architectures
 from topcoat.sets.index import Child, _coverage, _loses, describe, index_over
 
@@ -82,8 +83,8 @@ class WhatARunProves(unittest.TestCase):
         both = (receipt("x", Status.DONE, entry(True)), receipt("a", Status.DONE, entry(False)))
         for runs in (both, both[::-1]):
             (found,) = _coverage(runs)
-            self.assertFalse(architectures.is_covered(found))
-        self.assertTrue(architectures.is_covered(_coverage(both[:1])[0]))
+            self.assertFalse(figures.is_covered(found))
+        self.assertTrue(figures.is_covered(_coverage(both[:1])[0]))
 
     def test_a_receipt_belongs_to_one_architecture(self) -> None:
         several = (Architecture("x86_64"), Architecture("aarch64"))

@@ -162,7 +162,7 @@ def _judged(judgement: Judgement) -> Judged:
     from topcoat.signing.summary import Judged
 
     verdict = judgement.verdict
-    rule = {name: value for name, value in asdict(judgement.criteria).items() if name != "too_old"} | {"too_old": judgement.criteria.too_old.value}
+    rule = asdict(judgement.criteria) | {"too_old": judgement.criteria.too_old.value}
     jobs = [asdict(job) for job in notes(verdict.jobs)]
     return Judged(judgement.name, judgement.source, verdict.passed, verdict.sentence, rule, jobs, judgement.moment, judgement.override)
 

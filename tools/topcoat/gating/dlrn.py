@@ -14,9 +14,10 @@ from pathlib import Path
 
 from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
+from topcoat.gating.fence import run_fenced
 from topcoat.gating.source import Packaging, SourceTree, git_of
 from topcoat.gating.version import upstream_version
-from topcoat.process import confined, run
+from topcoat.process import run
 from topcoat.process.bounds import Bounds
 
 _ASK = Path(__file__).with_name("dlrn_driver.py")
@@ -81,13 +82,8 @@ class Dlrn:
         return replace(tree, spec=specs[0], packaging=packaging)
 
     def _render(self, template: Path, base: str) -> None:
-        """Make the spec file of a template, as DLRN does. A template can run anything, as root, where we are root, and is reviewed by nobody."""
+        """Make the spec file of a template, as DLRN does. A template can run anything."""
         renderspec = self._python.with_name("renderspec")
         words = [str(self._python), "-I", str(renderspec), "--spec-style", "fedora", "-o", str(template.with_suffix("")), str(template)]
-        variables = confined.environment(LC_ALL="C.UTF-8")
-        if os.geteuid() != 0:
-            run(words, timeout=self._timeout, log=self._log, env={**variables, "HOME": str(template.parent)})
-            return
-        folders = [(str(template.parent), "rw"), (str(self._python.parent.parent), "ro"), (base, "ro")]
-        bounds = Bounds(seconds=self._timeout)
-        confined.run(words, folders=folders, env=variables, bounds=bounds, watched=[template.parent], log=self._log)
+        own = str(self._python.parent.parent)
+        run_fenced(words, template.parent, shown=[own, base], bounds=Bounds(seconds=self._timeout), log=self._log)

@@ -5,16 +5,16 @@ This module must never build outside its own top directory.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from topcoat.errors import ContentError
+from topcoat.gating.fence import run_fenced
 from topcoat.gating.source import Packaging, SourceTree, git_of
 from topcoat.model import Nevra
-from topcoat.process import Result, confined, run
+from topcoat.process import Result, run
 from topcoat.process.bounds import Bounds
 
 _RELEASE = re.compile(r"^(Release:\s*)(\S+?)(%\{\?dist\})?\s*$", re.MULTILINE)
@@ -63,12 +63,9 @@ class RpmBuild:
         return sorted((self.top / "RPMS").rglob("*.rpm"))
 
     def _confined(self, words: list[str], *, timeout: float, **environment: str) -> Result:
-        """A spec file runs shell lines, already where it is read: as root, where we are root, and reviewed by nobody. It sees its own folder only."""
-        variables = confined.environment(LC_ALL="C.UTF-8", **environment)
-        if os.geteuid() != 0:
-            return run(words, timeout=timeout, log=self.log, env={**variables, "HOME": str(self.top)})
-        folders = [(str(self.top.resolve()), "rw"), *((path, "ro") for path in _CONFIGURATION if Path(path).is_dir())]
-        return confined.run(words, folders=folders, env=variables, bounds=replace(self._bounds, seconds=timeout), watched=[self.top], log=self.log)
+        """A spec file runs shell lines, already where it is read. It sees its own folder only."""
+        shown = [path for path in _CONFIGURATION if Path(path).is_dir()]
+        return run_fenced(words, self.top, shown=shown, bounds=replace(self._bounds, seconds=timeout), log=self.log, **environment)
 
     def _defines(self) -> list[str]:
         macros = {

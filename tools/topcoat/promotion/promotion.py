@@ -130,14 +130,15 @@ class Promotion:
             source = wish.source or (candidate.tag if candidate else "")
             story.about(source)
             known: dict[str, Manifest] = {}
-            judged: list[Judgement] = []
+            judgement: Judgement | None = None
 
             def allowed() -> None:
+                nonlocal judgement
                 self._require_free(wish.name)
                 if api and criteria and candidate:
                     moment = time.time()
                     verdict = self._judged(api, criteria, candidate, override, moment)
-                    judged[:] = [Judgement(wish.name, source, criteria, verdict, moment, "" if verdict.passed else override)]
+                    judgement = Judgement(wish.name, source, criteria, verdict, moment, "" if verdict.passed else override)
                     story.judged(verdict)
                     if wish.source and not wish.older and not override:
                         candidates.require_newest(api, criteria, candidate, now=time.time())
@@ -145,7 +146,7 @@ class Promotion:
             def prepare(manifests: Mapping[str, Manifest]) -> None:
                 self._copy(manifests, source)
                 if sign:
-                    sign(self._everywhere(manifests, wish.name), judged[0] if judged else None)
+                    sign(self._everywhere(manifests, wish.name), judgement)
                 story.begun()
 
             def look(manifests: Mapping[str, Manifest]) -> None:

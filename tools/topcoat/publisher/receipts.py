@@ -10,8 +10,8 @@ from typing import Any
 
 from topcoat.documents import packed
 from topcoat.errors import ContentError
-from topcoat.registry import Descriptor, NotFoundError, RegistryClient, digest_of
-from topcoat.registry.oci import EMPTY_BLOB, OCI_MANIFEST, artifact_manifest
+from topcoat.registry import NotFoundError, RegistryClient
+from topcoat.registry.tagged import TaggedDocuments
 
 REPOSITORY = "topcoat-runs"
 RECEIPT_TYPE = "application/vnd.topcoat.receipt.v1+json"
@@ -28,10 +28,8 @@ def runs_repository(namespace: str) -> str:
 def store(client: RegistryClient, namespace: str, tag: str, document: Mapping[str, object]) -> None:
     """Leave the document of a receipt; what was left under this tag before is gone."""
     repository, blob = runs_repository(namespace), packed.pack(document)
-    for content in (blob, EMPTY_BLOB):
-        client.blobs.put_missing(repository, digest_of(content), content)
-    body = artifact_manifest(RECEIPT_TYPE, (Descriptor(_BLOB_TYPE, digest_of(blob), len(blob)),))
-    client.put_manifest(repository, tag, body, OCI_MANIFEST)
+    documents = TaggedDocuments(client, repository)
+    documents.write(tag, RECEIPT_TYPE, {}, (documents.keep(blob, _BLOB_TYPE),))
 
 
 def read(client: RegistryClient, namespace: str, tag: str) -> Any:

@@ -143,9 +143,14 @@ def stands_on(receipt: Receipt, name: str) -> list[str]:
     return [image for image in images if name in ancestry.above(image, images)]
 
 
+def is_covered(entry: Mapping[str, object]) -> bool:
+    """Whether an entry of a receipt's coverage says that a package under test is where it must be, or that this was waived."""
+    return not entry.get("wrong") and bool(entry.get("covered") or entry.get("waived_by"))
+
+
 def uncovered(receipt: Receipt) -> list[dict[str, object]]:
     """Coverage entries that are neither installed somewhere nor waived, or installed at another version."""
-    return [entry for entry in receipt.coverage if entry.get("wrong") or not (entry.get("covered") or entry.get("waived_by"))]
+    return [entry for entry in receipt.coverage if not is_covered(entry)]
 
 
 def recheck_helps(receipt: Receipt) -> bool:

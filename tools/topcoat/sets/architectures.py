@@ -14,7 +14,8 @@ from topcoat.model.profile import Architecture
 from topcoat.process.each import each
 from topcoat.publisher import receipts
 from topcoat.registry import Registries
-from topcoat.report import receipt_from_dict
+from topcoat.report import figures, receipt_from_dict
+from topcoat.report.console import some
 
 _PARALLEL = 12
 _NAMED = 5
@@ -106,17 +107,11 @@ def _unproven(receipt: Receipt) -> str:
     """Why a run's images may not be used; empty when they may."""
     if not receipt.status.usable:
         return f"ended as {receipt.status.word!r}"
-    open_ones = [str(entry["package"]) for entry in receipt.coverage if not is_covered(entry)]
+    open_ones = [str(entry["package"]) for entry in figures.uncovered(receipt)]
     if open_ones:
         return f"does not hold {_some(open_ones)}, which are under test"
     return "proves nothing about the packages under test" if receipt.gated and not receipt.coverage else ""
 
 
-def is_covered(entry: Mapping[str, object]) -> bool:
-    """Whether an entry of a receipt's coverage says that a package under test is where it must be."""
-    return not entry.get("wrong") and bool(entry.get("covered") or entry.get("waived_by"))
-
-
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(sorted(names)[:_NAMED]) + more
+    return some(sorted(names), _NAMED)

@@ -19,7 +19,8 @@ from topcoat.process.each import each
 from topcoat.publisher import Publisher
 from topcoat.registry import Descriptor, Manifest, NotFoundError, PlatformError, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, Image, index_manifest
-from topcoat.sets.architectures import Part, Wanted, is_covered
+from topcoat.report import figures
+from topcoat.sets.architectures import Part, Wanted
 from topcoat.sets.architectures import look as look_at
 from topcoat.sets.named import NamedSet
 from topcoat.sets.reading import SetReader
@@ -283,7 +284,7 @@ def _coverage(runs: Sequence[Receipt]) -> tuple[dict[str, object], ...]:
     for run in runs:
         for entry in run.coverage:
             known = found.get(str(entry["package"]))
-            if known is None or not is_covered(entry):
+            if known is None or not figures.is_covered(entry):
                 found[str(entry["package"])] = entry
     return tuple(found[name] for name in sorted(found))
 

@@ -13,6 +13,7 @@ from topcoat.changes import ImageFacts
 from topcoat.errors import ContentError
 from topcoat.model import ImageReference, Nevra, Profile, Recipe
 from topcoat.model.ancestry import chain
+from topcoat.report.console import some
 from topcoat.rpm import kept, manifest, repositories
 from topcoat.rpm.manifest import Locked, Manifest
 from topcoat.rpm.repositories import RepositoryPackage, Snapshot
@@ -166,9 +167,7 @@ class _Places:
     def require(self) -> None:
         """:raises ContentError: something that was asked for lies nowhere."""
         if self._missing:
-            some = sorted(self._missing)
-            more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
             raise ContentError(
-                f"{len(some)} package(s) of the set are in no repository of the profile any more: {', '.join(some[:_NAMED])}{more}",
+                f"{len(self._missing)} package(s) of the set are in no repository of the profile any more: {some(sorted(self._missing), _NAMED)}",
                 next_step="name the set by the receipt of its run, whose view of the repositories still holds them, or update the set first",
             )
