@@ -147,10 +147,15 @@ def run_inside(places: Places, words: tuple[str, ...]) -> None:
     sys.exit(subprocess.run(sandbox.argv_inside(pid, words), check=False).returncode)
 
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+def run() -> None:
+    """The program: errors of ours become one line."""
     try:
         main(standalone_mode=True)
     except TopcoatError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    run()

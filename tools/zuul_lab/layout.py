@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+_CHECKOUT = Path(__file__).resolve().parents[2]
+# Installed from a wheel, the lab runs the jobs of the checkout that it is started in.
+REPOSITORY = _CHECKOUT if (_CHECKOUT / "zuul.d").is_dir() else Path.cwd()
 
 DOMAIN = "topcoat.test"
 REVIEW_HOST = f"review.{DOMAIN}"

@@ -16,6 +16,7 @@ import json
 import os
 import resource
 import sys
+import warnings  # noqa: F401  # os.execvpe takes it, when the library of a Python outside /usr is out of sight
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
 import jail
