@@ -18,12 +18,12 @@ class ComposedRun(SiteTest):
         super().setUp()
         self.publish()
 
-    def build(self, gating: str, tag: str, way: str = "auto", work: str | None = None):
-        return self.succeed("build", "--gating-repo", gating, "--tag", tag, "--update-way", way, work=work or f"work-{tag}")
+    def build(self, gating: str, tag: str, *words: str, work: str | None = None):
+        return self.succeed("build", "--gating-repo", gating, "--tag", tag, *words, work=work or f"work-{tag}")
 
     def test_a_run_composes_what_a_run_with_transactions_makes(self):
         gating = str(self.site.repository_of(gated()))
-        done = self.build(gating, "done", "transaction")
+        done = self.build(gating, "done", "--update-way", "transaction")
         said = self.site.server.log.stat().st_size
         composed = self.build(gating, "composed")
         self.assert_only_small_blobs_were_read(self.site.server.log.read_bytes()[said:].decode(), composed)
@@ -74,12 +74,12 @@ class ComposedRun(SiteTest):
         self.assertEqual(second.digests(), first.digests())
         self.assertEqual({image["bytes_pushed"] for image in second.receipt["images"]}, {0})
         self.assertEqual({image["method"] for image in second.receipt["images"]}, {"tag", "found"})
-        other = self.build(gating, "three", "transaction")
+        other = self.build(gating, "three", "--update-way", "transaction")
         self.assertEqual({other.image(name)["method"] for name in UPDATED}, {"transaction"})
 
     def test_an_update_of_an_update_goes_on_the_image_below(self):
         words = ("--gating-repo", str(self.site.repository_of(gated("2.0"))), "--tag", "one", "--floating-tag", "current-passed-ci")
-        self.succeed("build", *words, "--update-way", "auto")
+        self.succeed("build", *words)
         answer = self.build(str(self.site.repository_of(gated("3.0"))), "two")
         self.assertEqual(answer.image("nova-api")["base_digest"], self.site.client.head("site/nova-api", "trunk1"))
         counts = [len(self.site.client.image("site/nova-api", tag)[1].layers) for tag in ("trunk1", "two")]
@@ -93,7 +93,3 @@ class ComposedRun(SiteTest):
         expected = dict.fromkeys(UPDATED, ("composed", ""))
         self.assertEqual(ways, {**expected, "keystone": ("transaction", "python3-keystone has a scriptlet (%post)")})
         self.assertIn("1 by a transaction (1: python3-keystone has a scriptlet (%post))", answer.output)
-
-    def test_a_transaction_is_what_happens_unless_asked_otherwise(self):
-        answer = self.succeed("build", "--gating-repo", str(self.site.repository_of(gated())), "--tag", "review")
-        self.assertEqual({answer.image(name)["method"] for name in UPDATED}, {"transaction"})

@@ -101,7 +101,11 @@ class LiesTest(SiteTest):
 
         started = json.loads(json.dumps(result.config))
         started["config"]["Entrypoint"] = ["/bin/evil"]
+        database = (result.layers[-1], result.diff_ids[-1])
+        foreign = append_layer(base, api.layers[-2], api.diff_ids[-2], created_by="topcoat update")
         lies = {
+            "the database of the result, and no file of it": lambda: under_the_tag(append_layer(base, *database, created_by="topcoat update")),
+            "the database of the result over files of another": lambda: under_the_tag(append_layer(foreign, *database, created_by="topcoat update")),
             "the image below, with the labels": lambda: under_the_tag(base),
             "another layer": lambda: under_the_tag(append_layer(base, api.layers[-1], api.diff_ids[-1], created_by="topcoat update")),
             "another layer below": lambda: under_the_tag(append_layer(api, result.layers[-1], result.diff_ids[-1], created_by="topcoat update")),
@@ -114,7 +118,7 @@ class LiesTest(SiteTest):
                 again = self.succeed("build", "--gating-repo", gating, "--tag", f"again{self.number}", work=(work := self.fresh()))
                 receipt = json.loads((self.site.directory / work / "receipt.json").read_text())
                 line = next(image for image in receipt["images"] if image["name"] == "keystone")
-                self.assertEqual((good, "transaction"), (line["digest"], line["method"]), again.errors)
+                self.assertEqual((good, "composed"), (line["digest"], line["method"]), again.errors)
 
     def test_an_image_for_another_architecture_is_an_error_that_names_both(self):
         self.site.write_profile(arch="aarch64")

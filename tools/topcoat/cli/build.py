@@ -36,9 +36,9 @@ _ITEMS = Door(UsageError, "write build, buildset and items of the variable 'zuul
 @click.option(
     "--update-way",
     type=click.Choice(["auto", "transaction"]),
-    default="transaction",
+    default="auto",
     show_default=True,
-    help="How updates are made; auto: composed without the image where that is proven to be the same.",
+    help="How updates are made; auto: composed without the image where that is proven to be the same, else by a transaction on it.",
 )
 @click.option("--only", multiple=True, type=click.Choice(["build", "update", "reuse"]), help="Only these actions of the plan; may be repeated.")
 @click.option("--shard", metavar="N/M", help="Only part N of M of the plan; all parts meet in the registry.")

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 @click.option(
     "--update-way",
     type=click.Choice(["composed", "auto", "transaction"]),
-    default="composed",
+    default="auto",
     show_default=True,
-    help="composed: by an ordinary user, without the image; transaction: by root, on it; auto: composed where it is proven the same.",
+    help="auto: composed without the image where that is proven to be the same, else by a transaction on it, for which one must be root.",
 )
 @dry_run_option
 @format_option
@@ -44,7 +44,7 @@ def command(
     dry_run: bool,
     output_format: str,
 ) -> None:
-    """Update images from given repositories, prove and push them under another tag. What needs more than packages is refused with the reason."""
+    """Update images from given repositories, prove and push them under another tag. What needs more than packages needs root, or is refused."""
     from topcoat.model import ImageReference, Repository
     from topcoat.model.profile import SignaturePolicy
     from topcoat.report import console, document

@@ -62,7 +62,7 @@ class RunOptions:
     workers: int = 0
     """Images worked on at a time; 0: one a core."""
     way: str = "auto"
-    update_way: str = "transaction"
+    update_way: str = "auto"
     """``auto``: an update is composed where that is proven to give the same, else made by a transaction; ``transaction``: always by one;
     ``composed``: never by one, which is an error where it would be needed."""
     keep_going: bool = True

@@ -59,7 +59,14 @@ class Publisher:
     # ---- images -----------------------------------------------------------------------------------------------------------------------------
 
     def publish(
-        self, repository: ImageRepository | str, image: Image, blobs: Mapping[Digest, Source], tags: Iterable[str] = (), *, read_back: bool = True
+        self,
+        repository: ImageRepository | str,
+        image: Image,
+        blobs: Mapping[Digest, Source],
+        tags: Iterable[str] = (),
+        *,
+        read_back: bool = True,
+        there: bool | None = None,
     ) -> Published:
         """Push an image.
 
@@ -68,6 +75,7 @@ class Publisher:
             itself is not asked for: the registry checks it when it takes the manifest (distribution-spec 1.1, "Pushing Manifests").
         :param tags: unique tags; a floating tag is moved afterwards with ``move_tag``.
         :param read_back: fetch the manifest again and compare; needless only for who does so with its last tag.
+        :param there: whether the registry holds exactly this manifest, where the caller knows; the registry is asked otherwise.
         :raises ContentError: a layer is nowhere. :raises InfrastructureError: the registry.
         """
         target = ImageRepository.of(repository)
@@ -77,7 +85,7 @@ class Publisher:
         digest = manifest.digest
         tally = _Tally()
         sent: set[Digest] = set()
-        unchanged = client.head(target.path, digest) == digest
+        unchanged = client.head(target.path, digest) == digest if there is None else there
         held: list[Digest] = []
         if not unchanged:
             sources: dict[Digest, Source] = {**blobs, digest_of(config): config}

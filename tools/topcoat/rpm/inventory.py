@@ -398,14 +398,3 @@ def _platforms_of(found: Inventory) -> set[str]:
     pool = solvfile.new_pool("noarch")
     repo = pool.add_repo("installed")
     return solvfile.platforms(repo.solvables_iter()) if solvfile.add_installed(repo, found.solv) else set()
-
-
-def provided(inventory: Inventory, names: Iterable[str]) -> frozenset[str]:
-    """Those of some names that an installed package provides, as a name, a capability or a path."""
-    pool = solvfile.new_pool("noarch")
-    repo = pool.add_repo("installed")
-    if not solvfile.add_installed(repo, inventory.solv):
-        return frozenset()
-    pool.addfileprovides()
-    pool.createwhatprovides()
-    return frozenset(name for name in names if pool.whatprovides(pool.Dep(name)))

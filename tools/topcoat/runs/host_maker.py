@@ -112,7 +112,7 @@ class HostMaker:
         except (Refusal, ContentError) as refused:
             # What the composing cannot read, or sees otherwise than the plan, is no verdict on the image: a transaction on its files decides.
             reason = refused.reason if isinstance(refused, Refusal) else refused.what
-            if self._options.update_way == "composed":
+            if self._options.update_way == "composed" or os.geteuid():
                 step = "run it as root with --update-way auto: a transaction on the image itself can do it"
                 raise ContentError(f"its update cannot be composed: {reason}", image=planned.name, next_step=step) from refused
             return replace(self._transact(planned, base, request, log), fallback=reason)

@@ -20,7 +20,7 @@ class ImageOutcome:
     packages: frozenset[Nevra]
     base_digest: Digest | None
     method: str
-    """``containerfile``, ``direct``, ``transaction``, ``composed``, ``tag``, or ``found`` (an earlier run had made it)."""
+    """``containerfile``, ``direct``, ``transaction``, ``composed``, ``tag``, or ``found`` (the registry held it, byte for byte)."""
     changes: tuple[PackageChange, ...] = ()
     inventory: Digest | None = None
     bytes_pushed: int = 0

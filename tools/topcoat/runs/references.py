@@ -19,6 +19,7 @@ from topcoat.model.image import check_digest
 from topcoat.planner import Reference
 from topcoat.process.each import each
 from topcoat.registry import INVENTORY_TYPE, Image, Manifest, NotFoundError, Registries, digest_of
+from topcoat.registry.errors import HiddenError
 from topcoat.registry.oci import DOOR, Descriptor, parse_image, read_json, to_json
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import headers, layerdb
@@ -31,6 +32,7 @@ from topcoat.runs.cache import DigestCache
 _PARALLEL_REQUESTS = 8
 _INVENTORY = "proven-inventory"
 _DATABASE = "packages-in-database"
+_MADE_OF = "made-of"
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,14 @@ class ImageReader:
         :raises ContentError: it is an image for another platform; names both.
         """
         client = self._registries.client(reference.host)
-        digest = reference.digest or client.head(reference.repository, reference.target)
-        if digest is None:
-            return None
-        found = _opened(self._cache.read(digest, self._image_kind))
+        found = _opened(self._cache.read(reference.digest, self._image_kind)) if reference.digest else None
         if found is None:
-            if reference.digest and client.head(reference.repository, digest) is None:
+            try:
+                digest = client.manifest(reference.repository, reference.target, cached=False).digest
+            except (NotFoundError, HiddenError):  # of what is hidden, a push will tell whether it may be made
                 return None
+            found = _opened(self._cache.read(digest, self._image_kind))
+        if found is None:
             try:
                 manifest, image = client.image(reference.repository, digest, platform=self._platform)
             except NotFoundError as error:
@@ -204,10 +207,19 @@ class ImageReader:
     def _kept(self, digest: Digest) -> Inventory | None:
         return self._cache.load(digest, _INVENTORY, Inventory.from_bytes)
 
-    def remember(self, stored: StoredImage, inventory: Inventory) -> None:
-        """Keep what this run published and attached, so that the next one need not fetch it."""
+    def remember(self, stored: StoredImage, inventory: Inventory, *, made_of: str) -> None:
+        """Keep what this run made, published and attached, so that the next one need not do so.
+
+        :param made_of: the name of all that went into it (``input_tags``).
+        """
         self._keep_image(stored.manifest, stored.image, stored.digest)
         self._keep(stored.digest, inventory)
+        if not self.is_made_of(stored.digest, made_of):
+            self._cache.write(stored.digest, _MADE_OF, (self._cache.read(stored.digest, _MADE_OF) or b"") + f"{made_of}\n".encode())
+
+    def is_made_of(self, digest: Digest, inputs: str) -> bool:
+        """Whether a run with this work folder made exactly this image out of these inputs."""
+        return inputs in (self._cache.read(digest, _MADE_OF) or b"").decode().splitlines()
 
     def _keep_image(self, manifest: Manifest, image: Image, digest: Digest) -> None:
         """:param digest: what was asked for: of the manifest, or of an index around it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,9 +18,9 @@ from topcoat.model import Action, Digest, ImageReference, ImageRepository, Layer
 from topcoat.model.ancestry import chain
 from topcoat.publisher import Publisher, Source
 from topcoat.publisher.changelogs import ChangelogWriter
-from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of
+from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of, image_manifest
 from topcoat.registry.oci import parse_image, to_json, with_labels
-from topcoat.rpm.inventory import Inventory, provided
+from topcoat.rpm.inventory import Inventory
 from topcoat.runs import bills, claims, input_tags
 from topcoat.runs.claims import Sketch
 from topcoat.runs.locks import Locks
@@ -30,8 +30,15 @@ from topcoat.runs.references import ImageReader, ReferenceImage, StoredImage, co
 
 SKETCH = "files.gz"
 """Name of the document of an image's files, among those of its inventory."""
-_MOST_NEW_LAYERS = 2
-"""Of a build or an update: files, and the package database."""
+FOUND = "found"
+"""How an image came about that the registry held before."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the input tag of an image shows that has to be made."""
+
+    digest: Digest | None
 
 
 class Maker(Protocol):
@@ -120,24 +127,33 @@ class Steps:
             unsigned=inventory.unsigned,
         )
 
-    def look(self, context: Context, planned: PlannedImage) -> ImageOutcome | None:
-        """build and update: has an earlier run, perhaps one that was killed, finished exactly this? Then only our tag is missing."""
+    def look(self, context: Context, planned: PlannedImage) -> ImageOutcome | Shown:
+        """build and update: has an earlier run, perhaps one that was killed, finished exactly this? Then only our tag is missing.
+
+        Whoever can write to the repository can give an input tag to any image, and nothing in an image says that its files are those which this work
+        would make. So what is there is taken as it is only where this work folder knows that it made exactly that; else the work is done, and what
+        comes out tells whether the registry held it.
+        """
         base = self._start(context, planned)
-        found = self._reader.find(self._place_of(planned.name).tag(self._input_tag(planned, base)))
-        if found is None or not self._is_result(planned, found, base):
-            return None
+        name = self._input_tag(planned, base)
+        place = self._place_of(planned.name).tag(name)
+        digest = self._registries.client(place.host).head(place.repository, name)
+        if digest is None or not self._reader.is_made_of(digest, name):
+            return Shown(digest)
+        found = self._reader.find(place.with_digest(digest))
+        if found is None:
+            return Shown(None)
         inventory = self._reader.inventory(found)
         self._require_locked(planned, inventory)
-        self._attach_if_missing(planned.name, found)
-        self._attach_missing_bills(found, inventory)
+        self._complete(planned.name, found, inventory)
         self._publisher.move_tag(found.place, found.digest, self._options.tag)
         self._read_back(found.reference.with_tag(self._options.tag), found.digest)
         signed = {"signers": inventory.signers, "unsigned": inventory.unsigned}
-        return ImageOutcome(found, inventory.nevras, base.digest, "found", planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
+        return ImageOutcome(found, inventory.nevras, base.digest, FOUND, planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
 
     def make(self, context: Context, planned: PlannedImage) -> BuiltImage | None:
         """The layers, unless ``look`` found them."""
-        if context.stage_result("look") is not None:
+        if isinstance(context.stage_result("look"), ImageOutcome):
             return None
         base = self._start(context, planned)
         log = self.log_of(planned.name)
@@ -160,7 +176,7 @@ class Steps:
         if isinstance(found, ImageOutcome):
             return found
         built = context.stage_result("make")
-        assert isinstance(built, BuiltImage)
+        assert isinstance(found, Shown) and isinstance(built, BuiltImage)
         base = self._start(context, planned)
         place = self._place_of(planned.name)
         blobs: dict[Digest, Source] = {layer.digest: base.place for layer in base.image.layers}
@@ -177,15 +193,23 @@ class Steps:
         if planned.action is Action.UPDATE and base.place not in (place, self._reference_place(planned.name)):
             # The next run computes the next update from it, whatever the maker's registry holds by then.
             self._publisher.copy(base.reference, place.at(base.digest))
+        name = self._input_tag(planned, base)
+        there = found.digest == digest_of(image_manifest(made)[0])
+        # Where the tag shows nothing, what was made is new; where it shows something else, the registry may have it all the same.
+        known = there if there or (found.digest is None and built.layers) else None
         # What the registry took is proven with our own tag, at the end.
-        published = self._publisher.publish(place, made, blobs, [self._input_tag(planned, base)], read_back=False)
+        published = self._publisher.publish(place, made, blobs, () if there else (name,), read_back=False, there=known)
         image = parse_image(published.manifest, to_json(made.config))
         stored = StoredImage(place.host, place.path, published.manifest, image)
-        documents = self._bills(self._options.bills, stored, inventory) | {INVENTORY_TYPE: files}
-        attached = self._publisher.attach(place, published.digest, documents)[INVENTORY_TYPE]
+        attached = None
+        if there:
+            self._complete(planned.name, stored, inventory)
+        else:
+            documents = self._bills(self._options.bills, stored, inventory) | {INVENTORY_TYPE: files}
+            attached = self._publisher.attach(place, published.digest, documents)[INVENTORY_TYPE]
         self._publisher.move_tag(place, published.digest, self._options.tag, look=published.unchanged)
         self._read_back(stored.reference.with_tag(self._options.tag), published.digest)
-        self._reader.remember(stored, inventory)
+        self._reader.remember(stored, inventory, made_of=name)
         for layer in built.layers:
             if not layer.shared:
                 layer.path.unlink(missing_ok=True)
@@ -193,12 +217,12 @@ class Steps:
             stored,
             inventory.nevras,
             base.digest,
-            built.method,
+            FOUND if there else built.method,
             built.changes if planned.action is Action.UPDATE else (),
             attached,
             published.bytes_pushed,
             published.bytes_mounted,
-            _layers(stored, new={layer.digest for layer in built.layers}),
+            _layers(stored, new=set() if there else {layer.digest for layer in built.layers}),
             built.stages,
             inventory.signers,
             inventory.unsigned,
@@ -312,44 +336,6 @@ class Steps:
             return input_tags.update_tag(planned, base.digest, self._decision.snapshot, self._options.update_way)
         return input_tags.build_tag(planned, base.digest, self._decision.snapshot)
 
-    def _is_result(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
-        """Whether what an input tag names is the result that it promises, by its layers and by the database in them.
-
-        Whoever can write to the repository can give this tag to any image, with any label and any document beside it.
-        """
-        below = base.image
-        layers, under = ([layer.digest for layer in image.layers] for image in (found.image, below))
-        if layers[: len(under)] != under or found.image.diff_ids[: len(below.diff_ids)] != below.diff_ids:
-            return False
-        more = len(layers) - len(under)
-        try:
-            if planned.action is Action.UPDATE:
-                return (
-                    1 <= more <= _MOST_NEW_LAYERS
-                    and self._is_update(found, base)
-                    and self._reader.packages_in_database(found) == self._expected(planned)
-                )
-            return more <= _MOST_NEW_LAYERS and self._is_build(planned, found, base)
-        except ContentError:  # a layer or its database cannot be read
-            return False
-
-    def _is_update(self, found: StoredImage, base: StoredImage) -> bool:
-        """An update changes nothing of the configuration but two labels."""
-        return found.labels.get(labels.UPDATE_BASE) == base.digest and _runtime(found.image) == _runtime(base.image)
-
-    def _is_build(self, planned: PlannedImage, found: StoredImage, base: StoredImage) -> bool:
-        """A build has the labels of its recipe and parent, and the database holds what its recipe names and all that the parent holds.
-
-        A recipe's package can be a name that another package provides; whether it is can be asked of an inventory read from the layers.
-        """
-        if found.labels.get(labels.FINGERPRINT) != planned.fingerprint or found.labels.get(labels.BASE_DIGEST) != base.digest:
-            return False
-        inside = self._reader.packages_in_database(found)
-        if inside != self._reader.inventory(found).nevras:
-            return False
-        names = {package.name for package in self._decision.request.recipes[planned.name].packages} - {nevra.name for nevra in inside}
-        return not names or names <= provided(self._reader.inventory(found), names)
-
     def _inventory_below(self, planned: PlannedImage, base: StoredImage) -> Inventory:
         """The inventory of what an image was made from."""
         reference = self._decision.references[planned.name] if planned.action is Action.UPDATE else None
@@ -370,14 +356,6 @@ class Steps:
             sketch = claims.sketch(base.labels.get(labels.INVENTORY), base.image.diff_ids) if planned.action is Action.UPDATE else None
         return with_labels(built.image, {labels.INVENTORY: claims.claim(files, built.image.diff_ids, sketch)}, remove=inherited)
 
-    def _expected(self, planned: PlannedImage) -> frozenset[Nevra]:
-        """The packages that the plan promises for an update."""
-        reference = self._decision.references[planned.name]
-        assert reference is not None
-        came = {change.new for change in planned.changes if change.new}
-        went = {change.old for change in planned.changes if change.old}
-        return (reference.base_inventory.nevras - went) | came
-
     def _read_back(self, reference: ImageReference, digest: Digest) -> None:
         """The manifest under our tag, its digest computed from the bytes that come."""
         try:
@@ -393,6 +371,11 @@ class Steps:
         profile = self._decision.request.profile
         return bills.documents(names, stored, inventory, distro=profile.distro, release=profile.release)
 
+    def _complete(self, name: str, stored: StoredImage, inventory: Inventory) -> None:
+        """An earlier run may have been killed before all documents were attached, or have made other ones."""
+        self._attach_if_missing(name, stored)
+        self._attach_missing_bills(stored, inventory)
+
     def _attach_missing_bills(self, stored: StoredImage, inventory: Inventory) -> None:
         """The registry is asked which bills it has: an earlier run may have made others."""
         if not self._options.bills:
@@ -406,13 +389,6 @@ class Steps:
         here = f"{self._host}/{self.repository_of(name)}"
         if not self._reader.has_documents(replace(stored, host=self._host, repository=self.repository_of(name))):
             self._publisher.attach_inventory(here, stored.digest, self._reader.inventory(stored).to_files())
-
-
-def _runtime(image: Image) -> dict[str, object]:
-    """What an image says to a runtime, without the labels that an update may set."""
-    runtime = dict(image.config.get("config") or {})
-    own = {name: value for name, value in image.labels.items() if name not in (labels.UPDATE_BASE, labels.INVENTORY)}
-    return {key: value for key, value in {**runtime, "Labels": own}.items() if value}
 
 
 def _layers(stored: StoredImage, new: set[Digest] | None = None) -> tuple[LayerSize, ...]:
