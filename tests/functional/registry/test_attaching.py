@@ -57,6 +57,15 @@ class Attaching(RegistryCase):
             self.assertEqual(expected, {entry.artifact_type for entry in entries}, turn)
             self.assertEqual(PROCESSES, len(entries), turn)
 
+    def test_a_repository_that_lacks_what_was_said_of_it_is_sent_it(self) -> None:
+        client = self.client()
+        image, blobs = make_image(b"one layer", labels={"turn": "told"})
+        publisher = Publisher(self.registries())
+        digest = publisher.publish(f"{self.server.host}/attaching/told", image, blobs).digest
+        client.note_documents("attaching/told")
+        client.attach("attaching/told", client.manifest("attaching/told", digest).descriptor, {"application/x-told": {"a": b"a"}})
+        self.assertEqual({"a": b"a"}, self.client().attachment("attaching/told", digest, "application/x-told"))
+
     def test_what_a_killed_writer_overwrote_comes_back_with_the_next(self) -> None:
         name = f"{self.server.host}/attaching/killed"
         publisher, client = Publisher(self.registries()), self.client()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,7 @@ class Publisher:
         *,
         read_back: bool = True,
         there: bool | None = None,
+        new: Collection[Digest] = (),
     ) -> Published:
         """Push an image.
 
@@ -76,6 +77,7 @@ class Publisher:
         :param tags: unique tags; a floating tag is moved afterwards with ``move_tag``.
         :param read_back: fetch the manifest again and compare; needless only for who does so with its last tag.
         :param there: whether the registry holds exactly this manifest, where the caller knows; the registry is asked otherwise.
+        :param new: layers that only just came to be: no registry is asked whether it holds them.
         :raises ContentError: a layer is nowhere. :raises InfrastructureError: the registry.
         """
         target = ImageRepository.of(repository)
@@ -92,7 +94,7 @@ class Publisher:
             for descriptor in manifest.blobs:
                 if sources.get(descriptor.digest) == target:
                     held.append(descriptor.digest)
-                elif self._ensure(client, target.path, descriptor, sources.get(descriptor.digest), tally):
+                elif self._ensure(client, target.path, descriptor, sources.get(descriptor.digest), tally, new=descriptor.digest in new):
                     sent.add(descriptor.digest)
         wanted = list(tags)
         if not unchanged or wanted:
@@ -234,7 +236,9 @@ class Publisher:
 
     # ---- blobs ----------------------------------------------------------------------------------------------------------------------------------
 
-    def _ensure(self, client: RegistryClient, repository: str, descriptor: Descriptor, source: Source | None, tally: _Tally) -> bool:
+    def _ensure(
+        self, client: RegistryClient, repository: str, descriptor: Descriptor, source: Source | None, tally: _Tally, *, new: bool = False
+    ) -> bool:
         """Bring a blob into a repository by the cheapest way that works; True when it was sent."""
         host, digest = client.host, descriptor.digest
         if self._mount(client, repository, descriptor, tally):
@@ -252,7 +256,7 @@ class Publisher:
                     self._ledger.add(host, digest, repository)
                     return False
                 client.blobs.cancel(repository, location)
-            sent = self._send(client, repository, descriptor, source)
+            sent = self._send(client, repository, descriptor, source, new=new)
             if sent:
                 tally.pushed += descriptor.size
             self._ledger.add(host, digest, repository)
@@ -274,8 +278,11 @@ class Publisher:
             self._ledger.forget(client.host, descriptor.digest, holder)
         return False
 
-    def _send(self, client: RegistryClient, repository: str, descriptor: Descriptor, source: Source | None) -> bool:
+    def _send(self, client: RegistryClient, repository: str, descriptor: Descriptor, source: Source | None, *, new: bool = False) -> bool:
         """Send a blob that cannot be mounted; False when the repository held it."""
+        if new and isinstance(source, Path | bytes):
+            client.put_blob(repository, descriptor.digest, source)
+            return True
         if isinstance(source, Path | bytes):
             return client.blobs.put_missing(repository, descriptor.digest, source)
         if not client.blob_problem(repository, descriptor):

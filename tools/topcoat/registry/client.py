@@ -245,6 +245,10 @@ class RegistryClient:
         """
         return self._referrers.attach(repository, subject, documents)
 
+    def note_documents(self, repository: str) -> None:
+        """Say that documents attached to images were read from a repository: it holds what every such artifact names, and is not sent that again."""
+        self._referrers.note_documents(repository)
+
     def put_attached(self, repository: str, subject: Digest, manifest: Manifest, entry: Descriptor) -> None:
         """Store an artifact's manifest (its blobs are there) so that ``referrers`` of the subject lists ``entry``."""
         self._referrers.put(repository, subject, manifest, entry)

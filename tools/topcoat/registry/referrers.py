@@ -61,6 +61,8 @@ class Referrers:
         self._lock = threading.Lock()
         self._with_empty: dict[str, None] = {}
         """Repositories known to hold the empty configuration that every artifact names, oldest first."""
+        self._told: set[str] = set()
+        """Those of them of which somebody else says so."""
         self._subjects: dict[tuple[str, Digest], threading.Lock] = {}
 
     def find(self, repository: str, digest: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
@@ -124,10 +126,28 @@ class Referrers:
                 layers.append(Descriptor(_FILE_TYPE, digest, len(data), ((labels.TITLE, name),)))
             body = oci.artifact_manifest(artifact_type, layers, subject=subject)
             entries[artifact_type] = entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), artifact_type=artifact_type)
-            if not self._store(repository, subject.digest, oci.Manifest(entry.digest, oci.OCI_MANIFEST, body)):
+            manifest = oci.Manifest(entry.digest, oci.OCI_MANIFEST, body)
+            try:
+                announced = not self._store(repository, subject.digest, manifest)
+            except TopcoatError:
+                if repository not in self._told:
+                    raise
+                # what was read may be left over from artifacts that are gone
+                self._told.discard(repository)
+                self._with_empty.pop(repository, None)
+                self._put_empty(repository)
+                announced = not self._store(repository, subject.digest, manifest)
+            if announced:
                 unlisted.append(entry)
         self._add_to_tag(repository, subject.digest, unlisted)
         return {artifact_type: entry.digest for artifact_type, entry in entries.items()}
+
+    def note_documents(self, repository: str) -> None:
+        """See ``RegistryClient.note_documents``."""
+        with self._lock:
+            if repository not in self._with_empty:
+                self._with_empty[repository] = None
+                self._told.add(repository)
 
     def _put_empty(self, repository: str) -> None:
         """The empty configuration; with one request where a repository of ours holds it already and the registry mounts."""
@@ -174,10 +194,11 @@ class Referrers:
                     # What others listed stays as they wrote it, also what we cannot read.
                     index = {"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": [*there, *(entry.as_dict() for entry in missing)]}
                     self._manifests.put(repository, tag, oci.to_json(index), oci.OCI_INDEX, read_back=False)
-                elif attempt:
-                    return  # the registry shows all that was announced when we listed the tags after our last write
-                wanted += _without(self._announced(repository, subject, [*known, *wanted]), wanted)
-                if attempt > 1:
+                more = _without(self._announced(repository, subject, [*known, *wanted]), wanted)
+                if not more:
+                    return  # all that was announced when we listed the tags is in what we read or wrote before
+                wanted += more
+                if attempt:
                     time.sleep(random.uniform(0, 0.02) * attempt)
             raise InfrastructureError(f"{self._transport.host}: others keep overwriting {repository}:{tag}", next_step="run again")
 

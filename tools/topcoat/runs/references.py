@@ -201,6 +201,7 @@ class ImageReader:
             found = Inventory.from_files({name: client.blob(stored.repository, digest) for name, digest in files.items()})
         except ContentError:  # not there, or unreadable: the layers are the truth
             return None
+        client.note_documents(stored.repository)
         self._keep(stored.digest, found)
         return found
 

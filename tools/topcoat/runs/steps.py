@@ -198,7 +198,8 @@ class Steps:
         # Where the tag shows nothing, what was made is new; where it shows something else, the registry may have it all the same.
         known = there if there or (found.digest is None and built.layers) else None
         # What the registry took is proven with our own tag, at the end.
-        published = self._publisher.publish(place, made, blobs, () if there else (name,), read_back=False, there=known)
+        new = {layer.digest for layer in built.layers if not layer.shared}
+        published = self._publisher.publish(place, made, blobs, () if there else (name,), read_back=False, there=known, new=new)
         image = parse_image(published.manifest, to_json(made.config))
         stored = StoredImage(place.host, place.path, published.manifest, image)
         attached = None
