@@ -21,8 +21,10 @@ from topcoat.synthesis.listing import MOST_HASHED, is_kept
 from topcoat.synthesis.package import NOT_INSTALLED, Package, is_kind
 from topcoat.synthesis.tree import Node, Tree
 
-_VERSION = 1
+_VERSION = 2
 """Of the form, and of what is expected of packages."""
+_ENTRY = "%s\0%s%d,%d,%d,%d,%s\0%s%d"
+"""A path with the fields of ``Node``, in their order."""
 _LEVEL = 2
 """Of ISA-L; the same bytes on every processor (``topcoat.layers.writer``)."""
 _LIMIT = 64 << 20
@@ -116,12 +118,10 @@ def _expected(packages: Iterable[Package], contents: Mapping[str, bytes]) -> dic
 
 
 def _digest(tree: Tree) -> str:
-    running = hashlib.sha256()
-    for path, node in sorted(tree.nodes.items()):
-        running.update(repr((path, *node)).encode("utf-8", "backslashreplace"))
-    for path, content in sorted(tree.contents.items()):
-        running.update(repr((path, hashlib.sha256(content).hexdigest())).encode("utf-8", "backslashreplace"))
-    return running.hexdigest()
+    """Of every entry. Names and targets of links hold no NUL, so no two trees have one text; one text, because this is nearly all of the work."""
+    entries = [_ENTRY % (path, *node) for path, node in sorted(tree.nodes.items())]
+    contents = [f"{path}\0{hashlib.sha256(content).hexdigest()}" for path, content in sorted(tree.contents.items())]
+    return hashlib.sha256("\0".join([*entries, "", *contents]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _path(value: object, shape: Shape) -> str:
