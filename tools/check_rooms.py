@@ -19,7 +19,7 @@ BEGIN, END = ".. the rooms, written by tools/check_rooms.py --write\n", ".. end 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "documents", "generation", "model"}),
     frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
-    frozenset({"containerfile", "planner", "engine", "layers", "changes", "synthesis"}),
+    frozenset({"containerfile", "planner", "engine", "layers", "changes", "synthesis", "transactions"}),
     frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection", "signing"}),
     frozenset({"adoption", "runs", "report", "reproduce", "sets"}),
     frozenset({"cli"}),
@@ -30,7 +30,7 @@ NEIGHBOURS = {
     ("model", "errors"): "values refuse what is malformed",
     ("rpm", "archives"): "the package database lies in layers",
     ("rpm", "process"): "rpmdb2solv",
-    ("builder", "updater"): "the direct way shares the transaction worker",
+    ("transactions", "layers"): "a transaction runs on layers that are mounted over one another",
     ("promotion", "lists"): "a set is what the list names",
     ("promotion", "publisher"): "sets are copied before they are promoted",
     ("garbage", "promotion"): "promoted sets are kept",

@@ -30,7 +30,7 @@ class Generation(unittest.TestCase):
         self.assertEqual(known, {generation.images()})
         changes = {
             "changed": lambda: (self.folder / "layers/writer.py").write_text("# mended"),
-            "worker": lambda: (self.folder / "updater/worker/__main__.py").write_text("# mended"),
+            "worker": lambda: (self.folder / "transactions/worker/__main__.py").write_text("# mended"),
             "added": lambda: (self.folder / "builder/new.json").write_text("{}"),
             "removed": lambda: (self.folder / "builder/new.json").rename(self.folder / "builder/other.json"),
         }

@@ -21,7 +21,7 @@ from topcoat.registry.oci import Image
 from topcoat.report.graph import ImageGraph
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import freeze
-from topcoat.updater import Options, Transactions
+from topcoat.transactions import Options, Transactions
 from topcoat_demo.environment import Environment, prepare
 
 ROOT = Path(__file__).resolve().parents[2] / "container-images"

@@ -39,7 +39,8 @@ from topcoat.rpm.repositories import freeze
 from topcoat.rpm.server import RepositoryServer
 from topcoat.rpm.solver import UpdateRequest, UpdateSolver
 from topcoat.runs.execute import PUSH_SLOTS, REGISTRY_SLOTS
-from topcoat.updater import Options, Transactions, Updater
+from topcoat.transactions import Options, Transactions
+from topcoat.updater import Updater
 from topcoat_demo.rpms import File, RpmSpec, directory, make_repository, script
 
 TAG = "current-passed-ci"

@@ -11,7 +11,7 @@ from topcoat.layers import BuiltImage
 from topcoat.model import Base, ImageReference, Profile, Recipe
 from topcoat.process.network import PrivateNetwork
 from topcoat.rpm.server import RepositoryServer
-from topcoat.updater import Options, Transactions
+from topcoat.transactions import Options, Transactions
 from topcoat_demo import distribution
 from topcoat_demo.registry import push_layout
 from topcoat_demo.rpms import RpmSpec

@@ -10,7 +10,7 @@ from topcoat.layers import BuiltImage
 from topcoat.model import Base, ImageReference, Package, Profile, Recipe, Repository, SignaturePolicy
 from topcoat.process.network import PrivateNetwork
 from topcoat.rpm.server import RepositoryServer
-from topcoat.updater import Options, Transactions
+from topcoat.transactions import Options, Transactions
 from topcoat_demo import distribution, signing
 from topcoat_demo.registry import push_layout
 from topcoat_demo.rpms import File, RpmSpec, make_repository

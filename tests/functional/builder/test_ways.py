@@ -21,7 +21,7 @@ from topcoat.model import Base, CopyFile, ImageReference, Package, Profile, Reci
 from topcoat.model.recipe import User
 from topcoat.registry import image_manifest
 from topcoat.rpm import inventory
-from topcoat.updater import Options, Transactions
+from topcoat.transactions import Options, Transactions
 from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, script
 
 LIB = RpmSpec(

@@ -16,7 +16,8 @@ from topcoat.layers import BuiltImage
 from topcoat.model import ImageRepository, Repository
 from topcoat.registry.streams import open_blob
 from topcoat.synthesis import Refusal, merge, read_listing
-from topcoat.updater import Known, Options, Synthesiser, Transactions
+from topcoat.transactions import Options, Transactions
+from topcoat.updater import Known, Synthesiser
 from topcoat_demo.rpms import File, RpmSpec, make_repository
 
 FRESH = RpmSpec("fresh", "1", files=(File("/opt/fresh", "f"),))

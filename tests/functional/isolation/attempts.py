@@ -1,7 +1,7 @@
 """Known ways out, tried from inside a transaction's jail; run under the system's Python in a worker's namespaces, prints one JSON object.
 
-Arguments: folder of the worker's modules, an empty folder, a readable folder, a writable folder, a file with a secret, a process of the machine,
-the name of an abstract socket, a port on loopback.
+Arguments: folders of the worker's and of the jail's modules, an empty folder, a readable folder, a writable folder, a file with a secret, a process
+of the machine, the name of an abstract socket, a port on loopback.
 """
 
 # ruff: noqa: SIM115, PTH
@@ -15,11 +15,12 @@ import stat
 import sys
 
 sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, sys.argv[2])
 import jail
 import limits
 import relay
 
-PLACE, READABLE, WRITABLE, SECRET, OUTSIDER, ABSTRACT, PORT = sys.argv[2:]
+PLACE, READABLE, WRITABLE, SECRET, OUTSIDER, ABSTRACT, PORT = sys.argv[3:]
 BOUNDS = {"seconds": 120.0, "processes": 4096, "memory": 1 << 30, "disk": 1 << 30, "files": 100_000}
 LIBC = ctypes.CDLL(None, use_errno=True)
 DISK = os.stat("/").st_dev

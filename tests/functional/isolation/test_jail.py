@@ -8,8 +8,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from topcoat.updater import SystemPython
-from topcoat.updater.system_python import NAMESPACES, WORKER
+from topcoat.transactions import SystemPython
+from topcoat.transactions.system_python import JAIL, NAMESPACES, WORKER
 
 TINY = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "tmp", "usr", "var"}
 KEPT = "00000000880400fb"  # CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SYS_CHROOT MKNOD SETFCAP
@@ -44,7 +44,7 @@ class Jail(unittest.TestCase):
             with socket.socket(family) as client:
                 client.connect(address)
         program = Path(__file__).with_name("attempts.py")
-        words = [*NAMESPACES, SystemPython().find(), "-I", program, WORKER, *folders, secret, outsider.pid, name, port]
+        words = [*NAMESPACES, SystemPython().find(), "-I", program, WORKER, JAIL, *folders, secret, outsider.pid, name, port]
         caller, ours = os.pipe()  # an input that stays open: a worker ends with its caller
         done = subprocess.run(list(map(str, words)), stdin=caller, capture_output=True, text=True, check=False, timeout=120)
         os.close(caller)

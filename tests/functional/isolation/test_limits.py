@@ -18,7 +18,7 @@ from topcoat.model import Base, ImageReference, Profile, Recipe, Step
 from topcoat.process.bounds import Bounds
 from topcoat.process.network import PrivateNetwork
 from topcoat.rpm.server import RepositoryServer
-from topcoat.updater import Options, Transactions
+from topcoat.transactions import Options, Transactions
 
 SCRIPTLET = "scriptlet postin of python3-lib"
 PYTHON_BOMB = "x=x; while :; do x=$x$x; done"

@@ -17,7 +17,7 @@ from topcoat.errors import ContentError
 from topcoat.model import Base, ImageReference, Profile, Recipe, Step
 from topcoat.process.network import PrivateNetwork
 from topcoat.rpm.server import RepositoryServer
-from topcoat.updater import Options, Transactions
+from topcoat.transactions import Options, Transactions
 from topcoat_demo.rpms import File
 
 SECRET = "correct horse battery staple"

@@ -12,7 +12,8 @@ from tests.functional.isolation.left import sleeping
 from tests.functional.updater.test_promises import LIB, LIB2
 from tests.functional.updater.world import WorldCase
 from topcoat.errors import ContentError, TopcoatError
-from topcoat.updater import Options, Transactions, Updater
+from topcoat.transactions import Options, Transactions
+from topcoat.updater import Updater
 from topcoat_demo.rpms import Trigger
 
 SECRET = "correct horse battery staple"

@@ -15,7 +15,8 @@ from tests.functional.updater.world import WorldCase, digests, mounts_below, wit
 from topcoat.errors import ContentError
 from topcoat.layers import LayerStore
 from topcoat.model import Nevra, PackageChange
-from topcoat.updater import Options, Transactions, Updater
+from topcoat.transactions import Options, Transactions
+from topcoat.updater import Updater
 from topcoat_demo.rpms import File, RpmSpec, Trigger, directory, script
 
 LIB = RpmSpec("python3-lib", "1.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "one\n")))
@@ -157,7 +158,8 @@ class Ends(WorldCase):
             from topcoat.rpm import inventory
             from topcoat.rpm.repositories import freeze
             from topcoat.rpm.solver import UpdateSolver
-            from topcoat.updater import Options, Transactions, Updater
+            from topcoat.transactions import Options, Transactions
+            from topcoat.updater import Updater
             work = Path({str(self.world.directory / "killed")!r})
             registries = Registries(authfile=Path({str(self.world.server.authfile)!r}), ca_file=Path({str(self.world.server.ca_file)!r}))
             client = registries.client({self.world.server.host!r})

@@ -30,7 +30,8 @@ from topcoat.rpm import inventory
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import Snapshot, freeze
 from topcoat.rpm.solver import UpdateRequest, UpdateSolver
-from topcoat.updater import Options, Transactions, Updater
+from topcoat.transactions import Options, Transactions
+from topcoat.updater import Updater
 from topcoat_demo.filesystem import filesystem
 from topcoat_demo.registry import RegistryServer
 from topcoat_demo.rpms import EPOCH, File, RpmSpec, make_repository, symlink

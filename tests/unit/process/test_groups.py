@@ -7,11 +7,12 @@ import unittest.mock
 from pathlib import Path
 
 from topcoat.process import groups
+from topcoat.process.jail import limits
 
 
 class Groups(unittest.TestCase):
     def test_groups_of_gone_starters_are_removed_and_no_others(self) -> None:
-        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(groups, "PARENTS", (Path(folder), Path(folder, "none"))):
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(limits, "parents", lambda: (folder, f"{folder}/none")):
             gone, alive, foreign = (Path(folder, name) for name in ("topcoat-4194999-ab", f"topcoat-{os.getpid()}-ab", "user.slice"))
             for path in (gone, alive, foreign):
                 path.mkdir()

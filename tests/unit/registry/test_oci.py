@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from topcoat.errors import ContentError
 from topcoat.registry import Descriptor, Image, Manifest, append_layer, digest_of, image_manifest, oci, with_labels
+from topcoat.registry.oci import timestamp
 
 BASE = Image(
     {
@@ -141,3 +142,19 @@ class Broken(unittest.TestCase):
         for platform in ("linux/amd64", "linux/arm64/v7"):
             with self.assertRaises(ContentError):
                 oci.select_platform(index, platform)
+
+
+class Times(unittest.TestCase):
+    def test_creation_times_as_tools_write_them(self) -> None:
+        for text, seconds in (
+            ("2025-01-01T00:00:00Z", 1735689600),
+            ("2025-01-01T00:00:00.123456789Z", 1735689600),
+            ("2025-01-01T01:00:00+01:00", 1735689600),
+            ("2025-01-01T01:00:00.5+01:00", 1735689600),
+            ("1960-01-01T00:00:00Z", 0),
+            ("yesterday", 0),
+            (None, 0),
+        ):
+            with self.subTest(text):
+                self.assertEqual(Image({"created": text}, ()).seconds, seconds)
+        self.assertEqual(timestamp(1735689600), "2025-01-01T00:00:00Z")

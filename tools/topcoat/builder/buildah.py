@@ -117,7 +117,7 @@ class Buildah:
     ) -> StoredImage:
         """Build the Containerfile of a context; everything it changes is one layer.
 
-        buildah runs in a root of its own (``updater/worker/confine.py``): it sees its storage, the context and the volumes. Images that the
+        buildah runs in a root of its own (``process/jail/confine.py``): it sees its storage, the context and the volumes. Images that the
         Containerfile names are fetched before, outside: a build has no registry and no password in reach.
 
         :param host: the registry that the image below comes from.

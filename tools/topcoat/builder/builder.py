@@ -22,7 +22,7 @@ from topcoat.model import ImageReference, Profile, Recipe
 from topcoat.process import Processes
 from topcoat.registry.oci import Image
 from topcoat.rpm.inventory import Inventory
-from topcoat.updater.transaction import Transactions
+from topcoat.transactions import Transactions
 
 METHOD = "containerfile"
 # rpm's words, whichever dnf called it.

@@ -6,13 +6,12 @@ This module must never read a clock or a file.
 from __future__ import annotations
 
 import copy
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from topcoat.errors import ContentError
 from topcoat.layers import Layer
-from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Image
+from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Image, timestamp
 
 RUNTIME_KEYS = (
     "Cmd",
@@ -43,7 +42,7 @@ def compose(
     config = copy.deepcopy(parent.config)
     config.pop("container", None)
     config["config"] = _runtime(runtime)
-    stamp = datetime.datetime.fromtimestamp(epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = timestamp(epoch)
     entries: list[dict[str, object]] = [{"created": stamp, "created_by": created_by} for _ in layers]
     if not layers:
         entries = [{"created": stamp, "created_by": created_by, "empty_layer": True}]

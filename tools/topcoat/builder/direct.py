@@ -22,7 +22,7 @@ from topcoat.layers.store import BlobSource
 from topcoat.model import Profile, Recipe
 from topcoat.registry.oci import Image
 from topcoat.rpm.inventory import Inventory
-from topcoat.updater.transaction import Transactions, Wanted
+from topcoat.transactions import Transactions, Wanted
 
 METHOD = "direct"
 _CONTEXT_MTIME = SOURCE_DATE_EPOCH

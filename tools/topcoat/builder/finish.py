@@ -17,9 +17,7 @@ from topcoat.registry.oci import Image
 from topcoat.rpm import inventory
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
-from topcoat.updater import ownership
-from topcoat.updater.transaction import Transactions
-from topcoat.updater.updater import created
+from topcoat.transactions import Transactions, ownership
 
 
 def finish(
@@ -45,7 +43,7 @@ def finish(
     """
     start = time.time()
     changed = any((upper / path / "rpmdb.sqlite").is_file() for path in RPM_DATABASES)
-    epoch = created(parent)
+    epoch = parent.seconds
     facts, unowned = ownership.ask(transactions, upper, lower, _compiled(upper) | litter(upper), store.directory / "tmp", image=recipe.name)
     since = min((began for _, began, _ in stages), default=start)
     layers = write_layers(upper, lower, store.archive, epoch=epoch, dates=facts.dates, since=since, drop=lambda path, mode, size: path in unowned)

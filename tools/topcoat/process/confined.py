@@ -5,21 +5,20 @@ This module must never pass on the caller's environment, and never show a folder
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from topcoat import process
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.process import Processes, Result, groups
 from topcoat.process.bounds import Bounds
+from topcoat.process.jail import limits
 
-_CONFINE = Path(__file__).resolve().parents[1] / "updater" / "worker" / "confine.py"
+_CONFINE = Path(__file__).resolve().parent / "jail" / "confine.py"
 _NAMESPACES = ("unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child")
 
 
@@ -39,7 +38,7 @@ def command(
     bounds: Bounds | None = None,
     group: str = "",
 ) -> list[str]:
-    """The command line that runs a program in a root of its own (``updater/worker/confine.py``).
+    """The command line that runs a program in a root of its own (``process/jail/confine.py``).
 
     :param place: an empty directory for that root.
     :param folders: (path, ``ro`` or ``rw``), shown at the same path.
@@ -47,8 +46,8 @@ def command(
     :param mounts: whether it may mount (a builder of images), beside a transaction's rights.
     :param group: name of a control group for it; "": none.
     """
-    limits = (bounds or Bounds()).as_dict()
-    wanted = {"bounds": limits, "group": group, "place": place, "folders": [list(folder) for folder in folders], "network": network, "mounts": mounts}
+    most = (bounds or Bounds()).as_dict()
+    wanted = {"bounds": most, "group": group, "place": place, "folders": [list(folder) for folder in folders], "network": network, "mounts": mounts}
     own = ("--net",) if network == "" else ()
     return [*_NAMESPACES, *own, sys.executable, "-I", os.fspath(_CONFINE), json.dumps(wanted), *program]
 
@@ -81,7 +80,7 @@ def run(
     :raises InfrastructureError: the machine's own network was asked for, and time was up.
     """
     group, name = groups.fresh(), Path(program[0]).name
-    watch = _LIMITS.Watch(_LIMITS.Group(group), [os.fspath(folder) for folder in watched], bounds.as_dict())
+    watch = limits.Watch(limits.Group(group), [os.fspath(folder) for folder in watched], bounds.as_dict())
     try:
         with tempfile.TemporaryDirectory(prefix="root-", dir=scratch) as place:
             words = command(program, place=place, folders=folders, network=network, mounts=mounts, bounds=bounds, group=group)
@@ -111,15 +110,3 @@ def run(
         raise
     finally:
         groups.remove(group)
-
-
-def _load(path: Path) -> Any:
-    """A module of the program that runs confined, which finds its neighbours by bare name."""
-    specification = importlib.util.spec_from_file_location(f"topcoat_worker_{path.stem}", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-_LIMITS = _load(_CONFINE.with_name("limits.py"))

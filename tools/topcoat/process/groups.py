@@ -10,15 +10,15 @@ import os
 import secrets
 from pathlib import Path
 
-PARENTS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))
-"""Where its controllers may be: version 1, version 2."""
+from topcoat.process.jail import limits
+
 _PREFIX = "topcoat-"
 
 
 def fresh() -> str:
     """A name for a worker's group. Groups of workers whose starter is gone (a kill) are removed on the way."""
-    for parent in PARENTS:
-        for group in parent.glob(f"{_PREFIX}*"):
+    for parent in limits.parents():
+        for group in Path(parent).glob(f"{_PREFIX}*"):
             owner = group.name.removeprefix(_PREFIX).partition("-")[0]
             if owner.isdigit() and not Path("/proc", owner).exists():
                 _remove(group)
@@ -27,8 +27,8 @@ def fresh() -> str:
 
 def remove(name: str) -> None:
     """Remove a worker's group, if it was made."""
-    for parent in PARENTS:
-        _remove(parent / name)
+    for parent in limits.parents():
+        _remove(Path(parent, name))
 
 
 def _remove(group: Path) -> None:

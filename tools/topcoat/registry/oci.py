@@ -212,15 +212,20 @@ class Image:
         return tuple((self.config.get("rootfs") or {}).get("diff_ids") or ())
 
     @property
+    def seconds(self) -> int:
+        """Seconds since 1970 of its creation; 0 where it does not say (image-spec, config.md, ``created``: RFC 3339), or says no later."""
+        try:
+            moment = datetime.datetime.fromisoformat(str(self.config.get("created") or "").replace("z", "Z"))
+            found = max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()))
+            timestamp(found)
+        except (ValueError, OverflowError):  # such as a time zone that leads out of the year 9999
+            return 0
+        return found
+
+    @property
     def created(self) -> str:
         """When it was created, RFC 3339 in UTC with whole seconds, so that texts compare as times; empty where it does not say, or says 1970."""
-        try:
-            moment = datetime.datetime.fromisoformat(str(self.config.get("created") or ""))
-            moment = (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
-        except (ValueError, OverflowError):
-            return ""
-        text = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return "" if text == EPOCH else text
+        return timestamp(self.seconds) if self.seconds else ""
 
     @property
     def platform(self) -> str:
@@ -264,6 +269,11 @@ def _check_config(config: dict[str, Any], shape: Shape) -> None:
     for name in ("Volumes", "ExposedPorts", "Healthcheck"):
         shape.table(runtime.get(name), f"config.{name}")
     shape.items((runtime.get("Healthcheck") or {}).get("Test"), "config.Healthcheck.Test", str, "texts")
+
+
+def timestamp(seconds: int) -> str:
+    """RFC 3339 in UTC, whole seconds."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def append_layer(

@@ -34,7 +34,8 @@ from topcoat.runs.known import KnownFiles
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import StoredImage
 from topcoat.synthesis import Refusal
-from topcoat.updater import Options, Synthesiser, Transactions, Updater
+from topcoat.transactions import Options, Transactions
+from topcoat.updater import Synthesiser, Updater
 
 _Made = TypeVar("_Made")
 

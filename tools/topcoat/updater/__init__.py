@@ -4,8 +4,6 @@ This room must never decide what to update: the plan did, and it is a promise.
 """
 
 from topcoat.updater.synthesiser import Known, Synthesiser
-from topcoat.updater.system_python import SystemPython
-from topcoat.updater.transaction import Options, Outcome, Transactions, Wanted
 from topcoat.updater.updater import Updater
 
-__all__ = ["Known", "Options", "Outcome", "Synthesiser", "SystemPython", "Transactions", "Updater", "Wanted"]
+__all__ = ["Known", "Synthesiser", "Updater"]

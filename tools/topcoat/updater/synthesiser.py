@@ -38,8 +38,8 @@ from topcoat.synthesis import Filters, Layout, Package, Refusal, Tree, check_scr
 from topcoat.synthesis.compose import Placed
 from topcoat.synthesis.package import NOT_INSTALLED, read_rpm
 from topcoat.synthesis.payload import read_payload
-from topcoat.updater.transaction import Outcome, Transactions
-from topcoat.updater.updater import created, stacked, wanted_of
+from topcoat.transactions import Outcome, Transactions
+from topcoat.updater.updater import stacked, wanted_of
 
 METHOD = "composed"
 _NANO = 1_000_000_000
@@ -122,7 +122,7 @@ class Synthesiser:
         :raises InfrastructureError: repository, disk, timeout.
         """
         stages: list[tuple[str, float, float]] = []
-        epoch = created(base)
+        epoch = base.seconds
         try:
             with tempfile.TemporaryDirectory(prefix="compose-", dir=self._scratch) as folder:
                 place = Path(folder)

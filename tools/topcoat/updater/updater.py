@@ -5,7 +5,6 @@ This module must never put an update on another one, and never publish.
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +14,10 @@ from topcoat.layers.leftovers import may_be_owned
 from topcoat.layers.store import BlobSource
 from topcoat.model import Digest, PackageChange, PlannedImage
 from topcoat.model.labels import UPDATE_BASE
-from topcoat.registry.oci import Descriptor, Image, append_layer
+from topcoat.registry.oci import Descriptor, Image, append_layer, timestamp
 from topcoat.rpm import inventory
 from topcoat.rpm.solver import UpdateRequest
-from topcoat.updater import ownership
-from topcoat.updater.transaction import Transactions, Wanted
+from topcoat.transactions import Transactions, Wanted, ownership
 
 METHOD = "transaction"
 _COMMENT_LIMIT = 400
@@ -58,7 +56,7 @@ class Updater:
         start = time.time()
         lower = self._store.ensure(client, repository, base)
         start = began = note_stage(stages, "pull", start)
-        epoch = created(base)
+        epoch = base.seconds
         with self._store.workspace(lower) as space:
             outcome = self._transactions.run(space, wanted_of(planned, request), epoch=epoch, expect=planned.changes, image=planned.name, log=log)
             start = note_stage(stages, "transaction", start)
@@ -122,28 +120,3 @@ def comment_of(changes: tuple[PackageChange, ...]) -> str:
     """The changes as a text of bounded length, for an image's history."""
     text = ", ".join(str(change) for change in changes)
     return text if len(text) <= _COMMENT_LIMIT else f"{text[:_COMMENT_LIMIT]} ... ({len(changes)} packages)"
-
-
-def created(image: Image) -> int:
-    """Seconds since 1970 of an image's creation; 0 when it does not say (image-spec, config.md, ``created``: RFC 3339)."""
-    text = str(image.config.get("created") or "")
-    try:
-        head, _, fraction = text.rstrip("Zz").partition(".")
-        moment = datetime.datetime.fromisoformat(head if not fraction else head + _zone(fraction))
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.UTC)
-        seconds = max(0, int(moment.timestamp()))
-        timestamp(seconds)
-    except (ValueError, OverflowError):  # such as a time zone that leads out of the year 9999
-        return 0
-    return seconds
-
-
-def _zone(fraction: str) -> str:
-    """The offset that follows a fraction of a second, if any."""
-    return fraction.lstrip("0123456789")
-
-
-def timestamp(seconds: int) -> str:
-    """RFC 3339 in UTC, whole seconds."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -19,14 +19,16 @@ from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.layers import mounts
-from topcoat.process import Processes, groups, run
+from topcoat.process import Processes, groups, jail, run
 from topcoat.process.bounds import Bounds
 
 CANDIDATES = (Path("/usr/bin/python3"), Path("/usr/libexec/platform-python"))
 WORKER = Path(__file__).with_name("worker")
+JAIL = Path(str(jail.__file__)).parent
+"""Of the modules that a worker finds by bare name, beside its own."""
 _START_SECONDS = 60.0
 _READER_SECONDS = 2.0
-# Mounts, processes, network: all that a worker starts ends with it. Each transaction has a jail of its own inside (worker/jail.py).
+# Mounts, processes, network: all that a worker starts ends with it. Each transaction has a jail of its own inside (process/jail).
 NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
 
 
@@ -161,7 +163,10 @@ class Worker:
         self._last.clear()
         try:
             child = subprocess.Popen(
-                [*namespaces(), os.fspath(self._python), "-I", os.fspath(WORKER), mounts.__file__, self._group, json.dumps(self._bounds.as_dict())],
+                [
+                    *(*namespaces(), os.fspath(self._python), "-I", os.fspath(WORKER), os.fspath(JAIL)),
+                    *(mounts.__file__, self._group, json.dumps(self._bounds.as_dict())),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

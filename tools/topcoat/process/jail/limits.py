@@ -16,18 +16,21 @@ import os
 import resource
 import time
 
-_VERSION_2 = "/sys/fs/cgroup/cgroup.controllers"
+_ROOT = "/sys/fs/cgroup"
+
+
+def parents() -> tuple[str, ...]:
+    """Where the controllers of processes and memory are: one place in version 2, one each in version 1."""
+    return (_ROOT,) if os.path.isfile(f"{_ROOT}/cgroup.controllers") else (f"{_ROOT}/pids", f"{_ROOT}/memory")
 
 
 class Group:
     """A control group by its name; one that cannot be made bounds nothing, and says that nothing was reached."""
 
     def __init__(self, name: str) -> None:
-        self._two = os.path.isfile(_VERSION_2)
-        parents = ("/sys/fs/cgroup",) if self._two else ("/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory")
-        self._folders = [os.path.join(parent, name) for parent in parents] if name else []
+        self._folders = [os.path.join(parent, name) for parent in parents()] if name else []
 
-    def enter(self, bounds: dict) -> None:
+    def enter(self, bounds: dict[str, float]) -> None:
         """Move this process, and with it all it starts, into the group.
 
         Once, and for all children: entering a group takes the kernel longer than everything else here.
@@ -52,7 +55,7 @@ class Group:
                 with open(os.path.join(folder, "cgroup.procs"), "w") as sink:
                     sink.write("0")
 
-    def reached(self) -> dict:
+    def reached(self) -> dict[str, int]:
         """How often the kernel refused a process, and ended one for want of memory."""
         found = {"processes": 0, "memory": 0}
         places = (("pids.events", "max", "processes"), ("memory.events", "oom_kill", "memory"), ("memory.oom_control", "oom_kill", "memory"))
@@ -66,9 +69,9 @@ class Group:
         return found
 
 
-def bound_process(bounds: dict) -> None:
+def bound_process(bounds: dict[str, float]) -> None:
     """What each single process may have, also where no group can be made: data in memory, and the length of a file."""
-    for which, most in ((resource.RLIMIT_DATA, bounds["memory"]), (resource.RLIMIT_FSIZE, bounds["disk"])):
+    for which, most in ((resource.RLIMIT_DATA, int(bounds["memory"])), (resource.RLIMIT_FSIZE, int(bounds["disk"]))):
         _, hard = resource.getrlimit(which)
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(which, (value, value))
@@ -77,7 +80,7 @@ def bound_process(bounds: dict) -> None:
 class Watch:
     """Looks after one piece of work, from outside: call ``look`` about once a second, and ``verdict`` when it failed."""
 
-    def __init__(self, group: Group, folders: list, bounds: dict) -> None:
+    def __init__(self, group: Group, folders: list[str], bounds: dict[str, float]) -> None:
         """:param folders: what it can write to."""
         self.doing = ""
         """What it said last that it does."""
@@ -85,8 +88,8 @@ class Watch:
         self._before = group.reached()
         self._folders = [(folder, _room(folder)) for folder in folders if os.path.isdir(folder)]
         self._start = time.monotonic()
-        self._seconds, self._disk, self._files = bounds["seconds"], bounds["disk"], bounds["files"]
-        self._memory, self._processes = bounds["memory"], bounds["processes"]
+        self._seconds, self._disk, self._files = bounds["seconds"], int(bounds["disk"]), int(bounds["files"])
+        self._memory, self._processes = int(bounds["memory"]), int(bounds["processes"])
 
     def look(self) -> str:
         """Why it has to end now; empty while it may go on."""
@@ -125,12 +128,12 @@ class Watch:
         return f"made more than the {self._files} files that it may" if files > self._files else ""
 
 
-def _room(folder: str) -> tuple:
+def _room(folder: str) -> tuple[int, int]:
     found = os.statvfs(folder)
     return found.f_bfree * found.f_frsize, found.f_ffree
 
 
-def _used(folder: str) -> tuple:
+def _used(folder: str) -> tuple[int, int]:
     """Bytes on the disk and number of files below a folder, without what is mounted there."""
     size = files = 0
     with contextlib.suppress(OSError):

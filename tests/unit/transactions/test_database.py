@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from topcoat.updater.system_python import WORKER, SystemPython
+from topcoat.transactions.system_python import WORKER, SystemPython
 
 _CHECKPOINT = "import sys; sys.path.insert(0, sys.argv[1]); import database; database.checkpoint(sys.argv[2])"
 

@@ -37,6 +37,7 @@ import tempfile
 import traceback
 from urllib.parse import unquote, urlsplit
 
+sys.path.insert(1, sys.argv[1])  # jail and limits
 import database
 import dnf
 import dnf.exceptions
@@ -165,9 +166,12 @@ class Service:
 
 
 def main() -> int:
-    """Serve requests until the input ends."""
+    """Serve requests until the input ends.
+
+    Arguments: the folder of ``jail``, the file of ``mounts``, the name of a control group, and the bounds of a request as JSON.
+    """
     os.umask(0o022)
-    Service(_load(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])).serve()
+    Service(_load(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])).serve()
     return 0
 
 

@@ -19,7 +19,7 @@ from topcoat.process import Processes
 from topcoat.process.bounds import Bounds
 from topcoat.rpm.difference import pair
 from topcoat.rpm.repositories import Snapshot
-from topcoat.updater.system_python import SystemPython, Worker
+from topcoat.transactions.system_python import SystemPython, Worker
 
 TIMEOUT_SECONDS = Bounds().seconds
 _GRACE_SECONDS = 5.0

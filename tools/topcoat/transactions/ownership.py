@@ -13,7 +13,7 @@ from posixpath import basename
 from topcoat.layers import LowerView
 from topcoat.layers.leftovers import RPM_DATABASES, may_be_owned
 from topcoat.rpm import rpmdb
-from topcoat.updater.transaction import Facts, Transactions
+from topcoat.transactions.pool import Facts, Transactions
 
 
 def database_root(upper: Path, lower: tuple[Path, ...]) -> Path | None:

@@ -1,4 +1,4 @@
-"""Parts of an update that need no image: the promise afterwards, times, the worker's protocol."""
+"""Parts of a transaction that need no image: the promise afterwards, and the worker's protocol."""
 
 import os
 import stat
@@ -9,10 +9,8 @@ from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import Nevra, PackageChange
-from topcoat.registry.oci import Image
-from topcoat.updater.system_python import SystemPython, Worker, _error
-from topcoat.updater.transaction import _check, _difference, _expected
-from topcoat.updater.updater import created, timestamp
+from topcoat.transactions.pool import _check, _difference, _expected
+from topcoat.transactions.system_python import SystemPython, Worker, _error
 
 OLD, NEW = Nevra.parse("a-1-1.noarch"), Nevra.parse("a-1:0.5-1.noarch")
 
@@ -36,22 +34,6 @@ class Promise(unittest.TestCase):
 
     def test_what_dnf_is_held_to(self) -> None:
         self.assertEqual(_expected([PackageChange(OLD, NEW)]), {"install": ["a-1:0.5-1.noarch"], "remove": ["a-0:1-1.noarch"]})
-
-
-class Times(unittest.TestCase):
-    def test_creation_times_as_tools_write_them(self) -> None:
-        for text, seconds in (
-            ("2025-01-01T00:00:00Z", 1735689600),
-            ("2025-01-01T00:00:00.123456789Z", 1735689600),
-            ("2025-01-01T01:00:00+01:00", 1735689600),
-            ("2025-01-01T01:00:00.5+01:00", 1735689600),
-            ("1960-01-01T00:00:00Z", 0),
-            ("yesterday", 0),
-            (None, 0),
-        ):
-            with self.subTest(text):
-                self.assertEqual(created(Image({"created": text}, ())), seconds)
-        self.assertEqual(timestamp(1735689600), "2025-01-01T00:00:00Z")
 
 
 class Workers(unittest.TestCase):
