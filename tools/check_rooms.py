@@ -20,7 +20,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "documents", "generation", "model"}),
     frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
     frozenset({"containerfile", "planner", "engine", "layers", "changes", "synthesis", "transactions"}),
-    frozenset({"builder", "updater", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection", "signing"}),
+    frozenset({"builder", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection", "signing"}),
     frozenset({"adoption", "runs", "report", "reproduce", "sets"}),
     frozenset({"cli"}),
 )

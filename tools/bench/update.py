@@ -26,6 +26,7 @@ from pathlib import Path
 
 from bench_tree import Published, Tree, published_tree
 
+from topcoat.builder import Updater
 from topcoat.builder.buildah import Buildah
 from topcoat.builder.metadata_cache import fill
 from topcoat.engine import Context, Engine, Stage, Task
@@ -40,7 +41,6 @@ from topcoat.rpm.server import RepositoryServer
 from topcoat.rpm.solver import UpdateRequest, UpdateSolver
 from topcoat.runs.execute import PUSH_SLOTS, REGISTRY_SLOTS
 from topcoat.transactions import Options, Transactions
-from topcoat.updater import Updater
 from topcoat_demo.rpms import File, RpmSpec, directory, make_repository, script
 
 TAG = "current-passed-ci"

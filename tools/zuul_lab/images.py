@@ -29,7 +29,7 @@ NAMESPACE = "demo"
 TAG = "current-passed-ci"
 # Three leaves of OpenStack and one of infra with their parents: enough to see every kind of action, few enough to be quick.
 PATTERNS = ("^keystone$", "^nova-(api|compute)$", "^memcached$")
-_ROOMS = ("builder", "containerfile", "layers", "model", "publisher", "recipes", "rpm", "transactions", "updater")
+_ROOMS = ("builder", "containerfile", "layers", "model", "publisher", "recipes", "rpm", "transactions")
 
 
 def serve(places: Places) -> None:

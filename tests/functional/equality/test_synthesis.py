@@ -11,13 +11,13 @@ from tests.functional.equality.storage import StorageCase
 from tests.functional.equality.synthesis_zoo import COMPOSED, REFUSED, Case
 from tests.functional.layers.others import TOOLS, differences, tree
 from tests.functional.updater.world import Base, rpm
+from topcoat.builder import Known, Synthesiser
 from topcoat.errors import ContentError
 from topcoat.layers import BuiltImage
 from topcoat.model import ImageRepository, Repository
 from topcoat.registry.streams import open_blob
 from topcoat.synthesis import Refusal, merge, read_listing
 from topcoat.transactions import Options, Transactions
-from topcoat.updater import Known, Synthesiser
 from topcoat_demo.rpms import File, RpmSpec, make_repository
 
 FRESH = RpmSpec("fresh", "1", files=(File("/opt/fresh", "f"),))

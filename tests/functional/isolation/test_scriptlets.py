@@ -11,9 +11,9 @@ from pathlib import Path
 from tests.functional.isolation.left import sleeping
 from tests.functional.updater.test_promises import LIB, LIB2
 from tests.functional.updater.world import WorldCase
+from topcoat.builder import Updater
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.transactions import Options, Transactions
-from topcoat.updater import Updater
 from topcoat_demo.rpms import Trigger
 
 SECRET = "correct horse battery staple"

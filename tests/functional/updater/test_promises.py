@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.functional.updater.world import WorldCase, digests, mounts_below, without_change
+from topcoat.builder import Updater
 from topcoat.errors import ContentError
 from topcoat.layers import LayerStore
 from topcoat.model import Nevra, PackageChange
 from topcoat.transactions import Options, Transactions
-from topcoat.updater import Updater
 from topcoat_demo.rpms import File, RpmSpec, Trigger, directory, script
 
 LIB = RpmSpec("python3-lib", "1.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "one\n")))
@@ -159,7 +159,7 @@ class Ends(WorldCase):
             from topcoat.rpm.repositories import freeze
             from topcoat.rpm.solver import UpdateSolver
             from topcoat.transactions import Options, Transactions
-            from topcoat.updater import Updater
+            from topcoat.builder import Updater
             work = Path({str(self.world.directory / "killed")!r})
             registries = Registries(authfile=Path({str(self.world.server.authfile)!r}), ca_file=Path({str(self.world.server.ca_file)!r}))
             client = registries.client({self.world.server.host!r})

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import needs
+from topcoat.builder import Updater
 from topcoat.layers import BuiltImage, Layer, LayerStore
 from topcoat.model import Digest, ImageRepository, PlannedImage, Reason, Repository
 from topcoat.process.bounds import Bounds
@@ -31,7 +32,6 @@ from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import Snapshot, freeze
 from topcoat.rpm.solver import UpdateRequest, UpdateSolver
 from topcoat.transactions import Options, Transactions
-from topcoat.updater import Updater
 from topcoat_demo.filesystem import filesystem
 from topcoat_demo.registry import RegistryServer
 from topcoat_demo.rpms import EPOCH, File, RpmSpec, make_repository, symlink

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from topcoat import containerfile
-from topcoat.builder import Buildah, Builder
+from topcoat.builder import Buildah, Builder, Synthesiser, Updater
 from topcoat.builder.direct import DirectBuilder, refusal
 from topcoat.errors import ContentError
 from topcoat.layers import BuiltImage, LayerStore, note_stage
@@ -35,7 +35,6 @@ from topcoat.runs.planning import Decision
 from topcoat.runs.references import StoredImage
 from topcoat.synthesis import Refusal
 from topcoat.transactions import Options, Transactions
-from topcoat.updater import Synthesiser, Updater
 
 _Made = TypeVar("_Made")
 

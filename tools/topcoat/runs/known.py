@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import BinaryIO, Generic, TypeVar
 
+from topcoat.builder import Known
 from topcoat.errors import ContentError
 from topcoat.layers import Layer
 from topcoat.model import Digest, labels
@@ -27,7 +28,6 @@ from topcoat.runs.cache import DigestCache
 from topcoat.runs.claims import Sketch
 from topcoat.runs.references import StoredImage
 from topcoat.synthesis import Listing, Tree, add_layer, read_listing
-from topcoat.updater import Known
 
 _KIND = "files"
 _SKETCH = "sketch"

@@ -42,7 +42,7 @@ class Shown:
 
 
 class Maker(Protocol):
-    """Makes images; its two ways live in ``builder`` and ``updater``."""
+    """Makes images; its ways live in ``builder``."""
 
     def build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_inventory: Inventory, log: Path) -> BuiltImage:
         """A new image on its parent's published manifest."""

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from topcoat.archives import whiteouts
 from topcoat.archives.tarstream import XATTR_RECORD
+from topcoat.builder.updater import stacked, wanted_of
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, Layer, database, note_stage
 from topcoat.layers.archive import Archive
@@ -39,7 +40,6 @@ from topcoat.synthesis.compose import Placed
 from topcoat.synthesis.package import NOT_INSTALLED, read_rpm
 from topcoat.synthesis.payload import read_payload
 from topcoat.transactions import Outcome, Transactions
-from topcoat.updater.updater import stacked, wanted_of
 
 METHOD = "composed"
 _NANO = 1_000_000_000
