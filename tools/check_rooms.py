@@ -47,17 +47,7 @@ STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "fa
 FOR_COMMANDS = {"documents", "errors", "model", "process", "report"}
 """Rooms that any command may use beside the one that does its work."""
 STILL_WIRED = {
-    "build": "opens what a run needs; names that images had before come from the lists",
-    "consume": "what Zuul hands over names the images",
-    "copy": "what Zuul hands over names the images",
-    "discover": "a list is resolved before the registry is asked",
-    "explain": "the changes under test are those of the gating repository",
-    "gc": "sets and lists say what is kept",
-    "hotfix": "makes the gating repository that it then runs with",
-    "lint": "checks every kind of file of a tree",
-    "plan": "the document of the plan is the planner's",
     "promote": "signatures of packages are read by runs, images signed by signing",
-    "reproduce": "the plan is the planner's",
     "verify": "images are found by runs and looked at by inspection, their signatures by signing",
 }
 """Commands that bring several rooms together, and why. The list may get shorter, not longer: a rule belongs into a room."""

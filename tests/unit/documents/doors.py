@@ -23,9 +23,7 @@ from topcoat.errors import UsageError
 from topcoat.garbage.collector import Collector
 from topcoat.gating import repository as gating
 from topcoat.model import Nevra, PackageChange, Plan, PlannedImage, Reason
-from topcoat.planner import plan_from_dict, plan_to_dict
 from topcoat.promotion import control
-from topcoat.promotion.criteria import load_criteria
 from topcoat.promotion.sets import ImageSet, SetRecord
 from topcoat.registry import oci
 from topcoat.registry.auth import Authenticator, Credentials
@@ -34,12 +32,14 @@ from topcoat.registry.referrers import _entries, _parsed
 from topcoat.registry.tagged import TaggedDocuments
 from topcoat.registry.transport import Response, failure
 from topcoat.report import console, document, junit, page
+from topcoat.report.plans import plan_from_dict, plan_to_dict
 from topcoat.reproduce import gerrit, request
 from topcoat.reproduce.request import ChangeUrl, Recording
 from topcoat.reproduce.run import Options, from_recording
 from topcoat.rpm import header, headers, inventory, modules, openpgp, repomd, rpmdb
 from topcoat.runs import claims
 from topcoat.synthesis import Node, Tree, draw, restore
+from topcoat.trunk.criteria import load_criteria
 from topcoat.trunk.dlrn import DlrnApi, _said
 from topcoat.trunk.hashes import from_commit_yaml, from_repo_file
 from topcoat.zuul import load_variables, newest_images, parse_artifacts, parse_job, returned_findings

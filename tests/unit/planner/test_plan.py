@@ -13,6 +13,7 @@ from topcoat import planner
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Action, Base, Nevra, PackageChange, PlannedImage, Profile, Reason, Recipe
 from topcoat.planner import Reference
+from topcoat.report import plans
 
 PROFILE = Profile("demo", "centos", "9", "x86_64", Base("localhost:5000/base"), (), "localhost:5000", "topcoat")
 VIEW = (("gating", "a" * 64), ("current", "b" * 64))
@@ -287,12 +288,12 @@ class Document(unittest.TestCase):
         self.plan = tree.plan(gated=(NEW,))
 
     def test_there_and_back(self) -> None:
-        document = json.loads(json.dumps(planner.plan_to_dict(self.plan)))
-        self.assertEqual(document["schema"], planner.SCHEMA)
-        self.assertEqual(planner.plan_from_dict(document), self.plan)
+        document = json.loads(json.dumps(plans.plan_to_dict(self.plan)))
+        self.assertEqual(document["schema"], plans.SCHEMA)
+        self.assertEqual(plans.plan_from_dict(document), self.plan)
 
     def test_refused(self) -> None:
-        good = planner.plan_to_dict(self.plan)
+        good = plans.plan_to_dict(self.plan)
         image = good["images"][2]
         cases = (
             [],
@@ -308,7 +309,7 @@ class Document(unittest.TestCase):
         for document in cases:
             with self.subTest(str(document)[:60]):
                 with self.assertRaises(UsageError) as caught:
-                    planner.plan_from_dict(document)
+                    plans.plan_from_dict(document)
                 self.assertTrue(caught.exception.next_step)
 
 
@@ -376,4 +377,4 @@ class Properties(unittest.TestCase):
     @given(worlds())
     def test_document_holds_everything(self, tree: Tree) -> None:
         plan = tree.plan(gated=(NEW,))
-        self.assertEqual(planner.plan_from_dict(json.loads(json.dumps(planner.plan_to_dict(plan)))), plan)
+        self.assertEqual(plans.plan_from_dict(json.loads(json.dumps(plans.plan_to_dict(plan)))), plan)

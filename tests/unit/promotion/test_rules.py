@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.promotion import Criteria, Entry, ImageSet, SetRecord, TooOld, judge, load_criteria
+from topcoat.promotion import Entry, ImageSet, SetRecord
 from topcoat.promotion.control import check_name
 from topcoat.promotion.history import JobNote, check_reason
-from topcoat.trunk import Vote
+from topcoat.trunk import Criteria, TooOld, Vote, judge, load_criteria
 
 RULE = Criteria("passed", "candidate", ("a", "b"), (("b", ("c", "d")),), 48.0)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import unittest
 from dataclasses import replace
 
-from topcoat.promotion.criteria import Criteria, judge
 from topcoat.promotion.history import Entry, Hold, JobNote
 from topcoat.promotion.sets import ImageSet, SetRecord
 from topcoat.promotion.standing import PHASES, stand
 from topcoat.trunk import DlrnPromotion, TrunkHash, Vote
+from topcoat.trunk.criteria import Criteria, judge
 
 RULE = Criteria("passed", "current", ("deploy", "upgrade"), informing=("arm",), attempts=2)
 

@@ -19,7 +19,7 @@ from topcoat.documents import Door
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
-    from topcoat.model import Profile, Recipe, RunOptions
+    from topcoat.model import Plan, Profile, Receipt, Recipe, RunOptions
     from topcoat.registry import Registries
 
 _VALUES = Door(UsageError, "write one 'name: value' a line, in YAML")
@@ -40,6 +40,23 @@ def emit(data: object, output_format: str, text: str) -> None:
         click.echo(yaml.safe_dump(data, sort_keys=False, default_flow_style=False), nl=False)
     elif text:
         click.echo(text)
+
+
+def emit_plan(plan: Plan, output_format: str) -> None:
+    """Print a plan: a table, or its document."""
+    from topcoat.report import plans
+
+    emit(plans.plan_to_dict(plan), output_format, plans.table(plan))
+
+
+def emit_receipt(receipt: Receipt, output_format: str) -> None:
+    """Print what a run did: the last screen, or the receipt's document."""
+    from topcoat.report import console, document
+
+    if output_format == "text":
+        console.show(receipt)
+    else:
+        emit(document.receipt_to_dict(receipt), output_format, "")
 
 
 class Settings:
@@ -142,6 +159,13 @@ class Settings:
         """The recipes of a whole set: of every architecture, as each has it; what several have is that of the one that this call is for."""
         others = [one.name for one in self.profile.architectures if one.name != self.profile.arch]
         return {**{name: recipe for arch in others for name, recipe in self.of_architecture(arch).recipes.items()}, **self.recipes}
+
+    @cached_property
+    def old_names(self) -> dict[str, tuple[str, ...]]:
+        """Image of the tree → the names that it had before and still answers to."""
+        from topcoat.lists import old_names
+
+        return old_names(self.recipes_dir, self.all_recipes)
 
     @cached_property
     def possible_recipes(self) -> dict[str, Recipe]:

@@ -1,4 +1,4 @@
-"""The options that choose images and say what a run is made from; shared by the commands that plan.
+"""The options that choose images and say what a run is made from, and what Zuul handed over; shared by the commands that plan or take it.
 
 This module must never decide anything about an image.
 """
@@ -21,8 +21,11 @@ from topcoat.errors import UsageError
 if TYPE_CHECKING:
     from topcoat.model import RunRequest
     from topcoat.recipes import Selection
+    from topcoat.zuul import Artifact
 
 _ARTIFACTS = Door(UsageError, "give a list in the shape of zuul.artifacts, or the variables that hold it")
+_RECORDED = ("items", "projects", "pipeline", "buildset", "build", "project", "branch")
+_ITEMS = Door(UsageError, "write build, buildset and items of the variable 'zuul' into it")
 _VIEW = Door(UsageError, "make it with 'topcoat freeze --output'")
 
 
@@ -58,6 +61,13 @@ def selection_options(function: Callable[..., object]) -> Callable[..., object]:
         return function(*positional, selection=Selection(patterns, families, classes, exclude, listed, not skip_parents), **others)
 
     return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), packed)
+
+
+def matching(*patterns: str, parents: bool = True) -> Selection:
+    """The images whose names match one of some regular expressions."""
+    from topcoat.recipes import Selection
+
+    return Selection(patterns, with_parents=parents)
 
 
 def _listed(images: str) -> tuple[str, ...]:
@@ -136,6 +146,29 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Ru
         view=view,
         recipes_root=settings.recipes_dir,
     )
+
+
+def images_handed_over(path: Path) -> tuple[Artifact, ...]:
+    """The container images of ``zuul.artifacts`` in a file; see ``read_artifacts``."""
+    from topcoat.zuul import parse_artifacts
+
+    return parse_artifacts(read_artifacts(path))
+
+
+def newest_handed_over(path: Path) -> tuple[Artifact, ...]:
+    """Of these the newest image for each repository and tag."""
+    from topcoat.zuul import newest_images
+
+    return newest_images(images_handed_over(path))
+
+
+def under_test(path: Path) -> dict[str, object]:
+    """Of all that Zuul handed over, what says what was tested: a receipt is published, so nothing else comes into it."""
+    from topcoat.zuul import load_variables
+
+    found = load_variables(_ITEMS.read(path, "the file of what is under test"), where=str(path))
+    _ITEMS.shape("the file of what is under test", where=str(path)).items(found.get("items"), "items", dict, "objects")
+    return {name: found[name] for name in _RECORDED if name in found}
 
 
 def read_artifacts(path: Path) -> list[dict[str, object]]:

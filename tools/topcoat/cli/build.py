@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from topcoat.cli._context import Settings, dry_run_option, emit, format_option
-from topcoat.cli._selection import Sources, request_of, selection_options, source_options
-from topcoat.documents import Door
+from topcoat.cli._context import Settings, dry_run_option, emit_plan, emit_receipt, format_option
+from topcoat.cli._selection import Sources, request_of, selection_options, source_options, under_test
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
     from topcoat.recipes import Selection
-
-_RECORDED = ("items", "projects", "pipeline", "buildset", "build", "project", "branch")
-"""Of what Zuul handed over, that which says what was tested; a receipt is published, so nothing else comes into it."""
-_ITEMS = Door(UsageError, "write build, buildset and items of the variable 'zuul' into it")
 
 
 @click.command()
@@ -82,11 +77,8 @@ def command(
     from contextlib import nullcontext
     from dataclasses import replace
 
-    from topcoat.lists import old_names
     from topcoat.model import Action
-    from topcoat.planner import plan_to_dict
     from topcoat.report import console, document
-    from topcoat.report.plans import table
     from topcoat.runs import bills
     from topcoat.runs.planning import decide
     from topcoat.runs.run import recorded, run
@@ -94,8 +86,7 @@ def command(
 
     if dry_run:
         request = request_of(settings, selection, sources)
-        plan = decide(request, registries=settings.registries, work=settings.work_dir).plan
-        emit(plan_to_dict(plan), output_format, table(plan))
+        emit_plan(decide(request, registries=settings.registries, work=settings.work_dir).plan, output_format)
         return
     if settings.profile.architectures and floating_tags:
         raise UsageError(
@@ -117,29 +108,17 @@ def command(
         check_coverage=not no_coverage and shard is None,
         only=frozenset(Action(word) for word in only) or frozenset(Action),
         shard=parse_shard(shard) if shard else None,
-        zuul=_under_test(Path(zuul_file)) if zuul_file else {},
+        zuul=under_test(Path(zuul_file)) if zuul_file else {},
         bills=bills.CHOICES[sbom],
     )
     # bad input writes nothing, but it may not leave an earlier receipt to speak for this run
     with recorded(options, settings.profile_name, settings.recipes_dir) if options.receipt.exists() else nullcontext():
         request = request_of(settings, selection, sources)
-        options = replace(options, old_names=old_names(settings.recipes_dir, settings.recipes))
+        options = replace(options, old_names={name: names for name, names in settings.old_names.items() if name in settings.recipes})
     try:
         receipt = run(request, options, registries=settings.registries, progress_mode=settings.progress, stream=sys.stderr)
     except BaseException:
         if options.receipt.is_file() and output_format == "text":
             console.show(document.load(options.receipt))
         raise
-    if output_format == "text":
-        console.show(receipt)
-    else:
-        emit(document.receipt_to_dict(receipt), output_format, "")
-
-
-def _under_test(path: Path) -> dict[str, object]:
-    """What Zuul says is under test, for the receipt."""
-    from topcoat.zuul import load_variables
-
-    found = load_variables(_ITEMS.read(path, "the file of what is under test"), where=str(path))
-    _ITEMS.shape("the file of what is under test", where=str(path)).items(found.get("items"), "items", dict, "objects")
-    return {name: found[name] for name in _RECORDED if name in found}
+    emit_receipt(receipt, output_format)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
-from topcoat.cli._selection import read_artifacts
+from topcoat.cli._selection import images_handed_over
 from topcoat.errors import UsageError
 
 
@@ -43,12 +43,11 @@ def command(
     """Pull images by the digests that a provider returned, for the profile's platform, and prove that the storage holds or containers run these."""
     from topcoat import consumer
     from topcoat.report.document import load_finished
-    from topcoat.zuul import parse_artifacts
 
     if bool(artifacts) == bool(receipt):
         raise UsageError("the images come from --zuul or from --receipt, one of them", next_step="name one file")
     if artifacts:
-        expected = consumer.expected_from_artifacts(parse_artifacts(read_artifacts(Path(artifacts))), images)
+        expected = consumer.expected_from_artifacts(images_handed_over(Path(artifacts)), images)
     else:
         expected = consumer.expected_from_receipt(load_finished(Path(str(receipt))), images)
     with tempfile.TemporaryDirectory(prefix="topcoat-certificates-") as certificates:

@@ -11,11 +11,10 @@ from pathlib import Path
 import click
 
 from topcoat.cli._context import Settings, dry_run_option, emit, format_option
-from topcoat.cli._selection import read_artifacts
+from topcoat.cli._selection import newest_handed_over
 from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference
-from topcoat.model.image import check_digest
 from topcoat.process.each import each
 
 _LIST = Door(UsageError, "make one with 'topcoat discover --output'")
@@ -57,7 +56,7 @@ def command(
 
     sources = [ImageReference.parse(text) for text in references]
     if artifacts_file:
-        sources += _artifacts(Path(artifacts_file))
+        sources += [image.reference for image in newest_handed_over(Path(artifacts_file))]
     if list_file:
         sources += _listed(Path(list_file))
     if not sources:
@@ -107,16 +106,6 @@ def _target(source: ImageReference, destination: str, tag: str | None) -> ImageR
     host, _, namespace = destination.partition("/")
     name = source.repository.rpartition("/")[2]
     return ImageReference(host, f"{namespace}/{name}" if namespace else name, tag or source.tag, None if tag or source.tag else source.digest)
-
-
-def _artifacts(path: Path) -> list[ImageReference]:
-    from topcoat.zuul import newest_images, parse_artifacts
-
-    found = []
-    for artifact in newest_images(parse_artifacts(read_artifacts(path))):
-        reference = ImageReference.parse(artifact.url)
-        found.append(replace(reference, digest=check_digest(artifact.digest)) if artifact.digest else reference)
-    return found
 
 
 def _listed(path: Path) -> list[ImageReference]:

@@ -5,14 +5,12 @@ This module must never write a list of which an image is missing, unless it was 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
-from topcoat.errors import ContentError, UsageError, machine_error
+from topcoat.errors import UsageError, machine_error
 from topcoat.process.files import write_whole
 
 
@@ -63,73 +61,36 @@ def command(
     output_format: str,
 ) -> None:
     """Resolve an image list against the registry: real hash tags or digests, in parallel, without a catalog."""
-    from dataclasses import replace
-
-    from topcoat.lists import Chosen, left_to_default, load_template, resolve
-    from topcoat.lists import output as render
-    from topcoat.promotion.discover import SCHEMA, Rule, discover
+    from topcoat.promotion.deployment import Wanted, look_up
+    from topcoat.promotion.discover import Rule
 
     if bool(hashes) + bool(label) + bool(stable) > 1:
         raise UsageError("--hash, --label and --stable exclude each other", next_step="choose one")
-    given = dict(_pair(value) for value in values)
-    if tag:
-        given["tag"] = tag
-    template = load_template(list_name, root=settings.recipes_dir)
-    resolved = resolve(template, profile=settings.profile, values=given, recipes=settings.set_recipes)
-    if services:
-        resolved = resolved.for_services(services)
-    images = tuple(image for image in resolved.images if _wanted(image.name, include, exclude))
-    if not images:
-        raise UsageError("the selection is empty", next_step="widen --include or --exclude")
-    rule = Rule(label=label, hashes=hashes, stable=stable, pattern=tag_pattern)
-    found = discover(
-        replace(resolved, images=images),
-        settings.registries.client,
-        rule,
-        namespace=given.get("namespace", settings.profile.namespace),
+    wanted = Wanted(
+        list_name,
+        dict(_pair(value) for value in values) | ({"tag": tag} if tag else {}),
+        services=services,
+        include=include,
+        exclude=exclude,
+        rule=Rule(label=label, hashes=hashes, stable=stable, pattern=tag_pattern),
+        by_digest=by == "digest",
         external=external,
-        platform=settings.profile.platform,
+        present_only=present_only,
     )
-    missing = [entry for entry in found if entry.digest is None and entry.how != "external"]
-    if missing and not present_only:
-        names = ", ".join(entry.image.name for entry in missing[:10])
-        raise ContentError(
-            f"the registry does not hold {len(missing)} of {len(found)} images: {names}{' ...' if len(missing) > 10 else ''}",
-            next_step="build them, or leave them out with --present-only",
-        )
-    kept = [entry for entry in found if entry not in missing]
-    if not kept:
-        raise ContentError("the registry holds no image of the list", next_step="check registry, namespace and tag")
-    rows: list[dict[str, Any]] = [
-        {
-            "name": entry.image.name,
-            "reference": entry.pinned if by == "digest" else entry.reference,
-            "tag": entry.tag,
-            "digest": entry.digest,
-            "found_by": entry.how,
-            "external": entry.image.external,
-            "source": entry.image.source,
-            "parameters": list(entry.image.parameters),
-            "services": list(entry.image.services),
-        }
-        for entry in kept
-    ]
-    data = {"schema": SCHEMA, "list": resolved.name, "images": rows, "missing": [entry.image.name for entry in missing]}
-    parameters = {parameter: row["reference"] for row in rows for parameter in row["parameters"]}
+    found = look_up(wanted, settings.profile, settings.set_recipes, settings.recipes_dir, settings.registries)
     if output:
-        _write(Path(output), data)
+        _write(Path(output), found.document())
     if environment:
-        _write(Path(environment), {"parameter_defaults": dict(sorted(parameters.items()))})
+        _write(Path(environment), found.environment())
     if form:
-        chosen = [Chosen(str(row["name"]), tuple(row["parameters"]), str(row["reference"])) for row in rows]
-        whole = not (services or include or exclude)
-        for key, why in left_to_default(template, given, chosen, whole=whole, incomplete=present_only):
+        text, left = found.file(form, resource)
+        for key, why in left:
             click.echo(f"left to the deployer's default: {key} ({why})", err=True)
-        click.echo(render(form, chosen, name=resource), nl=False)
+        click.echo(text, nl=False)
     else:
-        emit(data, output_format, "\n".join(str(row["reference"]) for row in rows))
-    if missing:
-        click.echo(f"left out, not in the registry: {', '.join(entry.image.name for entry in missing)}", err=True)
+        emit(found.document(), output_format, "\n".join(map(found.reference, found.kept)))
+    if found.missing:
+        click.echo(f"left out, not in the registry: {', '.join(entry.image.name for entry in found.missing)}", err=True)
 
 
 def _pair(value: str) -> tuple[str, str]:
@@ -137,13 +98,6 @@ def _pair(value: str) -> tuple[str, str]:
     if not equals:
         raise UsageError(f"--value wants NAME=VALUE, not {value!r}", next_step="write --value neutron_driver=ovn")
     return name, content
-
-
-def _wanted(name: str, include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
-    try:
-        return (not include or any(re.search(one, name) for one in include)) and not any(re.search(one, name) for one in exclude)
-    except re.error as error:
-        raise UsageError(f"not a regular expression: {error}", next_step="quote special characters with a backslash") from error
 
 
 def _write(path: Path, data: object) -> None:

@@ -5,20 +5,12 @@ This module must never decide what is kept; ``topcoat.garbage`` does.
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
 from topcoat.errors import UsageError
-
-if TYPE_CHECKING:
-    from topcoat.model import Profile
-
-_DAY = 86400.0
 
 
 @click.command()
@@ -45,32 +37,15 @@ def command(
     output_format: str,
 ) -> None:
     """Remove what neither open buildsets nor promoted sets need. Promoted sets are read from the registry's own records."""
-    from topcoat.garbage import Collector, KeepRules
-    from topcoat.lists import old_names
-    from topcoat.publisher.receipts import runs_repository
+    from topcoat.garbage import Collector, scope
 
     if delete and dry_run:
         raise UsageError("--delete and --dry-run exclude each other", next_step="choose one")
-    if older_than < 0 or keep_newest < 0:
-        raise UsageError("--older-than and --keep-newest cannot be negative", next_step="give a number of days and of tags")
-    profile = settings.profile
-    aliases = {
-        profile.repository_of(name): profile.repository_of(image)
-        for image, names in old_names(settings.recipes_dir, settings.all_recipes).items()
-        for name in names
-    }
-    runs = runs_repository(profile.namespace)
-    known = {runs, *(profile.repository_of(image) for image in settings.all_recipes), *aliases, *_catalog(settings)}
-    # what upstream removed lies only in the mirror of the base, and no tag there says what still needs it
-    names = repositories or sorted(known - {profile.base.mirror.removeprefix(f"{profile.registry}/")})
-    rules = KeepRules(
-        tags=frozenset(tag for kept in (profile.reference_tag, *keep_tag, *_lines(keep_tags_file)) for tag in (kept, *_run_tags(profile, kept))),
-        patterns=tuple(_compiled(pattern) for pattern in keep_pattern),
-        younger_than=older_than * _DAY,
-        newest=keep_newest,
-    )
-    collector = Collector(settings.registries.client(profile.registry), profile.namespace, say=lambda line: click.echo(line, err=True))
-    result = collector.collect(names, rules, dry_run=not delete, aliases=aliases)
+    profile, client = settings.profile, settings.registries.client(settings.profile.registry)
+    rules = scope.rules_of(profile, (*keep_tag, *_lines(keep_tags_file)), keep_pattern, days=older_than, newest=keep_newest)
+    aliases = scope.aliases_of(profile, settings.old_names)
+    names = repositories or scope.repositories_of(client, profile, settings.all_recipes, aliases, say=_say)
+    result = Collector(client, profile.namespace, say=_say).collect(names, rules, dry_run=not delete, aliases=aliases)
     word = "removed" if delete else "would remove"
     lines = [f"{word} {entry}" for entry in (*result.untagged, *result.deleted)]
     if result.condemned:
@@ -84,26 +59,8 @@ def command(
     emit(result.as_dict(), output_format, "\n".join(lines))
 
 
-def _run_tags(profile: Profile, tag: str) -> tuple[str, ...]:
-    """The tags that the architectures of a set have: whoever keeps the set keeps what it may still be joined from."""
-    return tuple(replace(profile, arch=one.name).run_tag(tag) for one in profile.architectures)
-
-
-def _catalog(settings: Settings) -> tuple[str, ...]:
-    """Repositories of our namespace, those of images that left the tree too; none where the registry has no catalog."""
-    from topcoat.promotion import control_repository
-    from topcoat.publisher.changelogs import repository_beside
-    from topcoat.registry import AccessError, RefusedError
-
-    profile = settings.profile
-    try:
-        found = settings.registries.client(profile.registry).catalog()
-    except (RefusedError, AccessError):
-        click.echo("the registry shows no catalog: only repositories of known recipes are looked at", err=True)
-        return ()
-    inside = f"{profile.namespace}/" if profile.namespace else ""
-    ours = (control_repository(profile.namespace), repository_beside(inside))
-    return tuple(name for name in found if inside and name.startswith(inside) and name not in ours)
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _lines(path: str | None) -> list[str]:
@@ -113,10 +70,3 @@ def _lines(path: str | None) -> list[str]:
         return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", next_step="give a file with one tag a line") from error
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"not a regular expression: {pattern!r} ({error})", next_step="quote special characters with a backslash") from error

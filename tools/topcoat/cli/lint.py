@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
-from topcoat.errors import UsageError
 
 
 @click.command()
@@ -19,7 +18,6 @@ from topcoat.errors import UsageError
 def command(settings: Settings, output_format: str) -> None:
     """Check recipes, profiles, also one that --profile names by its path, image lists and promotion criteria; exit 2 when there is a mistake."""
     from topcoat.lists import lint
-    from topcoat.promotion import load_criteria
 
     problems = lint(
         settings.recipes_dir,
@@ -28,11 +26,6 @@ def command(settings: Settings, output_format: str) -> None:
         extra_config=settings.extra_config,
         profile=Path(settings.profile_name) if settings.profile_name.endswith(".yaml") else None,
     )
-    for path in sorted((settings.recipes_dir / "criteria").glob("*.yaml")):
-        try:
-            load_criteria(path)
-        except UsageError as error:
-            problems.take(error)
     data = {"problems": [problem.as_dict() for problem in problems.found], "notes": problems.notes}
     lines = [*(f"note: {note}" for note in problems.notes), *map(str, problems.found)]
     emit(data, output_format, "\n".join(lines if problems.found else [*lines, "No problem found."]))

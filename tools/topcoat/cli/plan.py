@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit_plan, format_option
 from topcoat.cli._selection import Sources, request_of, selection_options, source_options
 
 if TYPE_CHECKING:
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(settings: Settings, selection: Selection, sources: Sources, output: str | None, output_format: str) -> None:
     """Decide from metadata what each image needs: build, update or reuse. Starts nothing, pulls nothing, needs no root."""
-    from topcoat.planner import plan_to_dict
-    from topcoat.report.plans import table
+    from topcoat.report.plans import plan_to_dict
     from topcoat.runs.planning import decide
 
     decision = decide(request_of(settings, selection, sources), registries=settings.registries, work=settings.work_dir)
-    document = plan_to_dict(decision.plan)
     if output:
-        Path(output).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    emit(document, output_format, table(decision.plan))
+        Path(output).write_text(json.dumps(plan_to_dict(decision.plan), indent=2) + "\n", encoding="utf-8")
+    emit_plan(decision.plan, output_format)

@@ -83,10 +83,9 @@ def command(
     """
     from topcoat.documents import Door
     from topcoat.errors import ContentError, UsageError
-    from topcoat.planner import plan_from_dict
     from topcoat.process import Processes
     from topcoat.report import console, document
-    from topcoat.report.plans import table
+    from topcoat.report.plans import plan_from_dict, table
     from topcoat.reproduce.node import Node
     from topcoat.reproduce.recorded import Identity
     from topcoat.reproduce.run import Options, reproduce

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._context import Settings, dry_run_option, emit_plan, emit_receipt, format_option
 
 if TYPE_CHECKING:
     from topcoat.runs.planning import Decision
@@ -47,8 +47,6 @@ def command(
     """Update images from given repositories, prove and push them under another tag. What needs more than packages needs root, or is refused."""
     from topcoat.model import ImageReference, Repository
     from topcoat.model.profile import SignaturePolicy
-    from topcoat.report import console, document
-    from topcoat.report.plans import table
     from topcoat.runs import given
     from topcoat.runs.run import update
 
@@ -62,15 +60,12 @@ def command(
     if dry_run:
         decision = decide()
         decision.snapshot.close()
-        emit(given.shape(decision), output_format, table(decision.plan))
+        emit_plan(decision.plan, output_format)
         return
     # A bill of materials hangs its packages on the operating system that a profile names, and there is none.
     options = settings.run_options(tag=tag, update_way=update_way, bills=())
     receipt = update(decide, options, registries=settings.registries, progress_mode=settings.progress, stream=sys.stderr)
-    if output_format == "text":
-        console.show(receipt)
-    else:
-        emit(document.receipt_to_dict(receipt), output_format, "")
+    emit_receipt(receipt, output_format)
 
 
 def _url(text: str) -> str:

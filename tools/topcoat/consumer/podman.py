@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from topcoat.engine.retry import RetryPolicy
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import ImageReference
 from topcoat.process import run
+from topcoat.process.retry import RetryPolicy
 
 _RETRIES = RetryPolicy(attempts=3, initial=1.0, factor=4.0)
 _OTHER_PLATFORM = "no image found in "

@@ -4,10 +4,10 @@ This room must never know what the work is: no image, registry or package is nam
 """
 
 from topcoat.engine.events import Event, JsonLines, Listener
-from topcoat.engine.retry import NEVER, RetryPolicy
 from topcoat.engine.runner import Engine
 from topcoat.engine.signals import cancel_on_signal
 from topcoat.engine.task import Context, InternalError, Stage, Task, TaskResult
+from topcoat.process.retry import NEVER, RetryPolicy
 
 __all__ = [
     "NEVER",

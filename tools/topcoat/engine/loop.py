@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Protocol
 
 from topcoat.engine.events import Event, Listener
-from topcoat.engine.retry import RetryPolicy
 from topcoat.engine.schedule import Graph
 from topcoat.engine.task import Flag, InternalError, Stage, StopFlag, Task, TaskResult
 from topcoat.errors import InfrastructureError, TopcoatError, machine_error
 from topcoat.model.status import OF_TASKS, Status
 from topcoat.process import Processes
+from topcoat.process.retry import RetryPolicy
 
 _logger = logging.getLogger(__name__)
 

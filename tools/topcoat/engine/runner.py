@@ -12,11 +12,11 @@ from pathlib import Path
 
 from topcoat.engine.events import Listener
 from topcoat.engine.loop import Run
-from topcoat.engine.retry import RetryPolicy
 from topcoat.engine.schedule import Graph
 from topcoat.engine.signals import cancel_on_signal
 from topcoat.engine.task import Flag, Task, TaskResult
 from topcoat.process import Processes
+from topcoat.process.retry import RetryPolicy
 
 
 class Engine:

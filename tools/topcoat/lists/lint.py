@@ -1,4 +1,4 @@
-"""Every mistake of a recipe tree at once: recipes, profiles and image lists, and what only shows when they are seen together.
+"""Every mistake of a recipe tree at once: recipes, profiles, image lists and criteria, and what only shows when they are seen together.
 
 This module must never raise for a mistake in the tree; it collects.
 """
@@ -19,6 +19,7 @@ from topcoat.recipes.lint import lint_recipes
 from topcoat.recipes.profiles import examine_profile
 from topcoat.recipes.reading import Problems, nearest
 from topcoat.recipes.tree import examine_tree
+from topcoat.trunk import load_criteria
 
 
 def lint(
@@ -42,6 +43,7 @@ def lint(
 
         theirs, found_there = examine_tcib(root, variables=variables, extra_config=extra_config)
         _lint_profiles([profile] if profile else [], {} if found_there.found else theirs, root, found_there)
+        _lint_criteria(root, found_there)
         return found_there
     recipes, found = examine_tree(root)
     problems.found += found.found
@@ -52,7 +54,16 @@ def lint(
         _lint_profiles([*own, *([profile] if profile and profile.resolve() not in [path.resolve() for path in own] else [])], recipes, root, problems)
         # A recipe that could not be read is missing from every list: said once, at its own line, it is enough.
         _lint_lists(root, {} if found.found else recipes, problems, today or datetime.datetime.now(datetime.UTC).date())
+    _lint_criteria(root, problems)
     return problems
+
+
+def _lint_criteria(root: Path, problems: Problems) -> None:
+    for path in sorted((root / "criteria").glob("*.yaml")):
+        try:
+            load_criteria(path)
+        except UsageError as error:
+            problems.take(error)
 
 
 def _yaml_files(folder: Path, problems: Problems) -> list[Path]:

@@ -65,6 +65,24 @@ class ResolvedList:
             raise UsageError("the selection is empty", next_step="name at least one service")
         return replace(self, images=kept)
 
+    def named(self, include: Collection[str], exclude: Collection[str]) -> ResolvedList:
+        """Only the images whose names match one of some regular expressions (none: all) and none of others.
+
+        :raises UsageError: nothing is left, or an expression is none.
+        """
+        try:
+            wanted, unwanted = ([re.compile(one) for one in side] for side in (include, exclude))
+        except re.error as error:
+            raise UsageError(f"not a regular expression: {error}", next_step="quote special characters with a backslash") from error
+        kept = tuple(
+            image
+            for image in self.images
+            if (not wanted or any(one.search(image.name) for one in wanted)) and not any(one.search(image.name) for one in unwanted)
+        )
+        if not kept:
+            raise UsageError("the selection is empty", next_step="widen --include or --exclude")
+        return replace(self, images=kept)
+
     def to_data(self) -> dict[str, object]:
         """``{"list", "images": [{"name", "reference", "external", "source", "parameters", "services"}], "aliases": [...]}``."""
         return {

@@ -4,6 +4,5 @@ This room must never do input or output: registries, repositories and files were
 """
 
 from topcoat.planner.decide import Reference, plan
-from topcoat.planner.document import SCHEMA, plan_from_dict, plan_to_dict
 
-__all__ = ["SCHEMA", "Reference", "plan", "plan_from_dict", "plan_to_dict"]
+__all__ = ["Reference", "plan"]

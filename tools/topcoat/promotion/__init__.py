@@ -3,8 +3,7 @@
 This room must never pull or push a layer of a promoted image.
 """
 
-from topcoat.promotion.control import Control, control_repository
-from topcoat.promotion.criteria import Criteria, TooOld, Verdict, judge, load_criteria
+from topcoat.promotion.control import Control
 from topcoat.promotion.history import Entry, History, Hold
 from topcoat.promotion.promoter import HalfMovedError, Promoted, Promoter, Request
 from topcoat.promotion.sets import ImageSet, SetRecord, check_receipt
@@ -12,7 +11,6 @@ from topcoat.promotion.target import Place, Target
 
 __all__ = [
     "Control",
-    "Criteria",
     "Entry",
     "HalfMovedError",
     "History",
@@ -24,10 +22,5 @@ __all__ = [
     "Request",
     "SetRecord",
     "Target",
-    "TooOld",
-    "Verdict",
     "check_receipt",
-    "control_repository",
-    "judge",
-    "load_criteria",
 ]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from topcoat.errors import ContentError
-from topcoat.promotion.criteria import Criteria, TooOld, Verdict, judge
 from topcoat.trunk import DlrnApi, DlrnPromotion
+from topcoat.trunk.criteria import Criteria, TooOld, Verdict, judge
 
 _MANY = 100
 

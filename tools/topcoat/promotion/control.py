@@ -25,13 +25,12 @@ from pathlib import Path
 
 from topcoat.documents import Door
 from topcoat.errors import InfrastructureError, TopcoatError, UsageError
-from topcoat.model import Digest, labels
+from topcoat.model import Digest, beside, labels
 from topcoat.model.image import check_tag
 from topcoat.promotion.sets import SetRecord
 from topcoat.registry import AccessError, RefusedError, RegistryClient, digest_of
 from topcoat.registry.tagged import TaggedDocuments, annotation, body_of
 
-REPOSITORY = "topcoat-promotions"
 LOCKED, HISTORY, HOLD = ".lock-", ".history-", ".hold"
 _ASIDE = re.compile(rf".*({re.escape(LOCKED)}|{re.escape(HISTORY)}).+|.+{re.escape(HOLD)}|sha256-.*")
 """Tags that are no records."""
@@ -39,11 +38,6 @@ RECORD_TYPE = "application/vnd.topcoat.promotion.v1+json"
 LOCK_TYPE = "application/vnd.topcoat.promotion-lock.v1+json"
 LOCK_SECONDS = 900.0
 _DOOR = Door(InfrastructureError, "delete its tag in the control repository, if nobody promotes", limit=4096)
-
-
-def control_repository(namespace: str) -> str:
-    """Path of the control repository of a namespace."""
-    return f"{namespace}/{REPOSITORY}" if namespace else REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ class Control:
     def __init__(self, client: RegistryClient, namespace: str, *, pid: int | None = None) -> None:
         """:param pid: the process that locks are taken for; None: this one."""
         self.client = client
-        self.repository = control_repository(namespace)
+        self.repository = beside.within(namespace, beside.CONTROL)
         self.documents = TaggedDocuments(client, self.repository)
         self._pid = pid or os.getpid()
 

@@ -23,10 +23,10 @@ from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, labels
 from topcoat.process.each import each
 from topcoat.promotion.control import HISTORY, HOLD, Control
-from topcoat.promotion.criteria import JobState
 from topcoat.promotion.sets import SetRecord
 from topcoat.registry import AccessError, Descriptor, RefusedError
 from topcoat.registry.tagged import annotation
+from topcoat.trunk.criteria import JobState
 
 ENTRY_TYPE = "application/vnd.topcoat.promotion-history.v1+json"
 HOLD_TYPE = "application/vnd.topcoat.promotion-hold.v1+json"

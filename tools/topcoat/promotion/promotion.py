@@ -16,7 +16,6 @@ from topcoat.lists import old_names
 from topcoat.model import ImageReference, Profile, Receipt
 from topcoat.promotion import candidates
 from topcoat.promotion.control import check_name
-from topcoat.promotion.criteria import Criteria, Verdict, load_criteria
 from topcoat.promotion.history import History, check_reason
 from topcoat.promotion.promoter import Promoted, Promoter, Request
 from topcoat.promotion.story import HeldError, Story
@@ -24,6 +23,7 @@ from topcoat.promotion.target import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, Image, Manifest, Registries
 from topcoat.trunk import DlrnApi, DlrnPromotion
+from topcoat.trunk.criteria import Criteria, Verdict, load_criteria
 
 
 @dataclass(frozen=True)

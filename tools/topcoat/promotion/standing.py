@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from topcoat.promotion.criteria import Criteria, Verdict
 from topcoat.promotion.history import Entry, Hold, JobNote, notes
 from topcoat.promotion.sets import SetRecord
 from topcoat.trunk import DlrnPromotion
+from topcoat.trunk.criteria import Criteria, Verdict
 
 PHASES = {
     "pending": "jobs have still to vote, or one that failed may be tried again",

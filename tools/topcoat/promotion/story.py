@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.promotion.candidates import NotMetError, SupersededError
-from topcoat.promotion.criteria import Verdict
 from topcoat.promotion.history import Entry, History, new_id, notes
 from topcoat.promotion.promoter import OlderError, Promoted, who
 from topcoat.promotion.sets import SetRecord
+from topcoat.trunk.criteria import Verdict
 
 
 class HeldError(ContentError):

@@ -9,20 +9,18 @@ import contextlib
 import threading
 
 from topcoat.errors import ContentError
-from topcoat.model import Digest
+from topcoat.model import Digest, beside
 from topcoat.registry import AccessError, NotFoundError, RefusedError, RegistryClient, digest_of
 from topcoat.registry.tagged import TaggedDocuments
 from topcoat.rpm.changelogs import Entry, unpack
 
-REPOSITORY = "topcoat-changelogs"
 _TYPE = "application/vnd.topcoat.changelogs.v1+json"
 _BUNDLE_TYPE = "application/vnd.topcoat.changelogs.v1+json+gzip"
 
 
 def repository_beside(repository: str) -> str:
     """Path of the repository of changelogs beside that of an image."""
-    namespace, slash, _ = repository.rpartition("/")
-    return f"{namespace}{slash}{REPOSITORY}"
+    return beside.within(repository.rpartition("/")[0], beside.CHANGELOGS)
 
 
 class ChangelogWriter:

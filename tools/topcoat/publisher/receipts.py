@@ -10,24 +10,19 @@ from typing import Any
 
 from topcoat.documents import packed
 from topcoat.errors import ContentError
+from topcoat.model import beside
 from topcoat.registry import NotFoundError, RegistryClient
 from topcoat.registry.tagged import TaggedDocuments
 
-REPOSITORY = "topcoat-runs"
 RECEIPT_TYPE = "application/vnd.topcoat.receipt.v1+json"
 _BLOB_TYPE = f"{RECEIPT_TYPE}+gzip"
 _MOST = 256 << 20
 """Bytes of one receipt, unpacked."""
 
 
-def runs_repository(namespace: str) -> str:
-    """Path of the repository of receipts of a namespace."""
-    return f"{namespace}/{REPOSITORY}" if namespace else REPOSITORY
-
-
 def store(client: RegistryClient, namespace: str, tag: str, document: Mapping[str, object]) -> None:
     """Leave the document of a receipt; what was left under this tag before is gone."""
-    repository, blob = runs_repository(namespace), packed.pack(document)
+    repository, blob = beside.within(namespace, beside.RUNS), packed.pack(document)
     documents = TaggedDocuments(client, repository)
     documents.write(tag, RECEIPT_TYPE, {}, (documents.keep(blob, _BLOB_TYPE),))
 
@@ -37,7 +32,7 @@ def read(client: RegistryClient, namespace: str, tag: str) -> Any:
 
     :raises ContentError: what lies there is no receipt, or damaged.
     """
-    repository = runs_repository(namespace)
+    repository = beside.within(namespace, beside.RUNS)
     where = f"{client.host}/{repository}:{tag}"
     try:
         manifest = client.manifest(repository, tag, cached=False)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from topcoat import planner
 from topcoat.containerfile import Fingerprint
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference, Profile, Recipe, Repository, RunRequest
@@ -54,8 +53,3 @@ def decide(
     prints = {name: Fingerprint(reference.fingerprint or "", reference.parts) for name, reference in known.items()}
     known = {name: replace(reference, fingerprint=prints[name].total) for name, reference in known.items()}
     return planned(RunRequest(profile, recipes, tuple(names), ""), recipes, prints, known, found, snapshot, solver)
-
-
-def shape(decision: Decision) -> dict[str, object]:
-    """The plan as the document that ``topcoat plan`` writes."""
-    return planner.plan_to_dict(decision.plan)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from topcoat import gating, planner
+from topcoat import gating
 from topcoat.documents import Door
 from topcoat.engine.events import JsonLines
 from topcoat.errors import ContentError, PartialError, TopcoatError, UsageError
@@ -20,7 +20,7 @@ from topcoat.model.image import check_tag
 from topcoat.process import Processes
 from topcoat.publisher import Publisher, receipts
 from topcoat.registry import Registries
-from topcoat.report import document, progress
+from topcoat.report import document, plans, progress
 from topcoat.runs import verdict
 from topcoat.runs.cache import DigestCache
 from topcoat.runs.execute import execute
@@ -154,7 +154,7 @@ def require_same(plan: Plan, file: Path) -> None:
 
     :raises UsageError: the file is no plan. :raises ContentError: the plans differ; the error names the first images that do.
     """
-    before = planner.plan_from_dict(_PLAN.json_file(file, "the plan"))  # type: ignore[arg-type]
+    before = plans.plan_from_dict(_PLAN.json_file(file, "the plan"))  # type: ignore[arg-type]
     old = {image.name: (image.reason, image.reference, tuple(change.key for change in image.changes)) for image in before.images}
     new = {image.name: (image.reason, image.reference, tuple(change.key for change in image.changes)) for image in plan.images}
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))

@@ -15,7 +15,6 @@ from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import Profile, labels
 from topcoat.process.each import each
 from topcoat.process.files import write_whole
-from topcoat.promotion import Criteria, load_criteria
 from topcoat.promotion.standing import PHASES, SetStanding, Stream, neighbours
 from topcoat.registry import Registries
 from topcoat.registry.attached import SIGNATURES, Attached
@@ -26,7 +25,7 @@ from topcoat.sets import comparison, streams
 from topcoat.sets.holdings import Held, RecordedSet, Step, timeline
 from topcoat.sets.named import NamedSet, find
 from topcoat.sets.reading import SetReader
-from topcoat.trunk import DlrnApi
+from topcoat.trunk import Criteria, DlrnApi, load_criteria
 
 SCHEMA = "https://topcoat.dev/schemas/board/1"
 _PARALLEL = 12

@@ -12,13 +12,13 @@ from itertools import islice
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.model import Profile
 from topcoat.process.each import each
-from topcoat.promotion import Control, Criteria, Entry, History, Verdict, candidates
+from topcoat.promotion import Control, Entry, History, candidates
 from topcoat.promotion.standing import Stream, stand
 from topcoat.registry import Registries
 from topcoat.sets.holdings import Held, RecordedSet, parts
 from topcoat.sets.named import of_record
 from topcoat.sets.reading import SetReader
-from topcoat.trunk import DlrnApi, DlrnPromotion
+from topcoat.trunk import Criteria, DlrnApi, DlrnPromotion, Verdict
 
 _PARALLEL = 8
 _CANDIDATES = 20

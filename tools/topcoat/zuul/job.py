@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from topcoat.documents import Door
 from topcoat.errors import UsageError
+from topcoat.model import ImageReference
+from topcoat.model.image import check_digest
 
 _NEXT = "give the zuul-info/inventory.yaml of a build, or a file with the variable 'zuul'"
 _DOOR = Door(UsageError, _NEXT)
@@ -56,6 +58,15 @@ class Artifact:
     job: str | None
     source: Mapping[str, object]
     """The entry as Zuul gave it."""
+
+    @property
+    def reference(self) -> ImageReference:
+        """Where it really is, pinned where the builder told the digest.
+
+        :raises UsageError: the url or the digest is none.
+        """
+        found = ImageReference.parse(self.url)
+        return found.with_digest(check_digest(self.digest)) if self.digest else found
 
 
 @dataclass(frozen=True)

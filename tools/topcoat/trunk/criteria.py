@@ -12,7 +12,7 @@ from pathlib import Path
 
 from topcoat.documents import Door
 from topcoat.errors import UsageError
-from topcoat.trunk import Vote
+from topcoat.trunk.dlrn import Vote
 
 _KEYS = {"candidate", "required", "alternatives", "max_age_hours", "too_old", "informing", "attempts"}
 _DOOR = Door(UsageError, "give a YAML file of promotion criteria")

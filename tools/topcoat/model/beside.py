@@ -1,0 +1,18 @@
+"""Names of the repositories that we keep in a namespace beside those of its images.
+
+This module must never say what lies in them: that is their writers' and readers' business.
+"""
+
+from __future__ import annotations
+
+CONTROL = "topcoat-promotions"
+"""Records, locks and the history of promotions, and what a collection of garbage remembers."""
+RUNS = "topcoat-runs"
+"""Receipts of finished runs."""
+CHANGELOGS = "topcoat-changelogs"
+"""Changelogs of source packages."""
+
+
+def within(namespace: str, name: str) -> str:
+    """Path of such a repository in a namespace, which may be empty."""
+    return f"{namespace}/{name}" if namespace else name
