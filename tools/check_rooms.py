@@ -35,6 +35,7 @@ NEIGHBOURS = {
     ("promotion", "publisher"): "sets are copied before they are promoted",
     ("garbage", "promotion"): "promoted sets are kept",
     ("reproduce", "report"): "receipts are compared",
+    ("inspection", "signing"): "who signed an image is one of the things to look at",
     ("sets", "report"): "a receipt names a set",
     ("sets", "runs"): "what an image's own configuration says of its packages",
     ("runs", "report"): "a run is shown while it goes on, and leaves a receipt",
@@ -46,11 +47,6 @@ STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "fa
 """Words of ``topcoat.model.Status``: whoever compares one as text would go on silently when it is spelt otherwise."""
 FOR_COMMANDS = {"documents", "errors", "model", "process", "report"}
 """Rooms that any command may use beside the one that does its work."""
-STILL_WIRED = {
-    "promote": "signatures of packages are read by runs, images signed by signing",
-    "verify": "images are found by runs and looked at by inspection, their signatures by signing",
-}
-"""Commands that bring several rooms together, and why. The list may get shorter, not longer: a rule belongs into a room."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "httpx", "shutil", "tempfile", "urllib.request", "threading"}
 
 
@@ -129,7 +125,7 @@ def wiring(command: str, tree: ast.AST) -> list[tuple[int, str]]:
         room = module.split(".")[1] if module.startswith("topcoat.") else "cli"
         if room not in FOR_COMMANDS | {"cli", "version"}:
             rooms.setdefault(room, line)
-    if len(rooms) < 2 or command in STILL_WIRED:
+    if len(rooms) < 2:
         return []
     return [(max(rooms.values()), f"the command uses {', '.join(sorted(rooms))}: one room does the work, beside {', '.join(sorted(FOR_COMMANDS))}")]
 

@@ -5,9 +5,10 @@ This module must never touch a registry by itself; ``topcoat.promotion`` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,12 +18,9 @@ from topcoat.cli._signing import key_options
 from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
-    from topcoat.model import ImageReference
     from topcoat.promotion import Promoted
-    from topcoat.promotion.promotion import Examine, Judgement, Promotion, Sign
     from topcoat.recipes import Selection
     from topcoat.signing import SigningKey
-    from topcoat.signing.summary import Judged
 
 
 @click.command()
@@ -80,124 +78,51 @@ def command(
     output_format: str,
 ) -> None:
     """Promote a whole set of images to a floating tag, registry-side, all or nothing."""
-    from topcoat.errors import TopcoatError
-    from topcoat.promotion.promoter import SCHEMA
-    from topcoat.promotion.promotion import Promotion, Wish
+    from topcoat.model import PromotionRequest
     from topcoat.report import load
+    from topcoat.sets.promoting import Promoting, recorded, unchanged
 
     name = name or settings.profile.reference_tag
-    promotion = Promotion(
+    promoting = Promoting(
         settings.registries,
         settings.profile,
         settings.recipes_dir,
         selection.of(settings.set_recipes),
+        work=settings.work_dir,
         also=also,
         authfile=settings.authfile,
         ca_file=settings.ca_file,
         say=lambda line: click.echo(line, err=True),
     )
-    signed = (asked_signatures or settings.profile.promote_signatures) == "required"
-    try:
+
+    def record(data: Mapping[str, object]) -> None:
+        if output:
+            Path(output).parent.mkdir(parents=True, exist_ok=True)
+            Path(output).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+    with recorded(name, source, record):
+        request = PromotionRequest(
+            name,
+            source,
+            receipt=load(Path(receipt_file)) if receipt_file else None,
+            criteria=Path(criteria_file) if criteria_file else None,
+            dlrn=dlrn,
+            inventories=not without_inventories,
+            wait_seconds=wait,
+            partial=not selection.is_everything,
+            older=older,
+            override=override,
+        )
         if rollback:
             if source or criteria_file:
                 raise UsageError("--rollback takes neither --from nor --criteria", next_step="it goes back to the recorded set")
             if key:
                 raise UsageError("--rollback signs nothing: its set was signed when it was promoted", next_step="leave --sign-key out")
-            outcome: Promoted | None = promotion.rollback(name, dry_run=dry_run, wait_seconds=wait)
+            outcome: Promoted | None = promoting.rollback(request, dry_run=dry_run, record=record)
         else:
-            wish = Wish(
-                name,
-                source,
-                receipt=load(Path(receipt_file)) if receipt_file else None,
-                criteria=Path(criteria_file) if criteria_file else None,
-                dlrn=dlrn,
-                inventories=not without_inventories,
-                wait_seconds=wait,
-                partial=not selection.is_everything,
-                older=older,
-                override=override,
-            )
-            outcome = promotion.run(wish, examine=_signed(settings) if signed else None, sign=_signer(settings, key, verifier), dry_run=dry_run)
-    except TopcoatError as error:
-        _write(output, {"schema": SCHEMA, "state": "failed", "name": name, "source": source, "error": error.as_dict()})
-        raise
+            signed = (asked_signatures or settings.profile.promote_signatures) == "required"
+            outcome = promoting.run(request, signed=signed, key=key, verifier=verifier, dry_run=dry_run, record=record)
     if outcome is None:
-        emit({"schema": SCHEMA, "state": "unchanged", "name": name, "source": source}, output_format, f"{name}: nothing newer to promote")
-        return
-    _write(output, outcome.as_dict())  # before anything else is asked: what happened is on record
-    shape = _settle(settings, promotion, outcome)
-    if shape:
-        _write(output, {**outcome.as_dict(), "changes": shape})
-    emit(outcome.as_dict(), output_format, _sentence(outcome))
-
-
-def _signed(settings: Settings) -> Examine:
-    """Reads the package databases of the set; nothing else asks for a layer."""
-    from topcoat.runs.signatures import require_signed
-
-    return lambda images: require_signed(images, settings.registries, settings.profile)
-
-
-def _signer(settings: Settings, key: SigningKey | None, verifier: str | None) -> Sign | None:
-    """Signs the set with the key that was given, and where criteria were judged what they said of it."""
-    if key is None:
-        if verifier:
-            raise UsageError("--verifier is for the summary that a key signs", next_step="name the key with --sign-key")
-        return None
-    from topcoat.signing import Signer, summary
-
-    def sign(images: Sequence[ImageReference], judgement: Judgement | None) -> None:
-        new = sum(image.new for image in Signer(settings.registries, key).sign(images))
-        click.echo(f"{len(images)} images are signed with {key.public.name}, {new} signatures are new", err=True)
-        if judgement:
-            summary.attest(settings.registries, key, _judged(judgement), images, verifier=verifier or summary.VERIFIER)
-
-    return sign
-
-
-def _judged(judgement: Judgement) -> Judged:
-    from dataclasses import asdict
-
-    from topcoat.promotion.history import notes
-    from topcoat.signing.summary import Judged
-
-    verdict = judgement.verdict
-    rule = asdict(judgement.criteria) | {"too_old": judgement.criteria.too_old.value}
-    jobs = [asdict(job) for job in notes(verdict.jobs)]
-    return Judged(judgement.name, judgement.source, verdict.passed, verdict.sentence, rule, jobs, judgement.moment, judgement.override)
-
-
-def _settle(settings: Settings, promotion: Promotion, outcome: Promoted) -> dict[str, Any] | None:
-    """What follows a promotion that moved something."""
-    from topcoat.sets import SetReader, promoted
-
-    reader = SetReader(settings.registries, settings.work_dir, settings.profile.platform)
-    return promoted.settle(outcome, promotion.histories, reader, settings.registries, settings.profile, say=lambda line: click.echo(line, err=True))
-
-
-def _write(path: str | None, data: object) -> None:
-    if path:
-        import json
-
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-
-
-def _sentence(outcome: Promoted) -> str:
-    where = ", ".join(outcome.places)
-    lines = list(outcome.recovered)
-    if outcome.state == "would-promote":
-        lines += [f"{row['image']}: {row['from'] or '(none)'} -> {row['to'] or '(removed)'}" for row in outcome.changes]
-        lines.append(f"would move {outcome.name} of {outcome.moved} images to {outcome.source} in {where}")
-    elif outcome.state == "unchanged":
-        lines.append(f"{outcome.name} is {outcome.source} already, {outcome.images} images in {where}")
-    elif outcome.state == "rolled-back":
-        lines.append(
-            f"{outcome.name} is back at {outcome.source}, {outcome.moved} of {outcome.images} images moved in {where}, {outcome.seconds:.1f} s"
-        )
+        emit(unchanged(request), output_format, f"{request.name}: nothing newer to promote")
     else:
-        before = f" (was {outcome.previous_source})" if outcome.previous_source else ""
-        lines.append(
-            f"{outcome.name} is {outcome.source} now{before}: {outcome.moved} of {outcome.images} images moved in {where}, {outcome.seconds:.1f} s"
-        )
-    return "\n".join(lines)
+        emit(outcome.as_dict(), output_format, outcome.text())

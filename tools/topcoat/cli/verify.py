@@ -6,16 +6,11 @@ This module must never start a service.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from topcoat.cli import _complete
 from topcoat.cli._context import Settings, emit, format_option
-
-if TYPE_CHECKING:
-    from topcoat.inspection.remote import RemoteImages
-    from topcoat.inspection.targets import ImageToInspect
 
 
 @click.command()
@@ -45,108 +40,21 @@ def command(
     output_format: str,
 ) -> None:
     """Check built images: references, or regular expressions for recipe names (none: every recipe). Exit 1 when a promise is broken."""
-    from topcoat.errors import ContentError
-    from topcoat.inspection import check
-    from topcoat.inspection.remote import RemoteImages
-    from topcoat.inspection.running import Probe
-    from topcoat.inspection.targets import ancestors, targets
+    from topcoat.inspection.targets import targets
+    from topcoat.inspection.verify import Verification
 
-    remote = RemoteImages(settings.registries, settings.profile.platform)
-    rows: list[dict[str, object]] = []
-    lines: list[str] = []
     wanted = targets(images, recipes=settings.recipes, profile=settings.profile, tag=tag or settings.profile.reference_tag)
-
-    def verified(target: ImageToInspect) -> dict[str, object]:
-        image = remote.image(target.reference)
-        tree = remote.tree(target.reference, image)
-        above = ancestors(target.recipe, settings.recipes) if target.recipe else []
-
-        def owned(names: frozenset[str]) -> frozenset[str]:
-            return remote.owned(target.reference, image, names)
-
-        found = check(tree, image.config.get("config") or {}, recipe=target.recipe, ancestors=above, allow=allow, owned=owned)
-        problems = [{"code": problem.code, "sentence": problem.sentence} for problem in found]
-        row: dict[str, object] = {"name": target.name, "reference": str(target.reference), "known": target.recipe is not None, "problems": problems}
-        config = image.config.get("config") or {}
-        if probe is not None and config.get("Entrypoint"):
-            try:
-                code, line = probe.version(target.reference, config["Entrypoint"][0], config.get("User") or "")
-                row["ran"] = {"exit": code, "output": line}
-            except ContentError as error:
-                problems.append({"code": "run", "sentence": error.what})
-        return row
-
-    probe = None
-    if also_run:
-        probe = Probe(settings.work_dir / "verify", authfile=settings.authfile, ca_file=settings.ca_file, plain_http=settings.plain_http)
-    try:
-        rows += [verified(target) for target in wanted]
-    finally:
-        if probe is not None:
-            probe.close()
+    access = {"authfile": settings.authfile, "ca_file": settings.ca_file, "plain_http": settings.plain_http}
+    verification = Verification(wanted, settings.registries, settings.profile, **access)
+    verification.contract(settings.recipes, allow=allow, storage=settings.work_dir / "verify" if also_run else None)
     if with_signatures:
-        _add_signatures(settings, remote, wanted, rows)
+        verification.package_signatures()
     if signed_by:
-        _add_signed(settings, remote, wanted, rows, Path(signed_by))
-    for row in rows:
-        problems: list[dict[str, str]] = row["problems"]  # type: ignore[assignment]
-        lines.append(f"{'ok  ' if not problems else 'FAIL'}  {row['name']}{_ran(row)}")
-        lines += [f"      {problem['code']}: {problem['sentence']}" for problem in problems]
-        lines += [f"      signatures: {note}" for note in row.get("notes", ())]  # type: ignore[attr-defined]
-    broken = [row for row in rows if row["problems"]]
-    lines.append(f"{len(rows) - len(broken)} of {len(rows)} images keep the contract.")
-    emit({"images": rows}, output_format, "\n".join(lines))
+        verification.signed(Path(signed_by))
+    found = verification.found
+    broken = [one for one in found if one.problems]
+    lines = [line for one in found for line in one.lines()]
+    lines.append(f"{len(found) - len(broken)} of {len(found)} images keep the contract.")
+    emit({"images": [one.as_dict() for one in found]}, output_format, "\n".join(lines))
     if broken:
         click.get_current_context().exit(1)
-
-
-def _add_signatures(settings: Settings, remote: RemoteImages, wanted: list[ImageToInspect], rows: list[dict[str, object]]) -> None:
-    """What is wrong is a problem; unsigned packages and unknown keys are one where no repository of the profile would accept them, else a note."""
-    from topcoat.runs import signatures
-
-    strict = settings.profile.promote_signatures == "required" or not signatures.accepts_unsigned(settings.profile)
-    keyring = signatures.profile_keyring(settings.profile)
-    try:
-        images = {str(target.reference): (target.reference, remote.image(target.reference)) for target in wanted}
-        found = signatures.examine(images, settings.registries, keyring)
-    finally:
-        keyring.close()
-    for row in rows:
-        signers = found[str(row["reference"])]
-        row["signatures"] = signers.as_dict()
-        wrong = len(signers.wrong)
-        for number, line in enumerate(signers.faults()):
-            if strict or number < wrong:
-                row["problems"].append({"code": "signature", "sentence": line})  # type: ignore[attr-defined]
-            else:
-                row.setdefault("notes", []).append(line)  # type: ignore[attr-defined]
-
-
-def _add_signed(settings: Settings, remote: RemoteImages, wanted: list[ImageToInspect], rows: list[dict[str, object]], file: Path) -> None:
-    """Whoever gives a key gets our own words for what is missing, beside the judgement of the code that podman runs."""
-    from topcoat.signing.check import SignedCheck
-
-    with SignedCheck(
-        settings.registries,
-        settings.profile.platform,
-        file,
-        [target.reference for target in wanted],
-        authfile=settings.authfile,
-        ca_file=settings.ca_file,
-        plain_http=settings.plain_http,
-    ) as check:
-        for target, row in zip(wanted, rows, strict=True):
-            found = check.of(target.reference, remote.image(target.reference).layers)
-            row["problems"] += [{"code": "signed", "sentence": sentence} for sentence in found.problems]  # type: ignore[operator]
-            if found.note:
-                row.setdefault("notes", []).append(found.note)  # type: ignore[attr-defined]
-
-
-def _ran(row: dict[str, object]) -> str:
-    """What the program said, where it was asked."""
-    ran = row.get("ran")
-    if not isinstance(ran, dict):
-        return ""
-    return f"  {ran['output'] or 'no output'}" + (
-        "" if ran["exit"] == 0 else "  (keeps running)" if ran["exit"] is None else f"  (exit {ran['exit']})"
-    )

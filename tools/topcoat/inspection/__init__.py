@@ -1,6 +1,6 @@
-"""What is inside images of a registry: the merged list of their files, the contract they promise, and their sizes.
+"""What is inside images of a registry: their files, the contract they promise, their sizes, and who signed what is installed.
 
-This room must never pull an image into a store and never start one: layers are read as streams, each once.
+This room must never keep a layer, which is read as a stream, once; and never start a program of an image unless it was asked to.
 """
 
 from topcoat.inspection.contract import Problem, check

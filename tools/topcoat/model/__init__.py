@@ -7,6 +7,7 @@ from topcoat.model.image import Digest, ImageReference, ImageRepository, Tag
 from topcoat.model.package import Nevra, PackageChange
 from topcoat.model.plan import Action, Plan, PlannedImage, Reason
 from topcoat.model.profile import Base, Profile, Repository, SignaturePolicy
+from topcoat.model.promotion import PromotionRequest
 from topcoat.model.receipt import ImageResult, LayerSize, Receipt
 from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
 from topcoat.model.run import RunOptions, RunRequest, Shard
@@ -28,6 +29,7 @@ __all__ = [
     "Plan",
     "PlannedImage",
     "Profile",
+    "PromotionRequest",
     "Reason",
     "Receipt",
     "Recipe",

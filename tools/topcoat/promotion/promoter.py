@@ -76,6 +76,23 @@ class Promoted:
         """For output and receipts."""
         return {"schema": SCHEMA, **self.__dict__, "seconds": round(self.seconds, 3)}
 
+    def text(self) -> str:
+        """For people."""
+        where = ", ".join(self.places)
+        moved = f"{self.moved} of {self.images} images moved in {where}, {self.seconds:.1f} s"
+        lines = list(self.recovered)
+        if self.state == "would-promote":
+            lines += [f"{row['image']}: {row['from'] or '(none)'} -> {row['to'] or '(removed)'}" for row in self.changes]
+            lines.append(f"would move {self.name} of {self.moved} images to {self.source} in {where}")
+        elif self.state == "unchanged":
+            lines.append(f"{self.name} is {self.source} already, {self.images} images in {where}")
+        elif self.state == "rolled-back":
+            lines.append(f"{self.name} is back at {self.source}, {moved}")
+        else:
+            before = f" (was {self.previous_source})" if self.previous_source else ""
+            lines.append(f"{self.name} is {self.source} now{before}: {moved}")
+        return "\n".join(lines)
+
 
 class Promoter:
     """Promotes in one or several registries as one step."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from topcoat.errors import UsageError
 from topcoat.lists import old_names
-from topcoat.model import ImageReference, Profile, Receipt
+from topcoat.model import ImageReference, Profile, PromotionRequest
 from topcoat.promotion import candidates
 from topcoat.promotion.control import check_name
 from topcoat.promotion.history import History, check_reason
@@ -42,27 +42,6 @@ Sign = Callable[[Sequence[ImageReference], Judgement | None], None]
 """Signs images, each under the tag and digest that are named, before the tag shows it; None where nothing was judged."""
 Examine = Callable[[Mapping[str, tuple[ImageReference, Image]]], None]
 """Raises when something in a set may not be promoted; gets image name → where it is, and its configuration."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What somebody wants promoted, before it is known which set that is."""
-
-    name: str
-    """Floating tag."""
-    source: str | None = None
-    """Tag to promote; None: the newest candidate of DLRN that meets the criteria."""
-    receipt: Receipt | None = None
-    criteria: Path | None = None
-    """File of promotion criteria; None: that of the profile, where there is one."""
-    dlrn: str | None = None
-    """URL of the API that votes are read from, and that is told last."""
-    inventories: bool = True
-    wait_seconds: float = 0.0
-    partial: bool = False
-    older: bool = False
-    override: str | None = None
-    """Why the criteria are passed over; None: they are not."""
 
 
 class Promotion:
@@ -107,46 +86,46 @@ class Promotion:
             story.ended(outcome)
         return outcome
 
-    def run(self, wish: Wish, *, examine: Examine | None = None, sign: Sign | None = None, dry_run: bool = False) -> Promoted | None:
+    def run(self, request: PromotionRequest, *, examine: Examine | None = None, sign: Sign | None = None, dry_run: bool = False) -> Promoted | None:
         """Promote; None when there is nothing newer. What became of it is written into the history of every place.
 
         :param sign: called for the whole set in every place, before the first tag moves; also where all tags show it already.
         :raises UsageError: it cannot be told what is wanted. Else see ``Promoter.promote``.
         """
-        check_name(wish.name)
-        override = check_reason(wish.override, "--override") if wish.override is not None else ""
-        api = self._api(wish.dlrn) if wish.dlrn else None
-        criteria = self._criteria(wish, api)
-        if override and not (wish.source and criteria):
+        check_name(request.name)
+        override = check_reason(request.override, "--override") if request.override is not None else ""
+        api = self._api(request.dlrn) if request.dlrn else None
+        criteria = self._criteria(request, api)
+        if override and not (request.source and criteria):
             raise UsageError(
                 "--override passes over the criteria for one set",
                 next_step="name the set with --from, and the votes with --dlrn; without criteria there is nothing to pass over",
             )
-        story = Story(self.histories, wish.name, "promotion", [str(place) for place in self._places], override, say=self._say)
+        story = Story(self.histories, request.name, "promotion", [str(place) for place in self._places], override, say=self._say)
         with story.told(dry_run):
-            candidate = self._candidate(wish, api, criteria)
-            if wish.source is None and candidate is None:
+            candidate = self._candidate(request, api, criteria)
+            if request.source is None and candidate is None:
                 return None
-            source = wish.source or (candidate.tag if candidate else "")
+            source = request.source or (candidate.tag if candidate else "")
             story.about(source)
             known: dict[str, Manifest] = {}
             judgement: Judgement | None = None
 
             def allowed() -> None:
                 nonlocal judgement
-                self._require_free(wish.name)
+                self._require_free(request.name)
                 if api and criteria and candidate:
                     moment = time.time()
                     verdict = self._judged(api, criteria, candidate, override, moment)
-                    judgement = Judgement(wish.name, source, criteria, verdict, moment, "" if verdict.passed else override)
+                    judgement = Judgement(request.name, source, criteria, verdict, moment, "" if verdict.passed else override)
                     story.judged(verdict)
-                    if wish.source and not wish.older and not override:
+                    if request.source and not request.older and not override:
                         candidates.require_newest(api, criteria, candidate, now=time.time())
 
             def prepare(manifests: Mapping[str, Manifest]) -> None:
                 self._copy(manifests, source)
                 if sign:
-                    sign(self._everywhere(manifests, wish.name), judgement)
+                    sign(self._everywhere(manifests, request.name), judgement)
                 story.begun()
 
             def look(manifests: Mapping[str, Manifest]) -> None:
@@ -156,10 +135,10 @@ class Promotion:
 
             def announce() -> None:
                 if api and candidate:
-                    api.promote(candidate.hash, wish.name)
+                    api.promote(candidate.hash, request.name)
 
             outcome = self._promoter.promote(
-                Request(source, wish.name, wish.receipt, wish.inventories, wish.wait_seconds, wish.partial, wish.older, story.id),
+                Request(source, request.name, request.receipt, request.inventories, request.wait_seconds, request.partial, request.older, story.id),
                 allowed=allowed,
                 examine=look,
                 prepare=prepare,
@@ -167,7 +146,7 @@ class Promotion:
                 dry_run=dry_run,
             )
             if sign and outcome.state == "unchanged" and not dry_run:
-                sign(self._everywhere(known, wish.name), None)
+                sign(self._everywhere(known, request.name), None)
             story.ended(outcome)
         return outcome
 
@@ -248,22 +227,22 @@ class Promotion:
         login = Credentials.from_authfile(self._authfile).find(urlsplit(url).netloc) if self._authfile else None
         return DlrnApi(url, login=(login.user, login.password) if login else None, ca_file=self._ca_file)
 
-    def _criteria(self, wish: Wish, api: DlrnApi | None) -> Criteria | None:
+    def _criteria(self, request: PromotionRequest, api: DlrnApi | None) -> Criteria | None:
         """The rule of a floating name: from the file given, else from that of the profile."""
         if api is None:
-            if wish.criteria:
+            if request.criteria:
                 raise UsageError("criteria are judged by votes, so --criteria needs --dlrn", next_step="give the URL of the DLRN API")
             return None
-        path = wish.criteria or self._recipes_root / "criteria" / f"{self._profile.name}.yaml"
-        if not wish.criteria and not path.is_file():
+        path = request.criteria or self._recipes_root / "criteria" / f"{self._profile.name}.yaml"
+        if not request.criteria and not path.is_file():
             return None
         rules = load_criteria(path)
-        if wish.name not in rules:
-            raise UsageError(f"{path} has no criteria for {wish.name!r}", next_step=f"it has: {', '.join(sorted(rules))}")
-        return rules[wish.name]
+        if request.name not in rules:
+            raise UsageError(f"{path} has no criteria for {request.name!r}", next_step=f"it has: {', '.join(sorted(rules))}")
+        return rules[request.name]
 
-    def _candidate(self, wish: Wish, api: DlrnApi | None, criteria: Criteria | None) -> DlrnPromotion | None:
-        if wish.source is None:
+    def _candidate(self, request: PromotionRequest, api: DlrnApi | None, criteria: Criteria | None) -> DlrnPromotion | None:
+        if request.source is None:
             if api is None or criteria is None:
                 raise UsageError("what shall be promoted?", next_step="give --from TAG, or --dlrn and --criteria")
             return candidates.newest(api, criteria, now=time.time(), say=self._say)
@@ -271,4 +250,4 @@ class Promotion:
             return None
         if criteria is None:
             raise UsageError("with --dlrn the candidate's name is needed", next_step="give --criteria too, or write criteria/PROFILE.yaml")
-        return candidates.by_tag(api, criteria, wish.source)
+        return candidates.by_tag(api, criteria, request.source)
