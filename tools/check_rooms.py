@@ -43,11 +43,18 @@ NEIGHBOURS = {
 PURE = {"changes", "errors", "model", "planner", "synthesis", "zuul"}
 WORDS = {"io.topcoat.": ("model", "names of labels and annotations are constants of topcoat.model.labels")}
 """Texts that stand in one room only: text, (room, what the others use instead)."""
-STATUSES = {"done", "partial", "waiting", "running", "skipped", "cancelled", "failed"}
-"""Words of ``topcoat.model.Status``: whoever compares one as text would go on silently when it is spelt otherwise."""
 FOR_COMMANDS = {"documents", "errors", "model", "process", "report"}
 """Rooms that any command may use beside the one that does its work."""
 IMPURE_MODULES = {"os", "subprocess", "socket", "httpx", "shutil", "tempfile", "urllib.request", "threading"}
+
+
+def statuses(package: Path = PACKAGE) -> set[str]:
+    """Words of ``topcoat.model.Status``: whoever compares one as text would go on silently when it is spelt otherwise."""
+    members = next(node for node in ast.parse((package / "model/status.py").read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef))
+    return {str(node.value.value) for node in members.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)}
+
+
+STATUSES = statuses()
 
 
 def floor_of(room: str) -> int | None:

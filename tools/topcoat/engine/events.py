@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TextIO
+from typing import Any, TextIO
+
+from topcoat.model.status import OF_TASKS
 
 VERSION = 1
 
@@ -66,8 +68,12 @@ Listener = Callable[[Event], None]
 
 
 def schema() -> dict[str, object]:
-    """The JSON Schema of one event line."""
-    document: dict[str, object] = json.loads(resources.files(__package__).joinpath("events.schema.json").read_text("utf-8"))
+    """The JSON Schema of one event line: the file beside this one, with the words of ``Status`` filled in."""
+    document: dict[str, Any] = json.loads(resources.files(__package__).joinpath("events.schema.json").read_text("utf-8"))
+    words, counts = [status.word for status in OF_TASKS], document["$defs"]["counts"]
+    document["$defs"]["status"]["enum"] = words
+    counts["required"] += words
+    counts["properties"] |= {word: {"type": "integer"} for word in words}
     return document
 
 

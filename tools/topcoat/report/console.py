@@ -18,15 +18,8 @@ from rich.text import Text
 from topcoat.model import ImageResult, PackageChange, Receipt, Status
 from topcoat.report import figures
 
-STYLES = {
-    "built": "blue",
-    "updated": "cyan",
-    "reused": "dim",
-    "failed": "bold red",
-    "skipped": "yellow",
-    "cancelled": "yellow",
-}
-MARKS = {"built": "+", "updated": "^", "reused": "=", "failed": "x", "skipped": "-", "cancelled": "-"}
+STYLES = dict.fromkeys(figures.NOT_DONE, "yellow") | {"built": "blue", "updated": "cyan", "reused": "dim", "failed": "bold red"}
+MARKS = dict.fromkeys(figures.NOT_DONE, "-") | {"built": "+", "updated": "^", "reused": "=", "failed": "x"}
 _MOST_NAMES = 6
 
 
@@ -56,7 +49,7 @@ def _bar(groups: dict[str, list[ImageResult]], width: int) -> Text:
     total = sum(len(group) for group in groups.values())
     bar = Text()
     for name, group in groups.items():
-        bar.append("━" * max(1, round(width * len(group) / total)), STYLES[name])
+        bar.append("━" * max(1, round(width * len(group) / total)), STYLES.get(name, ""))
     bar.truncate(width)
     return bar
 
@@ -110,7 +103,7 @@ def _images_table(groups: dict[str, list[ImageResult]]) -> Table:
         detail = Text()
         if name == "reused":
             detail.append("re-tagged by digest, not a byte of a layer was moved", "dim")
-        elif name in ("skipped", "cancelled"):
+        elif name in figures.NOT_DONE and name != Status.FAILED:
             detail.append(some(clean(image.name) for image in group))
         else:
             for index, (reason, names) in enumerate(sorted(reasons.items(), key=lambda entry: (-len(entry[1]), entry[0]))):

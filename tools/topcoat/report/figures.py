@@ -10,16 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from topcoat.model import ImageResult, PackageChange, Reason, Receipt, Status, ancestry
+from topcoat.model.status import OF_TASKS
 
-OUTCOMES = ("failed", "skipped", "cancelled", "built", "updated", "reused")
+DID = {"build": "built", "update": "updated", "reuse": "reused"}
+"""Action → what became of an image on which it was done."""
+NOT_DONE = tuple(status.word for status in OF_TASKS if status is not Status.DONE)
+OUTCOMES = (*NOT_DONE, *DID.values())
 """What became of an image, worst first: the order in which views list them."""
-
-_DONE = {"build": "built", "update": "updated", "reuse": "reused"}
 
 
 def outcome(image: ImageResult) -> str:
     """One of ``OUTCOMES``: the action that was done, or the status that kept it from being done."""
-    return _DONE.get(image.action, image.action) if image.status is Status.DONE else image.status.word
+    return DID.get(image.action, image.action) if image.status is Status.DONE else image.status.word
 
 
 def by_outcome(images: Iterable[ImageResult]) -> dict[str, list[ImageResult]]:
@@ -227,8 +229,8 @@ def headline(receipt: Receipt) -> str:
     groups = {name: len(group) for name, group in by_outcome(receipt.images).items()}
     total = len(receipt.images)
     took = time_text(receipt.finished - receipt.started)
-    did = [f"{groups[name]} {name}" for name in ("built", "updated", "reused") if name in groups]
-    not_done = [f"{groups[name]} {name}" for name in ("failed", "skipped", "cancelled") if name in groups]
+    did = [f"{groups[name]} {name}" for name in DID.values() if name in groups]
+    not_done = [f"{groups[name]} {name}" for name in NOT_DONE if name in groups]
     if receipt.status is Status.RUNNING:
         return "The run has not ended, or was killed: nothing of it may be used."
     if receipt.status is Status.CANCELLED:

@@ -10,15 +10,14 @@ from collections.abc import Mapping
 
 from topcoat.errors import UsageError
 from topcoat.model import Recipe, ancestry
+from topcoat.model.status import OF_TASKS
 
-_COLOURS = {
+_COLOURS = dict.fromkeys(OF_TASKS, "lightgrey") | {
     "done": "palegreen",
     "build": "lightskyblue",
     "update": "gold",
     "reuse": "palegreen",
     "failed": "tomato",
-    "skipped": "lightgrey",
-    "cancelled": "lightgrey",
 }
 
 

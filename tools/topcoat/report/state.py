@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from topcoat.engine.events import Event
 from topcoat.model import Status
 from topcoat.report.console import clean
-from topcoat.report.figures import brief, next_step
-
-_DONE = {"build": "built", "update": "updated", "reuse": "reused"}
+from topcoat.report.figures import DID, brief, next_step
 
 
 @dataclass
@@ -72,7 +70,7 @@ class State:
             view.status, view.stage = status, None
             view.seconds = float(event.data["seconds"])  # type: ignore[arg-type]
             view.error = event.data.get("error")  # type: ignore[assignment]
-            told = event.data.get("outcome") or _DONE.get(str(view.labels.get("action")), "done")
+            told = event.data.get("outcome") or DID.get(str(view.labels.get("action")), "done")
             view.outcome = str(told) if status is Status.DONE else status.word
             view.line = str(event.data.get("skipped_because") or event.data.get("message") or "")
         return view

@@ -17,7 +17,7 @@ from rich.tree import Tree
 from topcoat.engine.events import Event
 from topcoat.model import Status
 from topcoat.report.console import STYLES, clean
-from topcoat.report.figures import time_text
+from topcoat.report.figures import OUTCOMES, time_text
 from topcoat.report.state import State, TaskView, failure_line
 
 
@@ -64,7 +64,7 @@ class Terminal:
             name = view.outcome if view.status.ended else view.status
             groups[name] = groups.get(name, 0) + 1
         bar = Text()
-        order = ["failed", "skipped", "cancelled", "built", "updated", "done", "reused", "running", "waiting"]
+        order = [*OUTCOMES, "running", "waiting"]
         for name in sorted(groups, key=lambda item: order.index(item) if item in order else 5):
             style = {"running": "bold white", "waiting": "bright_black", "done": "green"}.get(name, STYLES.get(name, "green"))
             bar.append(("─" if name == "waiting" else "━") * round(width * groups[name] / total), style)
