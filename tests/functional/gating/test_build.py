@@ -104,6 +104,12 @@ class BuildTest(unittest.TestCase):
         for name in ("repodata/repomd.xml", first.packages[0].file):
             self.assertEqual((first.directory / name).read_bytes(), (second.directory / name).read_bytes(), name)
 
+    def test_a_folder_whose_name_has_a_blank(self):
+        plain = self.build(tree(self.folder / "foo"))
+        self.folder = self.folder / "my work"
+        other = self.build(tree(self.folder / "foo"))
+        self.assertEqual((plain.directory / plain.packages[0].file).read_bytes(), (other.directory / other.packages[0].file).read_bytes())
+
     def test_another_change_of_the_same_day_is_another_package(self):
         source = tree(self.folder / "foo")
         one, other = change(source, "echo one\n", day=10), change(source, "echo other\n", day=10)

@@ -7,8 +7,11 @@ never pass for the published one of the same version.
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from topcoat.errors import ContentError, UsageError
@@ -18,6 +21,8 @@ from topcoat.gating.repository import MANIFEST, GatedPackage, GatingRepository, 
 from topcoat.gating.rpmbuild import RpmBuild
 from topcoat.gating.source import SourceTree
 from topcoat.gating.store import PackageStore
+
+_UNQUOTED = re.compile(r"[^\w/.,:@+-]|%")
 
 __all__ = ["MANIFEST", "GatedPackage", "GatingRepository", "PackageStore", "SourceTree", "build", "collect", "load"]
 
@@ -72,23 +77,34 @@ def build(
                     )
                 asked = Dlrn(dlrn_config, work / "dlrn" / folder, program=dlrn, checkouts=checkouts, log=log, timeout=timeout)
                 tree = asked.packaged(tree)
-            builder = RpmBuild(work / "rpmbuild" / folder, log=log, timeout=timeout)
-            files = _kept_or_built(tree, builder, store, work / "kept" / folder, say)
-            if not files:
-                raise ContentError(f"{tree.project} built no binary package", log=str(log), next_step="look at the %files sections of its spec")
-            for file in files:
-                nevra = RpmBuild.nevra(file)
-                clash = next((other for other in packages if other.nevra == str(nevra)), None)
-                if clash:
-                    raise ContentError(f"{nevra} was built by both {clash.project} and {project}", next_step="leave one of them out")
-                shutil.copyfile(file, staging / file.name)
-                # the metadata names the file's time: it must be the change's, not the day's
-                os.utime(staging / file.name, (tree.written, tree.written))
-                packages.append(GatedPackage(str(nevra), file.name, project, tree.commit, change, tree.committed))
-                say(f"  {nevra}")
+            with _place(work / "rpmbuild" / folder) as top:
+                files = _kept_or_built(tree, RpmBuild(top, log=log, timeout=timeout), store, work / "kept" / folder, say)
+                if not files:
+                    raise ContentError(f"{tree.project} built no binary package", log=str(log), next_step="look at the %files sections of its spec")
+                for file in files:
+                    nevra = RpmBuild.nevra(file)
+                    clash = next((other for other in packages if other.nevra == str(nevra)), None)
+                    if clash:
+                        raise ContentError(f"{nevra} was built by both {clash.project} and {project}", next_step="leave one of them out")
+                    shutil.copyfile(file, staging / file.name)
+                    # the metadata names the file's time: it must be the change's, not the day's
+                    os.utime(staging / file.name, (tree.written, tree.written))
+                    packages.append(GatedPackage(str(nevra), file.name, project, tree.commit, change, tree.committed))
+                    say(f"  {nevra}")
         return publish(staging, output, packages)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _place(wanted: Path) -> Iterator[Path]:
+    """The folder that rpmbuild works in, which is left for a look. Its scripts name it without quotes, so a path that a shell reads in another way
+    (a blank) is replaced by a folder that goes at the end."""
+    if not _UNQUOTED.search(str(wanted)):
+        yield wanted
+        return
+    with tempfile.TemporaryDirectory(prefix="topcoat-rpmbuild-", dir="/var/tmp") as folder:
+        yield Path(folder, "top")
 
 
 def _short_names(directories: Sequence[Path]) -> dict[Path, str]:
