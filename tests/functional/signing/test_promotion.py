@@ -69,16 +69,17 @@ class Promotions(SigningCase):
             self.attest(repository, digest)
             client.attach(repository, client.manifest(repository, digest).descriptor, {"application/x-test": {"file": tag.encode()}})
         before = self.tags(repository)
-        self.assertEqual(8, len(before), "a signature, a statement, the list of referrers and an announcement each")
+        said = "a signature, a statement, the list of referrers, and announcements of it and of two bundles each"
+        self.assertEqual(12, len(before), said)
         rules = KeepRules(tags=frozenset({"kept"}), younger_than=1.0, grace=1.0, newest=0)
         now = time.time()
         for hours in (0, 2, 4, 6):
             Collector(client, "gone").collect([repository], rules, dry_run=False, now=now + hours * 3600)
         mine = {tag for tag in before if tag.startswith(referrers_tag(kept))}
         self.assertEqual(mine, self.tags(repository))
-        self.assertEqual(4, len(mine))
+        self.assertEqual(6, len(mine))
         self.assert_accepted(f"{repository}:kept")
-        self.assertEqual(1, len(client.referrers(repository, kept)))
+        self.assertEqual(3, len(client.referrers(repository, kept)))
 
     def test_copies_take_them_along_and_lose_none_that_is_there(self) -> None:
         digest = self.push("copy/from/base", "one")

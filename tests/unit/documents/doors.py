@@ -38,6 +38,7 @@ from topcoat.reproduce.request import ChangeUrl, Recording
 from topcoat.reproduce.run import Options, from_recording
 from topcoat.rpm import header, headers, inventory, modules, openpgp, repomd, rpmdb
 from topcoat.runs import claims
+from topcoat.signing import bundles, statements
 from topcoat.synthesis import Node, Tree, draw, restore
 from topcoat.trunk.criteria import load_criteria
 from topcoat.trunk.dlrn import DlrnApi, _said
@@ -94,6 +95,11 @@ CONFIG = {
     "history": [{"created": "2026-01-01T00:00:00Z"}],
 }
 MANIFEST = {"schemaVersion": 2, "mediaType": oci.OCI_MANIFEST, "config": {"mediaType": oci.OCI_CONFIG, "digest": DIGEST, "size": 3}}
+BUNDLE = {
+    "mediaType": bundles.MEDIA_TYPE,
+    "verificationMaterial": {"publicKey": {"hint": "x"}},
+    "dsseEnvelope": json.loads(statements.envelope(b"{}", b"x")),
+}
 
 
 def _image(manifest: bytes, config: bytes) -> object:
@@ -420,6 +426,9 @@ def places() -> Mapping[str, Place]:
         "receipt": Place(_json(sample), _read_receipt),
         "promotion record": Place(_record(), _read_record),
         "promotion lock": Place(_json({"id": "i", "host": "h", "pid": 5, "boot": "b", "expires": 5.5}), _control_owner),
+        "signed name": Place(statements.claim("h.example.org/a:b", DIGEST), statements.read_claim),
+        "signed statement": Place(statements.envelope(b"{}", b"x"), statements.read_envelope),
+        "bundle": Place(_json(BUNDLE), bundles.read),
         "note of a collection": Place(_json({"a:b": 5}), _note),
         "criteria": Place(yaml.safe_dump(CRITERIA).encode(), _file(load_criteria)),
         "list of gated packages": Place(_json(GATING), _gating),

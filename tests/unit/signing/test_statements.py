@@ -6,10 +6,13 @@ import base64
 import json
 import unittest
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from topcoat.errors import ContentError
 from topcoat.model import ImageResult, Receipt, Status
 from topcoat.registry import digest_of
-from topcoat.signing import statements
+from topcoat.signing import bundles, statements
+from topcoat.signing.keys import SigningKey
 from topcoat.signing.provenance import provenance
 
 DIGEST = digest_of(b"image")
@@ -75,3 +78,23 @@ class Readable(unittest.TestCase):
         document = json.loads(statements.envelope(b"{}", b"\x00"))
         self.assertEqual(b"{}", base64.b64decode(document["payload"]))
         self.assertEqual(["keyid", "sig"], sorted(document["signatures"][0]))
+
+
+class Bundles(unittest.TestCase):
+    def test_there_and_back(self) -> None:
+        key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
+        payload = statements.statement("h.x/a", DIGEST, bundles.SIGNED, {})
+        hint, read, (signature,) = bundles.read(bundles.bundle(payload, key))
+        self.assertEqual((key.public.hint, payload), (hint, read))
+        self.assertTrue(key.public.verifies(statements.to_be_signed(payload), signature))
+
+    def test_what_is_none_is_one_line(self) -> None:
+        key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
+        good = json.loads(bundles.bundle(statements.statement("h.x/a", DIGEST, bundles.SIGNED, {}), key))
+        spoilt: tuple[object, ...] = ([], {}, {**good, "verificationMaterial": 5}, {**good, "dsseEnvelope": {"payloadType": "other"}})
+        for document in spoilt:
+            with self.assertRaises(ContentError) as caught:
+                bundles.read(json.dumps(document).encode())
+            self.assertNotIn("\n", str(caught.exception))
+        certified = {**good, "verificationMaterial": {"certificate": {"rawBytes": ""}}}
+        self.assertEqual("", bundles.read(json.dumps(certified).encode())[0])

@@ -15,7 +15,7 @@ from topcoat.model import Digest, ImageReference
 from topcoat.process.each import each
 from topcoat.registry import Manifest, Registries, RegistryClient
 from topcoat.registry.attached import SIGNATURE, SIGNATURE_LAYER, SIGNATURES, STATEMENT_LAYER, STATEMENTS, Attached
-from topcoat.signing import statements
+from topcoat.signing import bundles, statements
 from topcoat.signing.keys import PublicKey, SigningKey
 
 _PARALLEL = 4
@@ -57,13 +57,17 @@ class Signer:
         identity = f"{reference.host}/{reference.repository}" + (f":{reference.tag}" if reference.tag else "")
         parts = _with_children(client, reference.repository, manifest)
         # from the inside out: an index is signed when all in it is
-        new = [self._add(client, reference.repository, part.digest, identity) for part in reversed(parts)]
+        new = [self._add(client, reference.repository, part, identity) for part in reversed(parts)]
         found = ImageReference(reference.host, reference.repository, reference.tag, manifest.digest)
         return Signed(found, len(parts), sum(new))
 
-    def _add(self, client: RegistryClient, repository: str, digest: Digest, identity: str) -> bool:
-        attached = Attached(client, repository, digest, SIGNATURES)
-        claim = statements.claim(identity, digest)
+    def _add(self, client: RegistryClient, repository: str, manifest: Manifest, identity: str) -> bool:
+        """Both forms: the list under a tag that podman reads, which says by what name, and the bundle that cosign 3 looks for first."""
+        statement = statements.statement(f"{client.host}/{repository}", manifest.digest, bundles.SIGNED, {})
+        bundled = bundles.attach(client, repository, manifest, statement, bundles.SIGNED, self._key)
+        return self._list(Attached(client, repository, manifest.digest, SIGNATURES), statements.claim(identity, manifest.digest)) or bundled
+
+    def _list(self, attached: Attached, claim: bytes) -> bool:
         for data, notes in attached.documents(SIGNATURE_LAYER):
             if data == claim and self._key.public.verifies(data, _signature(notes)):
                 return False
@@ -78,7 +82,8 @@ class Signer:
         """
         place = ImageReference.parse(f"{repository}@{digest}")
         client = self._registries.client(place.host)
-        client.manifest(place.repository, digest, cached=False)
+        manifest = client.manifest(place.repository, digest, cached=False)
+        bundled = bundles.attach(client, place.repository, manifest, statement, predicate_type, self._key)
         attached = Attached(client, place.repository, digest, STATEMENTS)
         signed = statements.to_be_signed(statement)
         for data, _ in attached.documents(STATEMENT_LAYER):
@@ -87,7 +92,7 @@ class Signer:
             except ContentError:
                 continue  # somebody else's, in another form
             if payload == statement and any(self._key.public.verifies(signed, signature) for signature in signatures):
-                return False
+                return bundled
         envelope = statements.envelope(statement, self._key.sign(signed))
         attached.add(envelope, STATEMENT_LAYER, {SIGNATURE: "", "predicateType": predicate_type})
         return True

@@ -39,6 +39,8 @@ class PublicKey:
         der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.name = f"SHA256:{hashlib.sha256(der).hexdigest()[:16]}"
         """Short name for people: the first half of a sha256 of the key."""
+        self.hint = base64.b64encode(hashlib.sha256(der).digest()).decode()
+        """What names the key in a bundle."""
 
     def __repr__(self) -> str:
         return f"PublicKey({self.name})"
