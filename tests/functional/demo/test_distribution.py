@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[3]
 TOOLS = ("dnf", "rpm", "buildah", "skopeo", "apt-get", "git")
 
 
+# buildah of Debian 13 asks for more open files than some machines grant.
+LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+
+
 def run(*argv: str, check: bool = True, **more: object) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=500, check=False, **more)
     if check and done.returncode:
@@ -128,7 +132,7 @@ class DemoDistribution(unittest.TestCase):
         with RegistryServer(self.folder / "registry") as server:
             push_layout(server, self.distribution.real.directory, "distribution/base", "9")
             access = [f"--authfile={server.authfile}", f"--cert-dir={server.certificates}", f"--build-arg=BASE={server.host}/distribution/base:9"]
-            done = run("buildah", *store, "bud", "--isolation=chroot", *access, "-t", "nova-compute", str(self.folder))
+            done = run("buildah", *store, "bud", "--isolation=chroot", *LIMITS, *access, "-t", "nova-compute", str(self.folder))
         self.assertIn("nova:x:42436:42436", done.stdout)
         self.assertRegex(done.stdout, r"nova-compute: openstack-nova-compute 1:28\.1\.0-0\.")
         verified = done.stderr + done.stdout

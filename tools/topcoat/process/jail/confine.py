@@ -7,7 +7,7 @@ Arguments: a JSON object, and the program with its own. ``place`` is an empty di
 keeps the rights that mounting takes; what it runs for a step has its own, smaller set, and whoever leaves the step's root is in this one.
 """
 
-# ruff: noqa: PTH100, PTH103, PTH120
+# ruff: noqa: PTH100, PTH103, PTH110, PTH120
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ _POLICY = ("containers/policy.json", "containers/registries.conf", "containers/r
 # What building takes beyond a transaction's capabilities: mounts, limits, the steps' own set.
 _MORE = {"SETPCAP": 8, "NET_BIND_SERVICE": 10, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "SYS_RESOURCE": 24}
 _CONFIGURATION = "/run/containers.conf"
+_OWN_PROFILE, _PROFILE = "/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"
+"""Of system calls, for steps: one of the machine's own counts before the one that comes with containers-common."""
 
 
 def _containers_conf() -> str:
@@ -36,6 +38,18 @@ def _containers_conf() -> str:
         soft, hard = (-1 if value == resource.RLIM_INFINITY else value for value in resource.getrlimit(which))
         limits.append(f'"{name}={soft}:{hard}"')
     return f'[containers]\ndefault_ulimits=[{", ".join(limits)}]\n[network]\nnetwork_config_dir="/run/networks"\n'
+
+
+def _steps_profile() -> str:
+    """The machine's profile leaves user namespaces to steps, which would give them every capability back. Some versions of buildah start a step in a
+    chroot, where the kernel refuses one, others in a root of its own."""
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}
+    for path in (_OWN_PROFILE, _PROFILE):
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as source:
+                profile = json.load(source)
+            break
+    return json.dumps(jail.narrowed(profile))
 
 
 def main() -> int:
@@ -55,6 +69,10 @@ def main() -> int:
     jail.mount("tmpfs", f"{place}/run", "tmpfs", jail.MS_NOSUID | jail.MS_NODEV, "mode=0755,size=64m")
     with open(place + _CONFIGURATION, "w", encoding="utf-8") as sink:
         sink.write(_containers_conf())
+    if wanted["mounts"]:
+        os.makedirs(os.path.dirname(place + _OWN_PROFILE), exist_ok=True)
+        with open(place + _OWN_PROFILE, "w", encoding="utf-8") as sink:
+            sink.write(_steps_profile())
     jail.mount("proc", f"{place}/proc", "proc", jail.MS_NOSUID | jail.MS_NODEV | jail.MS_NOEXEC)
     filtered = b"" if wanted["mounts"] else jail.compile_filter()
     jail.settle(place)

@@ -182,6 +182,28 @@ def enter(
     limit(system_calls)
 
 
+def narrowed(profile: dict) -> dict:
+    """A profile of system calls (containers-common, seccomp.json), without what the filter of a transaction forbids."""
+    forbidden = _FORBIDDEN.split()
+    rules = []
+    for rule in profile.get("syscalls") or ():
+        names = [name for name in rule.get("names") or () if name not in forbidden and name not in ("clone", "clone3")]
+        if names:
+            rules.append({**rule, "names": names})
+    # libseccomp takes no rule that says what it does anyway.
+    usual = profile.get("defaultErrnoRet", _EPERM) if profile.get("defaultAction") == "SCMP_ACT_ERRNO" else None
+    for names, error in ((forbidden, _EPERM), (["clone3"], _ENOSYS)):
+        if error != usual:
+            rules.append({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": error})
+    masked = {"index": 1 if os.uname().machine == "s390x" else 0, "op": "SCMP_CMP_MASKED_EQ"}
+    if profile.get("defaultAction") == "SCMP_ACT_ALLOW":
+        for flag in _NAMESPACE_FLAGS:
+            rules.append({"names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM, "args": [{**masked, "value": flag, "valueTwo": flag}]})
+    else:
+        rules.append({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [{**masked, "value": sum(_NAMESPACE_FLAGS), "valueTwo": 0}]})
+    return {**profile, "syscalls": rules}
+
+
 def furnish(place: str, folders: list) -> None:
     """Make a root at an empty directory: the system's programs, the folders, small devices, an empty /tmp."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
