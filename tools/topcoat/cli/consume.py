@@ -1,4 +1,4 @@
-"""``topcoat consume``: pull what a provider returned, by digest, and prove it."""
+"""``topcoat consume``: pull what a provider returned, by digest, and prove it; or prove what containers and pods run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ from topcoat.errors import UsageError
 @click.option("--receipt", metavar="FILE", help="Receipt of the run that published the images.")
 @click.option("--pull/--no-pull", default=True, help="Pull first, or only prove what the storage holds.")
 @click.option("--running", is_flag=True, help="Prove running containers instead of the storage; a named IMAGE must be running.")
+@click.option(
+    "--pods",
+    "pods_file",
+    metavar="FILE",
+    help="Prove the pods of a cluster, as 'kubectl get nodes,pods --all-namespaces -o json' prints them; a named IMAGE must be running.",
+)
+@click.option(
+    "--mirror",
+    "mirror_words",
+    multiple=True,
+    metavar="SOURCE=MIRROR",
+    help="Pods name images of SOURCE as those of MIRROR (host/path); may be repeated. A mirror that ends in the same path is known.",
+)
 @click.option("--output", metavar="FILE", help="Write the result as JSON: references by image name.")
 @click.option("--jobs", default=4, show_default=True, help="Pulls at the same time.")
 @click.option("--storage-root", metavar="DIR", help="Folder of the container storage, instead of the system's.")
@@ -34,22 +47,42 @@ def command(
     receipt: str | None,
     pull: bool,
     running: bool,
+    pods_file: str | None,
+    mirror_words: tuple[str, ...],
     output: str | None,
     jobs: int,
     storage_root: str | None,
     storage_runroot: str | None,
     output_format: str,
 ) -> None:
-    """Pull images by the digests that a provider returned, for the profile's platform, and prove that the storage holds or containers run these."""
+    """Pull images by the digests that a provider returned, for the profile's platform, and prove that the storage holds or containers run these.
+
+    With --pods nothing is pulled: each container of a cluster that has an image of the set must run its digest; of an index the child of the node
+    that it runs on is named.
+    """
     from topcoat import consumer
     from topcoat.report.document import load_finished
 
     if bool(artifacts) == bool(receipt):
         raise UsageError("the images come from --zuul or from --receipt, one of them", next_step="name one file")
+    if running and pods_file:
+        raise UsageError("--running is of this node, --pods of a cluster", next_step="give one of them")
+    # What runs is proved for every image of the set; the named ones must be among it.
+    wanted = () if running or pods_file else images
     if artifacts:
-        expected = consumer.expected_from_artifacts(images_handed_over(Path(artifacts)), images)
+        expected = consumer.expected_from_artifacts(images_handed_over(Path(artifacts)), wanted)
     else:
-        expected = consumer.expected_from_receipt(load_finished(Path(str(receipt))), images)
+        expected = consumer.expected_from_receipt(load_finished(Path(str(receipt))), wanted)
+    if pods_file:
+        result, lines, end = consumer.proved_pods(
+            expected, Path(pods_file), settings.registries, platform=settings.profile.platform, mirror_words=mirror_words, required=images
+        )
+        if output:
+            Path(output).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        emit(result, output_format, "\n".join(lines))
+        if end:
+            raise end
+        return
     with tempfile.TemporaryDirectory(prefix="topcoat-certificates-") as certificates:
         if settings.ca_file:
             shutil.copyfile(settings.ca_file, Path(certificates) / "ca.crt")

@@ -113,7 +113,7 @@ def prove_running(expected: Sequence[Expected], podman: Podman, *, required: Seq
     """
     proved: dict[str, Consumed] = {}
     for container in podman.running():
-        image = next((image for image in expected if _same_repository(container.image, image.reference.repository)), None)
+        image = next((image for image in expected if same_repository(container.image, image.reference.repository)), None)
         if image is None:
             continue
         held = podman.digests(container.image_id)
@@ -131,9 +131,13 @@ def prove_running(expected: Sequence[Expected], podman: Podman, *, required: Seq
     return tuple(proved[name] for name in sorted(proved))
 
 
-def _same_repository(used: str, repository: str) -> bool:
+def same_repository(used: str, repository: str) -> bool:
     """Whether an image name as a container was started with it (host or not, tag, digest) is of this repository."""
-    path = used.partition("@")[0]
-    head, _, last = path.rpartition("/")
-    path = f"{head}/{last.partition(':')[0]}".lstrip("/")
+    path = without_tag(used)
     return path == repository or path.endswith(f"/{repository}") or repository.endswith(f"/{path}")
+
+
+def without_tag(used: str) -> str:
+    """An image name as a container was started with it, without tag and digest."""
+    head, _, last = used.partition("@")[0].rpartition("/")
+    return f"{head}/{last.partition(':')[0]}".lstrip("/")
