@@ -9,6 +9,7 @@ import tempfile
 import unittest
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.functional.gating.test_build import IDENTITY
 from tests.functional.roles import inventories
@@ -240,9 +241,27 @@ class Review(ProviderCase):
         self.assertIn("keystone: the provider returned sha256:000", run.output)
         run = self.job(zuul, "consumer/post", check=False, consume_images_must_run=["nova-api"], **variables)
         self.assertIn("no container runs nova-api", run.output)
+        pods = self.folder / "pods.json"
+        pods.write_text(json.dumps(self._pod(artifacts, "keystone")))
+        run = self.job(zuul, "consumer/post", check=False, consume_images_pods=str(pods), consume_images_must_run=["keystone"], **variables)
+        self.assertIn("pod site/keystone-0, container api: runs sha256:000", run.output)
         run = self.job({**zuul, "artifacts": []}, "consumer/pre", check=False, **variables)
         self.assertIn("zuul.artifacts names no image", run.output)
         self.assertIn("check the names, and that this job depends on its provider", run.output)
+
+    @staticmethod
+    def _pod(artifacts: list[dict[str, Any]], name: str) -> dict[str, object]:
+        """A pod that runs what these artifacts say, as kubectl prints it."""
+        artifact = next(artifact for artifact in artifacts if artifact["metadata"]["image"] == name)
+        image = f"{artifact['url'].removeprefix('docker://')}@{artifact['metadata']['digest']}"
+        status = {"name": "api", "image": image, "imageID": image, "state": {"running": {}}}
+        metadata = {"name": f"{name}-0", "namespace": "site"}
+        return {
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {"containers": [{"name": "api", "image": image}]},
+            "status": {"containerStatuses": [status]},
+        }
 
     def test_two_nodes_share_the_plan(self) -> None:
         zuul = inventories.two_of_one_project()
