@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.base import make_image, random_bytes
@@ -13,7 +14,7 @@ from topcoat.garbage.rules import subject_of
 from topcoat.promotion import Request
 from topcoat.publisher import Publisher
 from topcoat.registry import append_layer, digest_of, with_labels
-from topcoat.registry.oci import OCI_LAYER_GZIP, Descriptor, referrers_tag
+from topcoat.registry.oci import OCI_INDEX, OCI_LAYER_GZIP, Descriptor, index_manifest, referrers_tag
 
 OLD = KeepRules(tags=frozenset({"open-1"}), younger_than=0, newest=0)
 LATER = 10.0
@@ -129,6 +130,45 @@ class Collecting(SetCase):
         self.assertEqual([f"{self.space}/base:closed-1"], done.untagged)
         self.assertEqual([], done.condemned)
         self.assertEqual(below, self.client().head(f"{self.space}/base", below))
+
+    def test_what_an_index_needs_stays_and_an_index_that_comes_meanwhile_saves_its_images(self) -> None:
+        client, publisher = self.client(), Publisher(self.registries())
+        path, name = self.paths[0], f"{self.server.host}/{self.paths[0]}"
+        entries = {}
+        for arch in ("amd64", "arm64", "s390x"):
+            image, blobs = make_image(random_bytes(arch, 500), architecture=arch)
+            published = publisher.publish(name, image, blobs, [f"closed-{arch}"])
+            publisher.attach_inventory(name, published.digest, {"inventory": arch.encode()})
+            entries[arch] = replace(client.manifest(path, published.digest).descriptor, platform=(("architecture", arch), ("os", "linux")))
+        client.put_manifest(path, "open-1", index_manifest([entries["amd64"], entries["arm64"]]), OCI_INDEX)
+
+        def inventories() -> set[str]:
+            return {arch for arch, entry in entries.items() if client.referrers(path, entry.digest)}
+
+        first = self.collect(dry_run=False)
+        self.assertLessEqual({f"{path}:closed-{arch}" for arch in entries}, set(first.untagged))
+        self.assertEqual([f"{path}@{entries['s390x'].digest}"], [one for one in first.condemned if one.endswith(entries["s390x"].digest)])
+        self.assertEqual({"amd64", "arm64"}, inventories())
+        client.delete_tag(path, "open-1")
+        client.put_manifest(path, "closed-2", index_manifest([entries["amd64"], entries["arm64"]]), OCI_INDEX)
+        self.collect(dry_run=False)
+        # both images of the index are condemned; before they are deleted a new set takes one of them
+        late = Collector(client, self.space)
+        deleting, took = late._delete_entry, []
+
+        def push_then_delete(entry: str) -> bool:
+            if not took:
+                took.append(client.put_manifest(path, "open-1", index_manifest([entries["arm64"]]), OCI_INDEX))
+            return deleting(entry)
+
+        late._delete_entry = push_then_delete  # type: ignore[method-assign]
+        done = Collector.collect(late, self.paths, OLD, dry_run=False, now=time.time() + 7200)
+        self.assertIn(f"{path}@{entries['arm64'].digest}", done.spared)
+        self.assertIn(f"{path}@{entries['amd64'].digest}", done.deleted)
+        self.assertEqual(entries["arm64"].digest, client.head(path, entries["arm64"].digest))
+        self.assertIsNone(client.head(path, entries["amd64"].digest))
+        self.assertEqual({"inventory": b"arm64"}, publisher.inventory(name, entries["arm64"].digest))
+        self.assertEqual({"arm64"}, inventories())
 
     def test_500_tags_while_someone_pushes(self) -> None:
         client = self.client()

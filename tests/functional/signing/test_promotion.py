@@ -35,6 +35,17 @@ class Promotions(SigningCase):
             self.assert_accepted(f"{repository}:{self.name}")
             self.assert_accepted(f"{repository}@{digest}")
 
+    def test_of_an_index_every_image_is_signed_in_every_place(self) -> None:
+        index, children = self.push_index("set/base", "two-arch")
+        self.promote("--from", "two-arch", "--to", self.name, "--also", f"{self.server.host}/mirror")
+        client = self.client()
+        for repository in ("set/base", "mirror/base"):
+            self.assertEqual(index, client.head(repository, self.name))
+            self.assert_accepted(f"{repository}:{self.name}")
+            for architecture, digest in children.items():
+                self.assert_accepted(f"{repository}@{digest}", "--arch", architecture)
+                self.assertIn(f"{referrers_tag(digest)}.sig", self.tags(repository))
+
     def test_what_cannot_be_signed_is_not_promoted(self) -> None:
         digest = self.push("set/base", "one-b", text="b")
         client = self.client()

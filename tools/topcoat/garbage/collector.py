@@ -121,11 +121,13 @@ class Collector:
             # Written down before it is done: a manifest that lost its tags in a collection that was cut off is found again by the next.
             waiting = {entry: when for entry, when in condemned.items() if entry not in alive} | dict.fromkeys(result.condemned, moment)
             self._remember(kept_since, waiting)
-            for done in each(zip(states, plans, strict=True), lambda pair: self._untag(*pair), workers=self._workers):
-                result.untagged += done
             ready = set(due)
+            self._untag_all(states, plans, lambda name, subject: f"{name}@{subject}" not in ready, result)
             for entry, gone in zip(due, each(due, self._delete_entry, workers=self._workers), strict=True):
                 (result.deleted if gone else result.spared).append(entry)
+            # what is attached to a manifest that was spared after all stays with it
+            deleted = set(result.deleted)
+            self._untag_all(states, plans, lambda name, subject: f"{name}@{subject}" in deleted, result)
             waiting = {entry: when for entry, when in waiting.items() if entry not in ready}
             self._remember({tag: when for tag, when in kept_since.items() if any(tag in plan.kept for plan in plans)}, waiting)
             result.checked = self._check(states, plans)
@@ -230,10 +232,24 @@ class Collector:
 
     # ---- removing -----------------------------------------------------------------------------------------------------------------------------
 
-    def _untag(self, state: RepositoryState, plan: RepositoryPlan) -> list[str]:
+    def _untag_all(
+        self, states: Sequence[RepositoryState], plans: Sequence[RepositoryPlan], may: Callable[[str, Digest | None], bool], result: Collected
+    ) -> None:
+        """Take tags off in every repository.
+
+        :param may: whether a tag of a repository goes now, by what it is attached to (None: it is no such tag).
+        """
+
+        def one(pair: tuple[RepositoryState, RepositoryPlan]) -> list[str]:
+            return self._untag(*pair, [tag for tag in pair[1].untag if may(pair[1].name, subject_of(tag))])
+
+        for done in each(zip(states, plans, strict=True), one, workers=self._workers):
+            result.untagged += done
+
+    def _untag(self, state: RepositoryState, plan: RepositoryPlan, tags: Iterable[str]) -> list[str]:
         """Take the tags off, one by one: each removal names one tag only, so a tag that is pushed meanwhile cannot go with it."""
         untagged = []
-        for tag in plan.untag:
+        for tag in tags:
             # a tag that moved since it was read is someone's new tag
             if self._client.head(plan.name, tag) == state.tags[tag] and self._client.delete_tag(plan.name, tag):
                 untagged.append(f"{plan.name}:{tag}")
