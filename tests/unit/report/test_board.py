@@ -24,7 +24,7 @@ def job(name, state, kind="blocking", url=""):
 def line(source, phase, age, *misses, **values):
     jobs = list(misses) or [job("deploy", "passed")]
     found = {"source": source, "phase": phase, "current": False, "time": NOW - age * DAY, "last": NOW - age * DAY, "attempts": 1, "override": ""}
-    return {**found, "by": "me", "sentence": "", "misses": list(misses), "jobs": jobs, "against": "", **values}
+    return {**found, "by": "me", "sentence": "", "misses": list(misses), "jobs": jobs, "against": "", "architectures": {}, **values}
 
 
 def stream(name="current-passed-ci", *sets, **values):
@@ -42,7 +42,7 @@ def stream(name="current-passed-ci", *sets, **values):
 def document(*streams):
     return {
         "schema": "x", "time": NOW, "place": "registry.example.org/site", "profile": "site", "phases": PHASES, "dlrn": "", "zuul": "",
-        "streams": list(streams),
+        "architectures": [], "streams": list(streams),
     }  # fmt: skip
 
 
@@ -60,7 +60,11 @@ def image(name, **values):
 
 
 def set_page(stream_name, one, images=()):
-    return {"schema": "x", "stream": stream_name, **one, "tells": [], "previous": "", "images": list(images)}
+    return {"schema": "x", "stream": stream_name, **one, "tells": [], "previous": "", "images": list(images), "skew": []}
+
+
+def side(images, wanted, differs=0, sentence="", absent=()):
+    return {"images": images, "wanted": wanted, "absent": list(absent), "differs": differs, "sentence": sentence}
 
 
 def files(board, images=(), packages=None, links=()):
@@ -78,6 +82,7 @@ class Pages(unittest.TestCase):
 
     def test_hostile_words_stay_words(self):
         evil = line(EVIL, "rejected", 1, job(HOSTILE, "failed", url="javascript:alert(1)"), override=HOSTILE, sentence=HOSTILE, by=HOSTILE)
+        evil["architectures"] = {HOSTILE: side(1, 2, 1, HOSTILE, [HOSTILE])}
         package = {"schema": "x", "stream": EVIL, "package": EVIL, "steps": [
             {"source": EVIL, "time": NOW, "versions": [HOSTILE], "images": [HOSTILE], "changelog": [{"time": 1, "author": HOSTILE, "text": HOSTILE}]},
         ]}  # fmt: skip
@@ -91,7 +96,8 @@ class Pages(unittest.TestCase):
             missing=missing,
             queue=[EVIL, "s"],
         )
-        pages = files(document(one), (image(HOSTILE, base_digest=HOSTILE, revision=HOSTILE),), {(EVIL, EVIL): package})
+        board = document(one) | {"architectures": [HOSTILE]}
+        pages = files(board, (image(HOSTILE, base_digest=HOSTILE, revision=HOSTILE),), {(EVIL, EVIL): package})
         self.assertEqual(6 + 0, len(pages), list(pages))
         for path, text in pages.items():
             self.assertNotIn("..", path)
@@ -119,6 +125,27 @@ class Pages(unittest.TestCase):
         self.assertIn("1 image of it is not in the registry any more", text)
         self.assertIn("1 of 2 are signed", text)
         self.assertIn("for podman, and bundle", text)
+
+    def test_each_architecture_has_a_column_and_what_lags_behind_is_named(self):
+        sides = {"x86_64": side(104, 104), "aarch64": side(103, 104, 2, absent=["nova-compute"])}
+        coming = {
+            "x86_64": side(104, 104, sentence="built, not joined yet"),
+            "aarch64": side(0, 104, sentence="no run of it has finished s2-aarch64"),
+        }
+        lines = (line("s2", "pending", 0, architectures=coming), line("s1", "promoted", 1, architectures=sides), line("s0", "promoted", 2))
+        board = document(stream("n", *lines)) | {"architectures": ["x86_64", "aarch64"]}
+        pages = {(one["name"], of["source"]): set_page(one["name"], of) for one in board["streams"] for of in one["sets"]}
+        skew = {"source": "openstack-nova", "versions": {"x86_64": ["2-1"], "aarch64": ["1-1"]}, "images": ["nova-api", "nova-compute"]}
+        pages["n", "s1"]["skew"] = [skew]
+        found = report.files(board, pages, {}, {}, ())
+        first, own = found["index.html"], found["sets/n/s1.html"]
+        self.assertIn('<th scope="col">x86_64</th><th scope="col">aarch64</th>', first)
+        for words in ("103 of 104", "2 packages differ", "none of 104", "no run of it has finished s2-aarch64", "built, not joined yet"):
+            self.assertIn(words, first)
+        for words in ("without nova-compute", "in different versions", "<td>2-1</td><td>1-1</td><td>nova-api, nova-compute</td>"):
+            self.assertIn(words, own)
+        self.assertNotIn("Architectures", found["sets/n/s0.html"])
+        self.assertNotIn("in different versions", found["sets/n/s2.html"])
 
     def test_the_data_lies_beside_the_page(self):
         board = document(stream("n", line("s1", "promoted", 1)))

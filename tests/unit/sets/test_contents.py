@@ -27,6 +27,12 @@ class Contents(unittest.TestCase):
         self.assertEqual([one.parts for one in facts.values()], [found[name].parts for name in facts])
         self.assertEqual(pack(facts), pack(dict(reversed(facts.items()))))
 
+    @given(st.dictionaries(TEXT, FACTS, max_size=3), st.dictionaries(TEXT, FACTS, max_size=3))
+    def test_of_an_index_each_platform_gets_its_own(self, facts: dict[str, ImageFacts], others: dict[str, ImageFacts]) -> None:
+        content = pack(facts, "linux/amd64", {"linux/arm64": others})
+        self.assertEqual([facts, others, {}], [unpack(content, f"linux/{name}") for name in ("amd64", "arm64", "s390x")])
+        self.assertEqual({}, unpack(pack(facts, "linux/amd64"), "linux/arm64"))
+
     def test_one_place_of_a_changelog_is_enough_for_the_set(self) -> None:
         digests = ["sha256:" + letter * 64 for letter in "ab"]
         packages = frozenset({("n-1-1.noarch", "n.src.rpm", 1)})

@@ -36,7 +36,7 @@ GROUPS = {
     ),
     "Images by hand": ("update", "hotfix"),
     "What a registry holds": ("verify", "attest", "diff", "inventory", "sbom", "sizes"),
-    "Sets seen whole": ("board", "where", "bisect", "set"),
+    "Sets seen whole": ("board", "where", "tell", "bisect", "set"),
     "Steps of CI jobs": ("gating", "distgit", "freeze", "coverage", "consume", "join-receipts", "zuul-items", "zuul-artifacts", "zuul-return"),
 }
 """The commands by what somebody wants to do; a test looks that none is forgotten."""

@@ -24,7 +24,10 @@ def command(settings: Settings, output: str, dlrn: str | None, criteria_file: st
     """Write the promotion board: streams, phases, what still misses, overrides, comparisons, where a change is. HTML and JSON, no server."""
     from topcoat.report import board as report
     from topcoat.sets import board
+    from topcoat.sets.architectures import Wanted
 
+    architectures = settings.profile.architectures
+    others = [settings.of_architecture(one.name) for one in architectures]
     found = board.made(
         settings.registries,
         settings.profile,
@@ -36,6 +39,7 @@ def command(settings: Settings, output: str, dlrn: str | None, criteria_file: st
         ca_file=settings.ca_file,
         zuul=zuul,
         newest=newest,
+        wanted=[Wanted(one, its.profile, tuple(its.recipes)) for one, its in zip(architectures, others, strict=True)],
         output=Path(output),
         say=lambda line: click.echo(line, err=True),
     )

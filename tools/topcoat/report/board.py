@@ -91,7 +91,7 @@ def files(
 ) -> dict[str, str]:
     """Path -> content of every file, as of ``topcoat.sets.board``."""
     environment = pages.environment("board.css")
-    environment.filters.update(bytes=figures.bytes_text, misses=misses, ago=ago)
+    environment.filters.update(bytes=figures.bytes_text, misses=misses, ago=ago, folded=changelog.folded)
 
     def link(path: str, up: int = 0) -> str:
         return "../" * up + quote(path) + ".html"

@@ -6,7 +6,7 @@ This module must never write into the registry, and never let one set that canno
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,18 @@ from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import Profile, labels
 from topcoat.process.each import each
 from topcoat.process.files import write_whole
-from topcoat.promotion.standing import PHASES, SetStanding, Stream, neighbours
+from topcoat.promotion.standing import PHASES, WAITING, SetStanding, Stream, neighbours
 from topcoat.registry import Registries
 from topcoat.registry.attached import SIGNATURES, Attached
 from topcoat.report import board as report
 from topcoat.report import pages
 from topcoat.runs.references import StoredImage
 from topcoat.sets import comparison, streams
+from topcoat.sets.architectures import Wanted, look
 from topcoat.sets.holdings import Held, RecordedSet, Step, timeline
 from topcoat.sets.named import NamedSet, find
 from topcoat.sets.reading import SetReader
+from topcoat.sets.skew import Skew, skews
 from topcoat.trunk import Criteria, DlrnApi, load_criteria
 
 SCHEMA = "https://topcoat.dev/schemas/board/1"
@@ -45,6 +47,8 @@ class Wish:
     """So many entries of the history of each name are read."""
     images: Sequence[str] = ()
     """Of the recipes: a set that waits is looked for under its tag."""
+    wanted: Sequence[Wanted] = ()
+    """What each architecture has of a set; empty: the site has one architecture."""
 
 
 @dataclass
@@ -65,6 +69,7 @@ def collect(wish: Wish, reader: SetReader, registries: Registries, profile: Prof
     place = f"{profile.registry}/{profile.namespace}".rstrip("/")
     found = Documents({"schema": SCHEMA, "time": round(time.time(), 3), "place": place, "profile": profile.name, "phases": PHASES})
     found.board |= {"dlrn": wish.api.url if wish.api else "", "zuul": wish.zuul}
+    found.board["architectures"] = [one.architecture.name for one in wish.wanted]
     all_streams = streams.read(registries, profile, newest=wish.newest, rules=wish.rules, api=wish.api, say=say)
     found.board["streams"] = [_StreamMaker(stream, wish, reader, registries, profile, found, say).made() for stream in all_streams]
     return found
@@ -82,12 +87,14 @@ def made(
     ca_file: Path | None,
     zuul: str,
     newest: int,
+    wanted: Sequence[Wanted],
     output: Path,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Write the board into a folder, the first page last, so that it never leads to a page that is not there yet; its document.
 
     :param criteria: file of promotion criteria; None: that of the profile, where there is one.
+    :param wanted: what each architecture has of a set; empty: the site has one architecture.
     :raises TopcoatError: as of ``collect``, or a file cannot be read.
     """
     if zuul and not pages.safe_url(zuul):
@@ -97,7 +104,7 @@ def made(
     if dlrn and not rules:
         raise UsageError("with --dlrn the names of candidates are needed", next_step="give --criteria too, or write criteria/PROFILE.yaml")
     reader = SetReader(registries, work, profile.platform)
-    wish = Wish(rules, DlrnApi(dlrn, ca_file=ca_file) if dlrn else None, zuul, newest, images)
+    wish = Wish(rules, DlrnApi(dlrn, ca_file=ca_file) if dlrn else None, zuul, newest, images, wanted)
     found = collect(wish, reader, registries, profile, say=say)
     contents = report.files(found.board, found.sets, found.changes, found.packages, profile.links)
     first = contents.pop("index.html")
@@ -128,12 +135,18 @@ class _StreamMaker:
         self._say = say
         self._shown = streams.recorded(stream, registries, profile)
         self._recorded: dict[str, RecordedSet] = {one.entry.source: one for one in self._shown}
+        self._waiting: dict[str, NamedSet] = {}
+        self._sides: dict[str, tuple[dict[str, Any], list[Skew]]] = {}
+        """Source -> of each architecture what the board says of it, and what they hold in different versions."""
 
     def made(self) -> dict[str, Any]:
         stream = self._stream
         held = streams.holdings(self._shown, self._reader, say=self._say)
         self._packages(held)
         self._compare()
+        if self._wish.wanted:
+            for one in stream.sets:
+                self._sides[one.source] = self._architectures(one)
         by_source = {one.recorded.entry.source: one for one in held}
         for one in stream.sets:
             self._found.sets[stream.name, one.source] = self._set(one, by_source.get(one.source))
@@ -176,6 +189,7 @@ class _StreamMaker:
             "misses": [asdict(job) for job in bad] if one.phase not in ("promoted", "rolled back") or one.override else [],
             "jobs": [asdict(job) for job in one.jobs],
             "against": self._before(one.source),
+            "architectures": self._sides[one.source][0] if one.source in self._sides else {},
         }
 
     def _before(self, source: str) -> str:
@@ -200,6 +214,7 @@ class _StreamMaker:
         except TopcoatError as error:
             self._say(f"{ahead.source} is not compared: {error.what}")
             return
+        self._waiting[ahead.source] = waiting
         now = self._recorded[current.source].named
         self._against(current.source, now, ahead.source, waiting)
 
@@ -221,6 +236,14 @@ class _StreamMaker:
             **self._line(one),
             "tells": [entry.as_dict() | {"record": None} for entry in one.entries],
             "previous": recorded.entry.previous_source if recorded else "",
+            "skew": [
+                {
+                    "source": skew.source,
+                    "versions": {skew.first: list(skew.versions[0]), skew.arch: list(skew.versions[1])},
+                    "images": list(skew.images),
+                }
+                for skew in (self._sides[one.source][1] if one.source in self._sides else ())
+            ],
             "images": self._images(recorded.named, held) if recorded else [],
         }
 
@@ -263,6 +286,30 @@ class _StreamMaker:
             found.append("bundle")
         return found
 
+    # ---- architectures ------------------------------------------------------------------------------------------------------------------------
+
+    def _architectures(self, one: SetStanding) -> tuple[dict[str, Any], list[Skew]]:
+        """What each architecture has of a set: of one that is joined its images, of one that still comes what its run says."""
+        recorded = self._recorded.get(one.source)
+        named = recorded.named if recorded else self._waiting.get(one.source)
+        try:
+            if named:
+                return self._joined(named)
+            if one.phase in WAITING:
+                parts = [look(wanted, one.source, self._registries) for wanted in self._wish.wanted]
+                return {part.name: _side(part.wanted, part.images, part.problem or "built, not joined yet") for part in parts}, []
+        except TopcoatError as error:
+            self._say(f"{one.source} by architecture is not known: {error.what}")
+        return {}, []
+
+    def _joined(self, named: NamedSet) -> tuple[dict[str, Any], list[Skew]]:
+        facts = {one.architecture.name: self._reader.of_platform(one.profile.platform).facts(named) for one in self._wish.wanted}
+        skew = skews(facts)
+        sides = {one.architecture.name: _side(one, facts[one.architecture.name]) for one in self._wish.wanted}
+        for name, side in sides.items():
+            side["differs"] = len({found.source for found in skew if found.arch == name})
+        return sides, skew
+
     # ---- packages -----------------------------------------------------------------------------------------------------------------------------
 
     def _packages(self, sets: Sequence[Held]) -> None:
@@ -286,6 +333,11 @@ class _StreamMaker:
                 "package": name,
                 "steps": list(reversed(rows)),
             }
+
+
+def _side(wanted: Wanted, there: Container[str], sentence: str = "") -> dict[str, Any]:
+    absent = [name for name in wanted.images if name not in there]
+    return {"images": len(wanted.images) - len(absent), "wanted": len(wanted.images), "absent": absent, "differs": 0, "sentence": sentence}
 
 
 def _step(step: Step, entries: Sequence[Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from topcoat.changes import compare
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.lists import old_names
 from topcoat.model import Action, Digest, ImageReference, ImageRepository, ImageResult, Profile, Reason, Receipt, Status
@@ -24,6 +23,7 @@ from topcoat.sets.architectures import Part, Wanted
 from topcoat.sets.architectures import look as look_at
 from topcoat.sets.named import NamedSet
 from topcoat.sets.reading import SetReader
+from topcoat.sets.skew import count, skews
 
 _PARALLEL = 12
 _SHOWN = 50
@@ -141,21 +141,11 @@ class Joiner:
         for name, children in found.items():
             for child in children:
                 sides[child.arch][name] = child.reference
-        first, lines = names[0], []
-        readers = {arch: SetReader(self._registries, self._work, platform_of(arch)) for arch in names}
-        for arch in names[1:]:
-            both = sides[first].keys() & sides[arch].keys()
-            one, other = (
-                readers[side].facts(NamedSet(side, side, self._profile.registry, {name: sides[side][name] for name in both}))
-                for side in (first, arch)
-            )
-            for row in compare(one, other).rows:
-                lines += [
-                    f"{row.source} is {' and '.join(move.old)} for {first}, {' and '.join(move.new)} for {arch}, in {_count(move.images)}"
-                    for move in row.moves
-                    if move.old and move.new and move.old != move.new
-                ]
-        return tuple(lines)
+        facts = {
+            arch: SetReader(self._registries, self._work, platform_of(arch)).facts(NamedSet(arch, arch, self._profile.registry, sides[arch]))
+            for arch in names
+        }
+        return tuple(map(str, skews(facts)))
 
     # ---- writing ----------------------------------------------------------------------------------------------------------------------------
 
@@ -248,13 +238,9 @@ def _notes(parts: Sequence[Part], found: Mapping[str, Sequence[Child]]) -> tuple
         carried = [name for name, children in found.items() for child in children if child.arch == part.name and child.result is None]
         absent = [name for name in part.wanted.images if part.name not in (child.arch for child in found[name])]
         because = f", because {part.problem}" if part.problem else ""
-        lines += [f"{part.name} is as before in {_count(carried)}{because}"] if carried else []
-        lines += [f"{part.name} is missing in {_count(absent)}{because}"] if absent else []
+        lines += [f"{part.name} is as before in {count(carried)}{because}"] if carried else []
+        lines += [f"{part.name} is missing in {count(absent)}{because}"] if absent else []
     return tuple(lines)
-
-
-def _count(images: Sequence[str]) -> str:
-    return f"{len(images)} images" if len(images) != 1 else f"image {images[0]}"
 
 
 def _receipt(profile: Profile, joined: Joined, started: float) -> Receipt:

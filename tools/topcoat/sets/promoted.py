@@ -10,6 +10,7 @@ from typing import Any
 
 from topcoat.errors import TopcoatError
 from topcoat.model import Profile
+from topcoat.model.profile import platform_of
 from topcoat.promotion import History, Promoted, SetRecord
 from topcoat.registry import Registries
 from topcoat.sets import comparison, contents
@@ -32,7 +33,9 @@ def settle(
         before = of_promotion(SetRecord.from_dict(outcome.before), registries, host, namespace) if outcome.before else None
         after = of_record(record, host)
         facts = reader.facts(after, *([before] if before else []))
-        written = contents.pack(facts, profile.platform if profile.architectures else "")
+        several = [platform_of(one.name) for one in profile.architectures]
+        others = {platform: reader.of_platform(platform).facts(after) for platform in several if platform != profile.platform}
+        written = contents.pack(facts, profile.platform if several else "", others)
         for history in histories:
             entry = history.read(outcome.name, outcome.entry)
             if entry:

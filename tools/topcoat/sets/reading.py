@@ -32,6 +32,7 @@ class SetReader:
     def __init__(self, registries: Registries, work: Path, platform: str, *, read_layers: bool = False) -> None:
         """:param read_layers: read the package database out of the layers of images that have no inventory of ours."""
         self._registries = registries
+        self._work = work
         self._platform = platform
         self._reader = ImageReader(registries, work / "cache" / "images", platform)
         self._read_layers = read_layers
@@ -39,6 +40,10 @@ class SetReader:
         self._shared: dict[frozenset[Package], frozenset[Package]] = {}
         self._contents: dict[bytes, dict[str, ImageFacts]] = {}
         self._from_layers: dict[str, tuple[Entry, ...]] = {}
+
+    def of_platform(self, platform: str) -> SetReader:
+        """A reader of the same sets for another platform: of an index it takes another image."""
+        return SetReader(self._registries, self._work, platform, read_layers=self._read_layers)
 
     def changes(self, before: NamedSet, after: NamedSet) -> SetChanges:
         """How the second set differs from the first.
@@ -60,7 +65,10 @@ class SetReader:
 
         :param others: sets of which something may be known already.
         """
-        return self._read(found.images, found, *others)
+        written = self._written(found)
+        # what was written is of the whole set: an image that it does not have was in no index for the platform then
+        wanted = {name: where for name, where in found.images.items() if not written or name in written}
+        return self._read(wanted, found, *others)
 
     def _read(self, wanted: Mapping[str, ImageReference], *sets: NamedSet) -> dict[str, ImageFacts]:
         """Of what is written about the sets, else of the images themselves; a digest decides what may be taken."""
