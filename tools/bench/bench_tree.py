@@ -14,13 +14,19 @@ from pathlib import Path
 from topcoat import recipes
 from topcoat.builder import DirectBuilder
 from topcoat.layers import LayerStore
-from topcoat.model import ImageRepository, Profile, Recipe, Repository
+from topcoat.model import ImageRepository, Profile, Recipe, Repository, labels
 from topcoat.publisher import Publisher
-from topcoat.registry import Registries, RegistryClient
-from topcoat.registry.oci import Image
+from topcoat.registry import Manifest, Registries, RegistryClient, digest_of
+from topcoat.registry.oci import Image, with_labels
 from topcoat.report.graph import ImageGraph
 from topcoat.rpm.inventory import Inventory
 from topcoat.rpm.repositories import freeze
+from topcoat.runs import claims
+from topcoat.runs.cache import DigestCache
+from topcoat.runs.claims import Sketch
+from topcoat.runs.known import KnownFiles
+from topcoat.runs.references import StoredImage
+from topcoat.runs.steps import SKETCH
 from topcoat.transactions import Options, Transactions
 from topcoat_demo.environment import Environment, prepare
 
@@ -33,8 +39,12 @@ class Published:
     """One image of the tree."""
 
     repository: str
-    digest: str
+    manifest: Manifest
     image: Image
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
 
 
 @dataclass
@@ -97,22 +107,26 @@ def _external(recipe: Recipe) -> bool:
 def _build(tree: Tree, names: list[str], registries: Registries, work: Path, say) -> None:  # type: ignore[no-untyped-def]
     client: RegistryClient = registries.client(tree.host)
     publisher = Publisher(registries)
-    missing = [name for name in names if client.head(f"demo/{name}", TAG) is None]
+    missing = []
     for name in names:
-        if name not in missing:
+        if client.head(f"demo/{name}", TAG) is not None:
             manifest, image = client.image(f"demo/{name}", TAG)
-            tree.images[name] = Published(f"demo/{name}", manifest.digest, image)
+            if labels.INVENTORY in image.labels:  # an earlier bench left images without the documents that composing reads
+                tree.images[name] = Published(f"demo/{name}", manifest, image)
+                continue
+        missing.append(name)
     if not missing:
         return
     say(f"building {len(missing)} images of the tree")
     with freeze(tree.repositories, work / "frozen") as snapshot, LayerStore(work / "store") as store:
         with Transactions(snapshot, work / "dnf", options=Options(release=tree.profile.release)) as transactions:
             builder = DirectBuilder(store, transactions)
+            known = KnownFiles(registries, DigestCache(work / "known"))
             for name in missing:
-                _publish(tree, name, builder, client, publisher, work)
+                _publish(tree, name, builder, client, publisher, known, work)
 
 
-def _publish(tree: Tree, name: str, builder: DirectBuilder, client: RegistryClient, publisher: Publisher, work: Path) -> None:
+def _publish(tree: Tree, name: str, builder: DirectBuilder, client: RegistryClient, publisher: Publisher, known: KnownFiles, work: Path) -> None:
     recipe = tree.recipes[name]
     if recipe.parent is None:
         repository, digest = "distribution/base", tree.profile.base.digest
@@ -121,7 +135,7 @@ def _publish(tree: Tree, name: str, builder: DirectBuilder, client: RegistryClie
         parent = tree.images[recipe.parent]
         repository, digest = parent.repository, parent.digest
         inventory = Inventory.from_files(publisher.inventory(f"{tree.host}/{repository}", digest) or {})
-    image = client.image(repository, str(digest))[1]
+    manifest, image = client.image(repository, str(digest))
     built = builder.build(
         recipe,
         profile=tree.profile,
@@ -134,9 +148,13 @@ def _publish(tree: Tree, name: str, builder: DirectBuilder, client: RegistryClie
     )
     blobs: dict = {layer.digest: ImageRepository(tree.host, repository) for layer in image.layers}
     blobs |= {layer.digest: layer.path for layer in built.layers}
-    published = publisher.publish(f"{tree.host}/demo/{name}", built.image, blobs, [TAG])
-    if built.inventory:
-        publisher.attach_inventory(f"{tree.host}/demo/{name}", published.digest, built.inventory.to_files())
+    assert built.inventory
+    files = built.inventory.to_files()
+    document = known.sketch(StoredImage(tree.host, repository, manifest, image), built.layers)
+    sketch = Sketch(digest_of(document), len(built.image.diff_ids)) if document else None
+    claim = claims.claim({name: digest_of(content) for name, content in files.items()}, built.image.diff_ids, sketch)
+    published = publisher.publish(f"{tree.host}/demo/{name}", with_labels(built.image, {labels.INVENTORY: claim}), blobs, [TAG])
+    publisher.attach_inventory(f"{tree.host}/demo/{name}", published.digest, files | ({SKETCH: document} if document else {}))
     for layer in built.layers:
         layer.path.unlink()
-    tree.images[name] = Published(f"demo/{name}", published.digest, client.image(f"demo/{name}", published.digest)[1])
+    tree.images[name] = Published(f"demo/{name}", *client.image(f"demo/{name}", published.digest))
