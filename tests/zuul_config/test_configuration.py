@@ -425,14 +425,59 @@ class Secrets(Case):
             self.assertEqual(job.variables["topcoat_set"]["namespace"], "example", name)
         self.assertEqual(found.freeze("openstack/keystone", "third-party-check", ["releasenotes/notes/x.yaml"]), {})
 
-    def test_architectures_are_joined_before_anybody_consumes(self) -> None:
-        use = "- project: {name: openstack/keystone, templates: [site-architectures]}"
-        found = site(example("architectures.yaml"), ("zuul.d/use.yaml", use))
+    def test_architectures_are_joined_before_anybody_consumes_or_publishes(self) -> None:
+        use = "- project: {name: openstack/keystone, templates: [site-architectures, site-architectures-periodic]}"
+        found = site(example("site-robots.yaml"), example("architectures.yaml"), ("zuul.d/use.yaml", use))
         self.assertEqual((found.errors, found.warnings), ([], []))
-        jobs = found.freeze("openstack/keystone", "check", ["keystone/x.py"])
-        self.assertEqual({one for one, _ in jobs["images-of-all"].dependencies}, {"container-images-registry", "images-x86", "images-arm"})
-        self.assertIn(("container-images-index", True), jobs["container-images-consumer"].dependencies)
-        self.assertEqual([name for name, job in jobs.items() if job.provides], ["images-of-all"])
+        builders = ("images-x86", "images-arm")
+        for pipeline in ("check", "gate"):
+            jobs = found.freeze("openstack/keystone", pipeline, ["keystone/x.py"])
+            join = jobs["container-images-index"]
+            self.assertEqual({one for one, _ in join.dependencies}, {"container-images-registry", *builders})
+            self.assertEqual(join.nodes, (), "the executor joins")
+            # a soft dependency waits for a job of exactly this name and for no child of it
+            self.assertIn(("container-images-index", True), jobs["container-images-consumer"].dependencies)
+            self.assertEqual([name for name, job in jobs.items() if job.provides], ["container-images-index"])
+        publish = jobs["site-container-images-publish"]
+        self.assertEqual({one for one, _ in publish.dependencies}, {"container-images-index", "container-images-consumer"})
+        jobs = found.freeze("openstack/keystone", "periodic", None)
+        self.assertEqual(tuple(jobs), ("rebuild-x86", "rebuild-arm", "rebuild-index", "site-container-images-promote"))
+        self.assertEqual({one for one, _ in jobs["rebuild-index"].dependencies}, {"rebuild-x86", "rebuild-arm"})
+        self.assertTrue(all(job.variables.get("plan_images_full") for name, job in jobs.items() if name.startswith("rebuild-") and job.nodes))
+
+    def test_a_site_without_recipes(self) -> None:
+        found = adapter.Site([OURS, "openstack/nova", "site/images"])
+        pipelines = "- pipeline: {name: check, manager: independent}\n- pipeline: {name: gate, manager: dependent, post-review: true}\n"
+        found.load("site/config", [("zuul.d/site.yaml", f"{pipelines}- job: {{name: base, parent: null}}\n"), example("site-adopted.yaml")])
+        found.load_folder(OURS, ROOT)
+        found.finish()
+        self.assertEqual([error for error in found.errors if "pipeline" not in error], [])
+        for pipeline in ("check", "gate"):
+            jobs = found.freeze("openstack/nova", pipeline, ["x.py"])
+            self.assertEqual(tuple(jobs), REVIEW)
+            self.assertEqual({job.variables["topcoat_profile"] for job in jobs.values()}, {"site"})
+            self.assertEqual(found.freeze("openstack/nova", pipeline, ["doc/source/x.rst"]), {}, pipeline)
+
+    def test_a_lock_is_proposed_after_the_promotion_with_the_sites_secret(self) -> None:
+        found = adapter.Site([OURS, "site/images"])
+        pipelines = [f"- pipeline: {{name: {name}, manager: independent, post-review: true}}" for name in ("periodic", "periodic-weekly")]
+        text = "\n".join(["- job: {name: base, parent: null}", "- pipeline: {name: gate, manager: dependent, post-review: true}", *pipelines])
+        wanted = ("site-robots.yaml", "site-first.yaml", "site-lock.yaml")
+        found.load("site/config", [("zuul.d/site.yaml", text), *(example(name) for name in wanted)])
+        found.load_folder(OURS, ROOT)
+        found.finish()
+        self.assertEqual([error for error in found.errors if "pipeline" not in error], [])
+        jobs = found.freeze("site/config", "periodic", None)
+        lock = jobs["site-container-images-lock"]
+        self.assertEqual({one for one, _ in lock.dependencies}, {"site-container-images-promote"})
+        self.assertEqual((lock.secrets, lock.nodes), (("propose_change_credentials",), ()))
+
+    def test_a_search_in_review_needs_no_secret(self) -> None:
+        found = site(ours=(example("site-bisect.yaml"),))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        job = found.freeze(OURS, "check", ["try-a-set.sh"])["which-package-was-it"]
+        self.assertEqual(job.secrets, ())
+        self.assertEqual(job.dependencies, (("container-images-registry", True),))
 
     def test_the_other_examples_parse(self) -> None:
         found = site(example("deploy-job.yaml"), ("zuul.d/add.yaml", example("add-to-a-project.yaml")[1].replace("nova", "keystone")))

@@ -23,11 +23,17 @@ from zuul_lab.prepare import prepare as get_ready
 from zuul_lab.projects import World, demo_world
 from zuul_lab.scenes import Scenes
 from zuul_lab.second_site import SecondSite, second_world
+from zuul_lab.sets_story import SetsStory
+from zuul_lab.sets_world import sets_world
 from zuul_lab.story import Story
 from zuul_lab.verdict import Verdict
 
 # Each in a lab of its own: the projects differ.
-SCENARIOS: dict[str, tuple[Callable[[], World], type[Scenes]]] = {"story": (demo_world, Story), "site": (second_world, SecondSite)}
+SCENARIOS: dict[str, tuple[Callable[[], World], type[Scenes]]] = {
+    "story": (demo_world, Story),
+    "site": (second_world, SecondSite),
+    "sets": (sets_world, SetsStory),
+}
 _scenario = click.option("--scenario", type=click.Choice(list(SCENARIOS)), default="story", show_default=True, help="What the lab is for.")
 
 

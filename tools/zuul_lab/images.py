@@ -35,7 +35,11 @@ _ROOMS = ("builder", "containerfile", "layers", "model", "publisher", "recipes",
 def serve(places: Places) -> None:
     """Start both servers, with the images that were built before; build them first when the cache has none (about 45 s)."""
     made = shared()
-    _serve_packages(places, made)
+    root = places.state / "packages"
+    root.mkdir()
+    for entry in made.repositories.iterdir():
+        (root / entry.name).symlink_to(entry)
+    serve_packages(places)
     kept = places.cache / "images" / _key(places, made)
     storage = places.state / "images"
     if kept.is_dir():
@@ -74,12 +78,9 @@ def _key(places: Places, made: Distribution) -> str:
     return mark.hexdigest()[:24]
 
 
-def _serve_packages(places: Places, made: Distribution) -> None:
-    """One tree that jobs read; ``advance`` moves it on."""
+def serve_packages(places: Places) -> None:
+    """One tree that jobs read: the folder ``packages`` of the state, which is there; a scenario moves it on."""
     root = places.state / "packages"
-    root.mkdir()
-    for entry in made.repositories.iterdir():
-        (root / entry.name).symlink_to(entry)
     argv = [sys.executable, "-m", "http.server", str(at.PACKAGES_HTTP), "--bind", at.GATEWAY, "--directory", root]
     service = start(places, "packages", argv)
     wait_until("the package server answers", lambda: port_answers(at.PACKAGES_HTTP, at.GATEWAY), service=service)

@@ -47,7 +47,7 @@ class Clock:
         self._say(f"{name}: {self.phases[name]:.1f} s")
 
 
-def up(places: Places, world: World, environment: Mapping[str, str], say: Callable[[str], None], *, nodes: int = at.NODES) -> Lab:
+def up(places: Places, world: World, environment: Mapping[str, str], say: Callable[[str], None]) -> Lab:
     """Start everything and wait until Zuul knows its jobs.
 
     :param world: the projects and repositories of the story.
@@ -63,7 +63,7 @@ def up(places: Places, world: World, environment: Mapping[str, str], say: Callab
     with ThreadPoolExecutor(2) as pool:
         database = pool.submit(backing.start_postgresql, places)
         outside = pool.submit(world.start, places)
-        for number in range(1, nodes + 1):
+        for number in range(1, len(world.labels) + 1):
             node = backing.start_node(places, number)
             address = at.node_address(number)
             services.wait_until(f"{node.name} answers", lambda address=address: services.port_answers(22, address), service=node)
@@ -77,7 +77,7 @@ def up(places: Places, world: World, environment: Mapping[str, str], say: Callab
     review.add_verified_label()
     review.add_account("zuul", key=places.etc / "zuul.key.pub", password=password, groups=["Service Users"])
     workspace = Workspace(places, review)
-    _seed(places, world, review, workspace, nodes)
+    _seed(places, world, review, workspace)
     clock.lap("accounts and projects")
     services.wait_until("ZooKeeper answers", lambda: services.port_answers(at.ZOOKEEPER), service=zookeeper)
     tenant = world.tenant()
@@ -98,10 +98,10 @@ def join(places: Places, world: World) -> Lab:
     return Lab(places, review, Workspace(places, review), zuul.Zuul(places, str(world.tenant()["name"])), world)
 
 
-def _seed(places: Places, world: World, review: Review, workspace: Workspace, nodes: int) -> None:
+def _seed(places: Places, world: World, review: Review, workspace: Workspace) -> None:
     for name in (world.config_project, *(name for name, _ in world.projects)):
         review.add_project(name)
-    workspace.seed(world.config_project, site_files(places, world, nodes), "The site's configuration")
+    workspace.seed(world.config_project, site_files(places, world), "The site's configuration")
     for name, content in world.projects:
         if content is None:
             workspace.seed_from_checkout(name, places.repository)
@@ -109,10 +109,10 @@ def _seed(places: Places, world: World, review: Review, workspace: Workspace, no
             workspace.seed(name, content, "The first state")
 
 
-def site_files(places: Places, world: World, nodes: int) -> dict[str, str]:
+def site_files(places: Places, world: World) -> dict[str, str]:
     """The content of the config project, with this lab's names put in."""
     host_key = " ".join((places.etc / "host.key.pub").read_text().split()[:2])
-    listed = [{"name": at.node_address(number), "label": "lab-node", "host-key": host_key} for number in range(1, nodes + 1)]
+    listed = [{"name": at.node_address(number), "label": label, "host-key": host_key} for number, label in enumerate(world.labels, 1)]
     words = {
         "@NODES@": json.dumps(listed),
         "@BASE_VARIABLES@": json.dumps(world.variables(places)),

@@ -41,6 +41,8 @@ class World:
     name: str = "story"
     wheels: tuple[str, ...] = ()
     """What the nodes install from a package index beside the tool."""
+    labels: tuple[str, ...] = ("lab-node",) * at.NODES
+    """Of the static nodes, one each."""
 
     def site(self) -> dict[str, str]:
         """The files of the config project; names of the lab stand between ``@`` in them."""

@@ -21,7 +21,8 @@ from zuul_lab.images import REGISTRY
 from zuul_lab.layout import Places
 from zuul_lab.services import Service, port_answers, start, wait_until
 
-_TYPES = ", ".join(["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"])
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_TYPES = ", ".join([*_INDEXES, "application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"])
 _PORT = 5999
 _DATABASES = ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite")
 
@@ -55,6 +56,19 @@ class Stored:
         """Every tag of a repository; none when there is no such repository."""
         answer = self._http.get(f"/{repository}/tags/list")
         return list(answer.json()["tags"] or []) if answer.status_code == 200 else []
+
+    def children(self, repository: str, target: str) -> dict[str, str]:
+        """Architecture → digest of the images of an index, in its order."""
+        entries = self.manifest(repository, target)[1]["manifests"]
+        assert isinstance(entries, list)
+        return {entry["platform"]["architecture"]: entry["digest"] for entry in entries}
+
+    def labels(self, repository: str, target: str) -> dict[str, str]:
+        """The labels in an image's configuration."""
+        config = self.manifest(repository, target)[1]["config"]
+        assert isinstance(config, dict)
+        answer = self._http.get(f"/{repository}/blobs/{config['digest']}", follow_redirects=True)
+        return dict(answer.json().get("config", {}).get("Labels") or {})
 
     def layers(self, repository: str, target: str) -> list[str]:
         """Digests of the layers, base first."""

@@ -152,6 +152,17 @@ class Review:
         """Code-Review +2, the vote that starts gate."""
         self.ask("POST", f"/changes/{change.number}/revisions/current/review", {"labels": {"Code-Review": 2}})
 
+    def comment(self, change: Change, text: str) -> None:
+        """Write something on the change, ``recheck`` for instance."""
+        self.ask("POST", f"/changes/{change.number}/revisions/current/review", {"message": text})
+
+    def open_changes(self, project: str) -> list[dict[str, object]]:
+        """What waits in a project, with the files of the newest patch set."""
+        query = quote(f"project:{project} status:open", safe="")
+        found = self.ask("GET", f"/changes/?q={query}&o=CURRENT_REVISION&o=CURRENT_FILES")
+        assert isinstance(found, list)
+        return found
+
     def abandon(self, change: Change) -> None:
         """Give the change up."""
         self.ask("POST", f"/changes/{change.number}/abandon", {})
@@ -223,6 +234,12 @@ class Workspace:
         folder = self._clone(project)
         self._git(folder, "fetch", "-q", "origin")
         return self._git(folder, "show", f"origin/master:{name}")
+
+    def show(self, project: str, ref: str, name: str) -> str:
+        """A file of any ref, a patch set for instance."""
+        folder = self._clone(project)
+        self._git(folder, "fetch", "-q", "origin", ref)
+        return self._git(folder, "show", f"FETCH_HEAD:{name}")
 
     def upload(
         self, project: str, files: Mapping[str, str | bytes], subject: str, *, depends_on: Sequence[Change] = (), amend: Change | None = None

@@ -32,7 +32,7 @@ PUBLISH = "site-container-images-publish"
 NAMESPACE = "example"
 _SPEC = "packaging/openstack-keystone.spec"
 # What no page of ours is about: pipelines, nodes and a base job, which every site has; and which projects go through gate together.
-_SITES_OWN = ("zuul.d/base.yaml", "zuul.d/nodes.yaml", "zuul.d/pipelines.yaml")
+SITES_OWN = ("zuul.d/base.yaml", "zuul.d/nodes.yaml", "zuul.d/pipelines.yaml")
 _QUEUE = """---
 - queue: {name: integrated}
 - project: {name: ^openstack/(nova|keystone)$, queue: integrated}
@@ -50,12 +50,12 @@ packages:
 """
 
 
-def example(name: str) -> str:
+def example(name: str, base: str = "") -> str:
     """An example of the pages with this lab's registry and base for theirs."""
     made = shared()
     text = (EXAMPLES / name).read_text()
     text = re.sub(r"\bquay\.io\b", images.REGISTRY, text)
-    return re.sub(r"sha256:[0-9a-f]{64}", (made.real or made.tiny).digest, text)
+    return re.sub(r"sha256:[0-9a-f]{64}", base or (made.real or made.tiny).digest, text)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class SecondWorld(World):
 
     def site(self) -> dict[str, str]:
         own = super().site()
-        files = {name: text for name, text in own.items() if name in _SITES_OWN or name.startswith("playbooks/base/")}
+        files = {name: text for name, text in own.items() if name in SITES_OWN or name.startswith("playbooks/base/")}
         files |= {f"zuul.d/{name}": f"---\n{example(name)}" for name in ("site-once.yaml", "site-robots.yaml", "site-first.yaml")}
         for name in ("add-to-a-project.yaml", "site-dlrn.yaml"):
             files[f"zuul.d/{name}"] = "---\n" + example(name).replace("openstack/nova", PROJECT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 CONTROL = "topcoat-promotions"
 """Records, locks and the history of promotions, and what a collection of garbage remembers."""
 RUNS = "topcoat-runs"
-"""Receipts of finished runs."""
+"""Receipts of finished runs, and the steps of searches."""
 CHANGELOGS = "topcoat-changelogs"
 """Changelogs of source packages."""
 

@@ -103,12 +103,12 @@ class Bisection:
         composed = compose.compose(self._wish.good, {}, self._reader, self._registries)
         self._good = compose.publish(composed, self._registries, self._profile).tag
         self._offer = self._packages.write_offer(self._folder / "offered")
-        kept = self._folder / "steps.json"
-        steps = [] if self._wish.restart else bisect_steps.load(kept)
+        kept = (self._registries.client(self._profile.registry), self._profile.namespace, f"bisect-{self._key}")
+        steps = [] if self._wish.restart else bisect_steps.load(*kept)
         self._say(f"{len(changed)} source packages changed; {len(steps)} steps were made before")
         while (applied := self._next(changed, steps)) is not None:
             steps.append(self._step(len(steps) + 1, applied, changed, steps))
-            bisect_steps.save(kept, steps)
+            bisect_steps.save(*kept, steps)
             last = steps[-1]
             self._say(f"step {last.number}: {len(last.applied)} of {len(changed)} applied, {last.outcome}; {last.suspects} left")
         return self._document(shape, rows, changed, steps)

@@ -1,22 +1,24 @@
-"""The steps of a bisect as they are written down, so that a search that was killed goes on where it was.
+"""The steps of a bisect as they are written down in the registry, so that a search that was killed goes on where it was, on any machine.
 
 This module must never run anything, and never take up a step whose words it does not understand.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from topcoat.changes.bisect import OUTCOMES, Trial
 from topcoat.documents import Door
 from topcoat.errors import UsageError
-from topcoat.process.files import write_whole
+from topcoat.model import beside
+from topcoat.publisher import receipts
+from topcoat.registry import RegistryClient
 
 SCHEMA = "https://topcoat.dev/schemas/bisect/1"
-_DOOR = Door(UsageError, "start anew with --restart")
+_TYPE = "application/vnd.topcoat.bisect.v1+json"
+_ANEW = "start anew with --restart"
+_DOOR = Door(UsageError, _ANEW)
 
 
 @dataclass
@@ -43,16 +45,17 @@ def trials(steps: Sequence[Step]) -> list[Trial]:
     return [Trial(frozenset(step.applied), step.outcome) for step in steps]
 
 
-def load(path: Path) -> list[Step]:
-    """The steps that were made before; empty where there is no file.
+def load(client: RegistryClient, namespace: str, tag: str) -> list[Step]:
+    """The steps that were made before; empty where none are written down.
 
-    :raises UsageError: the file is not what ``save`` writes.
+    :raises ContentError: something else lies there.
+    :raises UsageError: it is not what ``save`` writes.
     """
-    if not path.exists():
+    found = receipts.read(client, namespace, tag, _TYPE, _ANEW)
+    if found is None:
         return []
-    what = "the steps of this search"
-    shape = _DOOR.shape(what, where=str(path))
-    document = shape.table(_DOOR.json_file(path, what), "it")
+    shape = _DOOR.shape("the steps of this search", where=f"{client.host}/{beside.within(namespace, beside.RUNS)}:{tag}")
+    document = shape.table(found, "it")
     steps = []
     for row in shape.items(document.get("steps"), "steps", dict):
         numbers = {key: shape.number(row.get(key), key) for key in ("number", "images", "suspects")}
@@ -64,6 +67,6 @@ def load(path: Path) -> list[Step]:
     return steps
 
 
-def save(path: Path, steps: Sequence[Step]) -> None:
+def save(client: RegistryClient, namespace: str, tag: str, steps: Sequence[Step]) -> None:
     """Write the steps down, all or none."""
-    write_whole(path, json.dumps({"schema": SCHEMA, "steps": [step.__dict__ for step in steps]}, indent=1) + "\n")
+    receipts.store(client, namespace, tag, {"schema": SCHEMA, "steps": [step.__dict__ for step in steps]}, _TYPE)
