@@ -19,6 +19,7 @@ from topcoat.errors import UsageError
 from zuul_lab import gerrit, sandbox, services, zuul
 from zuul_lab.layout import REPOSITORY, Places, places_from
 from zuul_lab.scenes import Finished
+from zuul_lab.sets_world import base_of_two, sets_world
 from zuul_lab.story import _without_epoch
 from zuul_lab.verdict import Verdict
 
@@ -47,6 +48,29 @@ class Preparation(unittest.TestCase):
         with tempfile.NamedTemporaryFile(suffix=".war") as war:
             argv = gerrit.program(places_in(Path("/tmp")), {"TOPCOAT_GERRIT_WAR": war.name})
         self.assertEqual(argv[-2:], ["-jar", war.name])
+
+
+class Sets(unittest.TestCase):
+    def test_the_base_for_two_machines_is_the_same_each_time_and_whole(self):
+        with tempfile.TemporaryDirectory() as folder:
+            first, second = (base_of_two(Path(folder) / name) for name in ("a", "b"))
+            self.assertEqual(first, second)
+            blobs = Path(folder) / "a/blobs/sha256"
+            for path in blobs.iterdir():
+                self.assertEqual(hashlib.sha256(path.read_bytes()).hexdigest(), path.name)
+            index = json.loads((blobs / first.partition(":")[2]).read_text())
+            self.assertEqual([entry["platform"]["architecture"] for entry in index["manifests"]], ["amd64", "arm64"])
+            self.assertTrue(all((blobs / entry["digest"].partition(":")[2]).exists() for entry in index["manifests"]))
+
+    def test_the_pages_examples_are_found_and_carry_the_labs_names(self):
+        files = sets_world().site()
+        words = {"@NODES@": "[]", "@BASE_VARIABLES@": "{}", "@LOGS@": "/l", "@LOGS_URL@": "http://l"}
+        for name, text in files.items():
+            for word, value in words.items():
+                text = text.replace(word, value)
+            yaml.safe_load(text)
+            if name.startswith("zuul.d/"):
+                self.assertNotRegex(text, r"example\.org|quay\.io|site-x86-64|site-aarch64|openstack/nova", name)
 
 
 class Site(unittest.TestCase):
