@@ -253,7 +253,7 @@ class SetsWorld(World):
 
 
 # Where the site's own recipes are, and which machine the second kind of node stands for: in the lab it is this one under another label.
-_TREE = f"{{{{ ansible_facts['user_dir'] }}}}/{{{{ zuul.projects['{at.REVIEW_HOST}/{TREES}'].src_dir }}}}"
+_TREE = f"{{{{ zuul_user_dir }}}}/{{{{ zuul.projects['{at.REVIEW_HOST}/{TREES}'].src_dir }}}}"
 _PROJECTS = f"""---
 - queue: {{ name: integrated }}
 
