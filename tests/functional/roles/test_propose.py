@@ -1,11 +1,13 @@
-"""The role that proposes a change, as far as it needs no Gerrit; the Zuul lab has a real one."""
+"""Jobs that work on the executor: what they may touch there, and the role that proposes a change as far as it needs no Gerrit."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-from tests.functional.roles.harness import RoleCase
+import yaml
+
+from tests.functional.roles.harness import ROOT, RoleCase
 
 
 class Propose(RoleCase):
@@ -58,3 +60,14 @@ class Propose(RoleCase):
         self.git("reset", "--quiet", "--hard", "HEAD^")
         self.git("-c", "core.hooksPath=/dev/null", "am", "--quiet", str(patch))
         self.assertEqual(self.git("show", "--name-only", "--format=").split(), ["locks/glance.yaml", "locks/nova.yaml"])
+
+
+class OnTheExecutor(RoleCase):
+    def test_a_job_without_a_node_works_in_the_work_folder_of_its_build_and_becomes_nobody(self) -> None:
+        for playbook in ("base/pre", "index/run"):
+            (play,) = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yaml").read_text())
+            shown = {"ansible.builtin.debug": {"msg": "{{ inventory_hostname }} {{ topcoat_work_dir }} {{ topcoat_become }} {{ _topcoat_has_node }}"}}
+            tried = [{"hosts": play["hosts"], "roles": ["use-topcoat"], "post_tasks": [shown]}]
+            for nodes, wanted in ((0, f"localhost {self.folder}/work/topcoat False False"), (1, f"node1 {self.work} ")):
+                with self.subTest(playbook=playbook, nodes=nodes):
+                    self.assertIn(wanted, self.play(tried, nodes=nodes).output)
