@@ -221,7 +221,9 @@ class SetsWorld(World):
         for theirs, ours in account.items():
             lock = lock.replace(theirs, ours)
         files["zuul.d/lock.yaml"] = f"---\n{lock}"
-        files["zuul.d/bisect.yaml"] = "---\n" + example("site-bisect.yaml").replace("- project:\n", f"- project:\n    name: {TREES}\n")
+        # The steps are to outlive the buildset, so they go to the site's registry.
+        search = example("site-bisect.yaml").replace("        - container-images-registry\n", "")
+        files["zuul.d/bisect.yaml"] = "---\n" + search.replace("- project:\n", f"- project:\n    name: {TREES}\n")
         return {**files, "zuul.d/projects.yaml": _PROJECTS.replace("@BASE_DIGEST@", self.base_digest)}
 
     def tenant(self) -> dict[str, object]:
@@ -264,6 +266,7 @@ _PROJECTS = f"""---
 # A search that is run again goes on where it was only if its registry outlives the buildset.
 - job:
     name: which-package-was-it
+    files: try-a-set.sh
     vars:
       topcoat_registry: {images.REGISTRY}
       topcoat_namespace: {SEARCHED}
