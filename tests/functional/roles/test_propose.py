@@ -68,6 +68,6 @@ class OnTheExecutor(RoleCase):
             (play,) = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yaml").read_text())
             shown = {"ansible.builtin.debug": {"msg": "{{ inventory_hostname }} {{ topcoat_work_dir }} {{ topcoat_become }} {{ _topcoat_has_node }}"}}
             tried = [{"hosts": play["hosts"], "roles": ["use-topcoat"], "post_tasks": [shown]}]
-            for nodes, wanted in ((0, f"localhost {self.folder}/work/topcoat False False"), (1, f"node1 {self.work} ")):
+            for nodes, wanted in ((0, f"localhost {self.folder / 'work' / 'topcoat'} False False"), (1, f"node1 {self.work} ")):
                 with self.subTest(playbook=playbook, nodes=nodes):
                     self.assertIn(wanted, self.play(tried, nodes=nodes).output)
