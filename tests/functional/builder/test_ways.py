@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.functional.builder.case import BuildCase
 from tests.functional.updater.world import WorldCase, digests, mounts_below, need, rpm
 from topcoat.builder import Builder, DirectBuilder, refusal
-from topcoat.builder.finish import finish
+from topcoat.builder.layer_and_image import finish
 from topcoat.distgit import Commit, ExportOptions, ExportRepository, write_image
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, LayerStore

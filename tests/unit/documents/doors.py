@@ -36,7 +36,7 @@ from topcoat.report.plans import plan_from_dict, plan_to_dict
 from topcoat.reproduce import gerrit, request
 from topcoat.reproduce.request import ChangeUrl, Recording
 from topcoat.reproduce.run import Options, from_recording
-from topcoat.rpm import header, headers, inventory, modules, openpgp, repomd, rpmdb
+from topcoat.rpm import header, installed, inventory, modules, openpgp, repomd, rpmdb
 from topcoat.runs import claims
 from topcoat.signing import bundles, statements
 from topcoat.synthesis import Node, Tree, draw, restore
@@ -416,7 +416,7 @@ def places() -> Mapping[str, Place]:
             lambda data: inventory.Inventory.from_files({"packages.json": _json(_inventory()), "installed.solv.gz": data}).solv,
             text=False,
         ),
-        "package database": Place(_database(), lambda data: headers.nevras(rpmdb.Database("/x", data, None)), text=False),
+        "package database": Place(_database(), lambda data: installed.nevras(rpmdb.Database("/x", data, None)), text=False),
         "row of a package database": Place(_row(), _damaged(header.stored), text=False),
         "package file": Place(_rpm(), _damaged(_file(header.signatures_of_file)), text=False),
         "signature": Place(_signature(), _told(openpgp.signature), text=False),

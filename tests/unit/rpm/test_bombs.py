@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from topcoat.errors import ContentError
-from topcoat.rpm import headers, modules, rpmdb
+from topcoat.rpm import installed, modules, rpmdb
 
 _PLAIN = "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)"
 
@@ -40,7 +40,7 @@ class Databases(unittest.TestCase):
     def refused(self, found: rpmdb.Database, words: str) -> None:
         """By every reader, in one line, before anything of it is read."""
         with tempfile.TemporaryDirectory() as folder:
-            for read in (headers.nevras, lambda one: rpmdb.place(one, Path(folder))):
+            for read in (installed.nevras, lambda one: rpmdb.place(one, Path(folder))):
                 with self.assertRaises(ContentError) as caught:
                     read(found)
                 self.assertIn(words, str(caught.exception))
@@ -92,7 +92,7 @@ class Databases(unittest.TestCase):
         connection.execute(_PLAIN)
         connection.execute("INSERT INTO Packages (blob) VALUES (?)", (header("one", 100_000),))
         connection.commit()
-        found = headers.nevras(rpmdb.Database("/var/lib/rpm/rpmdb.sqlite", connection.serialize(), None))
+        found = installed.nevras(rpmdb.Database("/var/lib/rpm/rpmdb.sqlite", connection.serialize(), None))
         self.assertEqual(["one"], [nevra.name for nevra in found])
 
 

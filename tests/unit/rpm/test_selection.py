@@ -7,9 +7,9 @@ import unittest
 from topcoat.errors import UsageError
 from topcoat.model import Nevra
 from topcoat.rpm import modules
+from topcoat.rpm.available import meets
 from topcoat.rpm.evr import Order
 from topcoat.rpm.modules import Build, Default, Streams
-from topcoat.rpm.offer import meets
 from topcoat.rpm.relevance import names_in
 from topcoat.rpm.selection import spec_filter
 from topcoat.rpm.settings import ModuleState, Settings

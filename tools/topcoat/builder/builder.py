@@ -14,8 +14,8 @@ from pathlib import Path
 from topcoat import containerfile
 from topcoat.builder import metadata_cache
 from topcoat.builder.buildah import Buildah
-from topcoat.builder.compose import check_format
-from topcoat.builder.finish import finish
+from topcoat.builder.configuration import check_format
+from topcoat.builder.layer_and_image import finish
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import ImageReference, Profile, Recipe

@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from topcoat.builder.compose import check_format
-from topcoat.builder.finish import finish
+from topcoat.builder.configuration import check_format
+from topcoat.builder.layer_and_image import finish
 from topcoat.containerfile import accounts
 from topcoat.containerfile.context import context_files
 from topcoat.containerfile.render import SOURCE_DATE_EPOCH, own_labels

@@ -1,4 +1,4 @@
-"""Puts one update on an image: a layer of what the packages changed, and a layer of the package database.
+"""An update by a transaction: a layer of what the packages changed, and a layer of the package database.
 
 This module must never put an update on another one, and never publish.
 """

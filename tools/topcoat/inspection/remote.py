@@ -15,7 +15,7 @@ from topcoat.model.image import Digest, ImageReference
 from topcoat.process.each import each
 from topcoat.registry import Descriptor, Image, NotFoundError, Registries
 from topcoat.registry.streams import open_blob
-from topcoat.rpm import headers, layerdb, rpmdb
+from topcoat.rpm import installed, layerdb, rpmdb
 
 _Result = TypeVar("_Result")
 
@@ -66,7 +66,7 @@ class RemoteImages:
         client = self._registries.client(reference.host)
         with ExitStack() as stack:
             layers = [lambda layer=layer: stack.enter_context(open_blob(client, reference.repository, layer)) for layer in reversed(image.layers)]
-            return headers.owned(layerdb.read_layers(layers), names)
+            return installed.owned(layerdb.read_layers(layers), names)
 
     def _listing(self, reference: ImageReference, layer: Descriptor) -> LayerListing:
         if layer.digest not in self._listings:

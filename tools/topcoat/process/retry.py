@@ -1,4 +1,4 @@
-"""When a failed stage is tried again, and how long to wait before.
+"""When something that failed is tried again, and how long to wait before.
 
 This module must never retry a content error: the same input gives the same failure, only later.
 """

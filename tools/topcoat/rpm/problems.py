@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import solv
 
-from topcoat.rpm.offer import Offer
+from topcoat.rpm.available import Offer
 
 _MOST_LINES = 12
 

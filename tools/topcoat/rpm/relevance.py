@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import solv
 
 from topcoat.rpm import repositories, solvfile
-from topcoat.rpm.offer import Offer
+from topcoat.rpm.available import Offer
 from topcoat.rpm.repositories import Snapshot
 
 _OPERATORS = frozenset({"and", "or", "if", "else", "with", "without", "unless", "<", "<=", "=", ">=", ">"})

@@ -16,9 +16,9 @@ from topcoat.errors import UsageError
 from topcoat.model import Nevra, PackageChange
 from topcoat.model.profile import KNOWN_ARCHITECTURES
 from topcoat.rpm import modules, selection, solvfile
+from topcoat.rpm.available import Offer, Stock
 from topcoat.rpm.inventory import InstalledPackage, Inventory
 from topcoat.rpm.modules import Activity
-from topcoat.rpm.offer import Offer, Stock
 from topcoat.rpm.relevance import Relevance
 from topcoat.rpm.repositories import Snapshot
 from topcoat.rpm.settings import DEFAULT, Settings

@@ -16,9 +16,9 @@ import solv
 from topcoat.errors import ContentError
 from topcoat.model import Nevra, PackageChange
 from topcoat.rpm import problems, solvfile
+from topcoat.rpm.available import Offer, meets
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
-from topcoat.rpm.offer import Offer, meets
 from topcoat.rpm.settings import DEFAULT, Settings
 
 MOST_INSTALLED = 16384

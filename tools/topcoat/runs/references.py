@@ -22,7 +22,7 @@ from topcoat.registry import INVENTORY_TYPE, Image, Manifest, NotFoundError, Reg
 from topcoat.registry.errors import HiddenError
 from topcoat.registry.oci import DOOR, Descriptor, parse_image, read_json, to_json
 from topcoat.registry.streams import open_blob
-from topcoat.rpm import headers, layerdb
+from topcoat.rpm import installed, layerdb
 from topcoat.rpm import inventory as inventories
 from topcoat.rpm.inventory import Inventory, Listing
 from topcoat.rpm.rpmdb import WithoutRpmError
@@ -172,7 +172,7 @@ class ImageReader:
         if kept is not None:
             return frozenset(Nevra.parse(line) for line in kept.decode().splitlines())
         with ExitStack() as stack:
-            found = headers.nevras(layerdb.read_layers(self._newest_first(stored, stack)))
+            found = installed.nevras(layerdb.read_layers(self._newest_first(stored, stack)))
         self._cache.write(stored.digest, _DATABASE, "".join(f"{nevra}\n" for nevra in sorted(found)).encode())
         return found
 

@@ -1,4 +1,4 @@
-"""rpm's database and settings of an image.
+"""The package database of an image as rpm keeps it, and the settings it is written with.
 
 This module must never change a package.
 """

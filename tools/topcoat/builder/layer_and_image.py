@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from topcoat.builder.compose import compose
+from topcoat.builder.configuration import compose
 from topcoat.layers import BuiltImage, LayerStore, litter, note_stage, write_layers
 from topcoat.layers.leftovers import RPM_DATABASES
 from topcoat.model import Recipe

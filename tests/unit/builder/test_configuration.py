@@ -5,7 +5,7 @@ import unittest
 from pathlib import Path
 
 from topcoat.builder.buildah import _classified
-from topcoat.builder.compose import compose
+from topcoat.builder.configuration import compose
 from topcoat.builder.direct import _accounts, _copies, refusal, runtime_of
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import Layer, LowerView

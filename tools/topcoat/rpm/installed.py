@@ -1,4 +1,4 @@
-"""Reads which packages a database names, straight out of its headers, without rpm and without libsolv.
+"""Which packages a database says are installed, and which files they own, read straight out of its headers, without rpm and without libsolv.
 
 This module must never change a database, and never guess: a header that it cannot read is an error.
 
