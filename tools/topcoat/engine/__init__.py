@@ -6,7 +6,7 @@ This room must never know what the work is: no image, registry or package is nam
 from topcoat.engine.events import Event, JsonLines, Listener
 from topcoat.engine.runner import Engine
 from topcoat.engine.signals import cancel_on_signal
-from topcoat.engine.task import Context, InternalError, Stage, Task, TaskResult
+from topcoat.engine.task import Context, InternalError, Stage, Task, TaskResult, of_kind
 from topcoat.process.retry import NEVER, RetryPolicy
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "Task",
     "TaskResult",
     "cancel_on_signal",
+    "of_kind",
 ]

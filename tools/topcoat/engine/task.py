@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from topcoat.errors import TopcoatError
 from topcoat.model.status import Status
+
+_Value = TypeVar("_Value")
 
 
 class Context(Protocol):
@@ -98,6 +100,16 @@ class InternalError(TopcoatError):
 
     code = "internal"
     exit_code = 1
+
+
+def of_kind(value: object, kind: type[_Value]) -> _Value:
+    """What a stage returned, as what it says that it returns.
+
+    :raises InternalError: it is something else.
+    """
+    if not isinstance(value, kind):
+        raise InternalError(f"a stage gave {type(value).__name__} where {kind.__name__} is wanted")
+    return value
 
 
 class Flag:

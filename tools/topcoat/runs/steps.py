@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from topcoat.engine import Context
+from topcoat.engine import Context, of_kind
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.layers import BuiltImage
 from topcoat.model import Action, Digest, ImageReference, ImageRepository, LayerSize, Nevra, PlannedImage, Recipe, RunOptions, labels
@@ -35,10 +35,11 @@ FOUND = "found"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the input tag of an image shows that has to be made."""
+class Looked:
+    """What the stage ``look`` found: what the input tag of an image shows, and the finished image where that is all that has to be done."""
 
     digest: Digest | None
+    outcome: ImageOutcome | None = None
 
 
 class Maker(Protocol):
@@ -127,7 +128,7 @@ class Steps:
             unsigned=inventory.unsigned,
         )
 
-    def look(self, context: Context, planned: PlannedImage) -> ImageOutcome | Shown:
+    def look(self, context: Context, planned: PlannedImage) -> Looked:
         """build and update: has an earlier run, perhaps one that was killed, finished exactly this? Then only our tag is missing.
 
         Whoever can write to the repository can give an input tag to any image, and nothing in an image says that its files are those which this work
@@ -139,21 +140,22 @@ class Steps:
         place = self._place_of(planned.name).tag(name)
         digest = self._registries.client(place.host).head(place.repository, name)
         if digest is None or not self._reader.is_made_of(digest, name):
-            return Shown(digest)
+            return Looked(digest)
         found = self._reader.find(place.with_digest(digest))
         if found is None:
-            return Shown(None)
+            return Looked(None)
         inventory = self._reader.inventory(found)
         self._require_locked(planned, inventory)
         self._complete(planned.name, found, inventory)
         self._publisher.move_tag(found.place, found.digest, self._options.tag)
         self._read_back(found.reference.with_tag(self._options.tag), found.digest)
         signed = {"signers": inventory.signers, "unsigned": inventory.unsigned}
-        return ImageOutcome(found, inventory.nevras, base.digest, FOUND, planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
+        done = ImageOutcome(found, inventory.nevras, base.digest, FOUND, planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
+        return Looked(found.digest, done)
 
     def make(self, context: Context, planned: PlannedImage) -> BuiltImage | None:
         """The layers, unless ``look`` found them."""
-        if isinstance(context.stage_result("look"), ImageOutcome):
+        if of_kind(context.stage_result("look"), Looked).outcome is not None:
             return None
         base = self._start(context, planned)
         log = self.log_of(planned.name)
@@ -172,11 +174,10 @@ class Steps:
 
     def publish(self, context: Context, planned: PlannedImage) -> ImageOutcome:
         """Push, attach bill of materials and inventory, read back, and only then our unique tag."""
-        found = context.stage_result("look")
-        if isinstance(found, ImageOutcome):
-            return found
-        built = context.stage_result("make")
-        assert isinstance(found, Shown) and isinstance(built, BuiltImage)
+        found = of_kind(context.stage_result("look"), Looked)
+        if found.outcome is not None:
+            return found.outcome
+        built = of_kind(context.stage_result("make"), BuiltImage)
         base = self._start(context, planned)
         place = self._place_of(planned.name)
         blobs: dict[Digest, Source] = {layer.digest: base.place for layer in base.image.layers}
@@ -257,9 +258,7 @@ class Steps:
             return self._base_of(self._decision.request.recipes[planned.name])
         if planned.parent not in self._decision.request.names:
             return self._parent_reference(planned)
-        outcome = context.result_of(planned.parent)
-        assert isinstance(outcome, ImageOutcome)
-        return outcome.stored
+        return of_kind(context.result_of(planned.parent), ImageOutcome).stored
 
     def _parent_reference(self, planned: PlannedImage) -> StoredImage:
         """The published parent, where the parent itself was left out of the run."""
