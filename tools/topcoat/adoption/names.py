@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from topcoat.adoption.found import FoundImage
 from topcoat.errors import UsageError
-from topcoat.recipes.reading import IMAGE_NAME
+from topcoat.model.image import IMAGE_NAME
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.lists import foreign
 from topcoat.lists.entries import BUILT_IN, Alias, Conditions, ListEntry, ListTemplate, Variable, exclusive
-from topcoat.recipes.reading import IMAGE_NAME, Problems, Reader, nearest
+from topcoat.model.image import IMAGE_NAME
+from topcoat.recipes.reading import Problems, Reader, nearest
 
 _VARIABLE = re.compile(r"[a-z][a-z0-9_]*")
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

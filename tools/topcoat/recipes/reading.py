@@ -15,8 +15,6 @@ from topcoat.errors import UsageError
 from topcoat.model.profile import ARCHITECTURES, KNOWN_ARCHITECTURES
 from topcoat.model.recipe import Condition
 
-# OCI distribution specification 1.1, grammar of one component of <name>.
-IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 PACKAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 SAFE_PATH = re.compile(r"/[A-Za-z0-9._/+@%~,=-]*")

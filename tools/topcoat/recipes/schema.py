@@ -13,13 +13,12 @@ from pathlib import Path, PurePosixPath
 
 from topcoat.documents.yamltree import Node
 from topcoat.errors import UsageError
-from topcoat.model.image import ImageReference
+from topcoat.model.image import IMAGE_NAME, ImageReference
 from topcoat.model.labels import OWN
 from topcoat.model.recipe import Condition, CopyFile, Package, Recipe, Step
 from topcoat.recipes.reading import (
     CONDITION_KEYS,
     ENVIRONMENT_NAME,
-    IMAGE_NAME,
     LABEL_NAME,
     PACKAGE_NAME,
     USER_NAME,

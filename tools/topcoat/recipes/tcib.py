@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 
 from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
+from topcoat.model.image import IMAGE_NAME
 from topcoat.model.recipe import CopyFile, Recipe
-from topcoat.recipes.reading import IMAGE_NAME, Problems
+from topcoat.recipes.reading import Problems
 from topcoat.recipes.tcibfile import Variables, containerfile
 from topcoat.recipes.templating import Templates
 from topcoat.recipes.treefiles import TreeFiles
