@@ -13,7 +13,7 @@ from tests.functional.runs.site import Site
 from tests.needs import needs
 from topcoat.report import receipt_from_dict
 from topcoat.reproduce.recorded import Identity
-from topcoat.reproduce.run import Options, reproduce
+from topcoat.reproduce.run import ReproduceOptions, reproduce
 
 ROOT = Path(__file__).parents[3]
 TOOLS = ("docker-registry", "buildah", "dnf", "createrepo_c", "rpmbuild", "rpmdb2solv", "htpasswd", "openssl")
@@ -111,7 +111,7 @@ class Job(unittest.TestCase):
         import base64
 
         username, _, password = base64.b64decode(auth).decode().partition(":")
-        return Options(
+        return ReproduceOptions(
             work=self.folder / f"work-{until}",
             until=until,
             git={HOST: (self.folder / "git").as_uri()},

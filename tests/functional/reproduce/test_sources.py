@@ -14,7 +14,7 @@ from tests.unit.report import fixtures
 from topcoat.errors import ContentError, UsageError
 from topcoat.report import receipt_to_dict
 from topcoat.reproduce.recorded import Identity
-from topcoat.reproduce.run import Options, reproduce
+from topcoat.reproduce.run import ReproduceOptions, reproduce
 
 OSLO, NOVA = "openstack/oslo.config", "openstack/nova"
 
@@ -30,7 +30,7 @@ class Case(unittest.TestCase):
         self.said = []
 
     def reproduce(self, *words, until="sources", **more):
-        options = Options(
+        options = ReproduceOptions(
             work=self.folder / "work", until=until, git={HOST: (self.folder / "git").as_uri()},
             canonical={self.world.base.removeprefix("http://"): HOST},
             identities=(Identity(*IDENTITY),), **more,
@@ -116,7 +116,7 @@ class FromRecording(Case):
 
     def test_a_url_that_would_run_a_program_is_refused(self):
         text = self.world.inventory([], {NOVA: "0" * 40})
-        options = Options(work=self.folder / "work", until="sources", git={f"{HOST}/{NOVA}": "ext::sh -c touch% /tmp/owned"})
+        options = ReproduceOptions(work=self.folder / "work", until="sources", git={f"{HOST}/{NOVA}": "ext::sh -c touch% /tmp/owned"})
         with self.assertRaisesRegex(UsageError, "not a git URL"):
             reproduce([self.record(text)], options, say=self.said.append)
 

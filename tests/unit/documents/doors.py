@@ -35,7 +35,7 @@ from topcoat.report import console, document, junit, page
 from topcoat.report.plans import plan_from_dict, plan_to_dict
 from topcoat.reproduce import gerrit, request
 from topcoat.reproduce.request import ChangeUrl, Recording
-from topcoat.reproduce.run import Options, from_recording
+from topcoat.reproduce.run import ReproduceOptions, from_recording
 from topcoat.rpm import header, installed, inventory, modules, openpgp, repomd, rpmdb
 from topcoat.runs import claims
 from topcoat.signing import bundles, statements
@@ -339,7 +339,7 @@ def _zuul(data: bytes) -> object:
 
 
 def _recording(data: bytes) -> object:
-    return from_recording(Recording(data.decode("utf-8", "replace"), "inventory.yaml", lambda path: None), Options(Path("/nowhere")))
+    return from_recording(Recording(data.decode("utf-8", "replace"), "inventory.yaml", lambda path: None), ReproduceOptions(Path("/nowhere")))
 
 
 def _gerrit(data: bytes) -> object:

@@ -9,7 +9,7 @@ from tests.unit.report import fixtures
 from topcoat.changes import ImageFacts, compare
 from topcoat.model.profile import Link
 from topcoat.report import changelog, page
-from topcoat.rpm.changelogs import Entry
+from topcoat.rpm.changelogs import ChangelogEntry
 
 HOSTILE = '<script>x</script> [a](javascript:x) | `c` "q" \x1b[31m CVE-1-2'
 LINKS = (Link(r"CVE-\d+-\d+", "https://cve.example.org/{0}"),)
@@ -30,7 +30,7 @@ class Renderings(unittest.TestCase):
             {"name": HOSTILE, "source": "one"},
             {"name": "two", "source": "two"},
             links=LINKS,
-            entries={"nova": (Entry(0, HOSTILE, HOSTILE),)},
+            entries={"nova": (ChangelogEntry(0, HOSTILE, HOSTILE),)},
         )
 
     def test_one_row_a_source_package(self) -> None:

@@ -13,7 +13,7 @@ import yaml
 from tests.unit.report import fixtures
 from topcoat.report import receipt_to_dict
 from topcoat.reproduce.request import open_recording
-from topcoat.reproduce.run import Options, from_recording, git_url
+from topcoat.reproduce.run import ReproduceOptions, from_recording, git_url
 
 HOST = "review.example.org"
 NAME = f"{HOST}/openstack/nova"
@@ -35,7 +35,7 @@ class Recordings(unittest.TestCase):
         path = self.top / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(content))
-        return from_recording(open_recording(path), Options(work=self.top / "work", **options))
+        return from_recording(open_recording(path), ReproduceOptions(work=self.top / "work", **options))
 
     def inventory(self, **more):
         return {"all": {"hosts": {"first": {}, "second": {}}, "vars": {"x": 1, "nodepool": {}, "zuul": variables(**more)}}}

@@ -11,10 +11,10 @@ from pathlib import Path
 from topcoat.errors import ContentError
 from topcoat.model import Nevra
 from topcoat.rpm import advisories
-from topcoat.rpm.changelogs import Entry, newer, pack, unpack
+from topcoat.rpm.changelogs import ChangelogEntry, newer, pack, unpack
 from topcoat.rpm.inventory import InstalledPackage, Inventory, assemble, listing
 
-OLD, MID, NEW = (Entry(time, "a@example.org", f"- {time}") for time in (100, 200, 300))
+OLD, MID, NEW = (ChangelogEntry(time, "a@example.org", f"- {time}") for time in (100, 200, 300))
 
 INFO = """<updates><update type="security"><id>DEMO-1</id><title>nova</title><severity>Important</severity>
 <references><reference id="CVE-1-2"/></references><pkglist><collection>
@@ -34,7 +34,7 @@ class Bundles(unittest.TestCase):
                 unpack(content)
 
     def test_newer_is_what_the_other_lacks_and_did_not_forget(self) -> None:
-        same_day = Entry(200, "b@example.org", "- the same day")
+        same_day = ChangelogEntry(200, "b@example.org", "- the same day")
         for entries, than, expected in (
             ((NEW, MID, OLD), (MID, OLD), (NEW,)),
             ((NEW, same_day, MID), (MID,), (NEW, same_day)),

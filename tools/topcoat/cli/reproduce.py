@@ -88,7 +88,7 @@ def command(
     from topcoat.report.plans import plan_from_dict, table
     from topcoat.reproduce.node import Node
     from topcoat.reproduce.recorded import Identity
-    from topcoat.reproduce.run import Options, reproduce
+    from topcoat.reproduce.run import ReproduceOptions, reproduce
 
     identities = [Identity.parse(text) for text in merged_as]
     if None in identities:
@@ -96,7 +96,7 @@ def command(
     values = Door(UsageError, "write a YAML value")
     given = {name: values.yaml(value, f"--var {name}") for name, value in _pairs(variables, "--var").items()}
     ahead = read_artifacts(Path(artifacts)) if artifacts else None
-    options = Options(
+    options = ReproduceOptions(
         work=Path(directory).absolute() if directory else settings.work_dir / "reproduce",
         until=until,
         job=job,

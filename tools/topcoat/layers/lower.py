@@ -20,7 +20,7 @@ _MAX_LINKS = 40
 
 
 @dataclass(frozen=True)
-class Entry:
+class LowerEntry:
     """One visible path: its status, and where it really lies."""
 
     status: os.stat_result
@@ -33,7 +33,7 @@ class LowerView:
     def __init__(self, directories: Sequence[Path]) -> None:
         self._stacks: dict[str, list[str]] = {"": [os.fspath(directory) for directory in directories]}
 
-    def entry(self, path: str) -> Entry | None:
+    def entry(self, path: str) -> LowerEntry | None:
         """The entry at a path relative to the root (no leading slash, "" is the root), or None when nothing is visible there."""
         head, _, name = path.rpartition("/")
         for directory in self._stack(head):
@@ -42,7 +42,7 @@ class LowerView:
                 status = os.lstat(place)
             except FileNotFoundError:
                 continue
-            return None if whiteouts.is_whiteout(status) else Entry(status, place)
+            return None if whiteouts.is_whiteout(status) else LowerEntry(status, place)
         return None
 
     def names(self, path: str) -> set[str]:

@@ -25,7 +25,7 @@ from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.errors import InfrastructureError
 from topcoat.layers import database, leftovers
 from topcoat.layers.archive import Archive
-from topcoat.layers.lower import Entry, LowerView
+from topcoat.layers.lower import LowerEntry, LowerView
 from topcoat.model import Digest
 
 LAYER_MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -82,7 +82,7 @@ class _Item:
 
     path: str
     status: os.stat_result
-    below: Entry | None
+    below: LowerEntry | None
     """What the lower directories show there; None also below a directory that hides them."""
     news: bool
     """Whether it differs from that."""
@@ -197,7 +197,7 @@ def _item(root: str, path: str, status: os.stat_result, view: LowerView | None, 
     return _Item(path, status, below, _is_news(f"{root}/{path}" if path else root, status, below, times))
 
 
-def _is_news(place: str, here: os.stat_result, below: Entry | None, times: _Times) -> bool:
+def _is_news(place: str, here: os.stat_result, below: LowerEntry | None, times: _Times) -> bool:
     """Whether an entry differs from what the lower directories show."""
     if whiteouts.is_whiteout(here):
         return below is not None

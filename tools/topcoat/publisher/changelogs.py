@@ -12,7 +12,7 @@ from topcoat.errors import ContentError
 from topcoat.model import Digest, beside
 from topcoat.registry import AccessError, NotFoundError, RefusedError, RegistryClient, digest_of
 from topcoat.registry.tagged import TaggedDocuments
-from topcoat.rpm.changelogs import Entry, unpack
+from topcoat.rpm.changelogs import ChangelogEntry, unpack
 
 _TYPE = "application/vnd.topcoat.changelogs.v1+json"
 _BUNDLE_TYPE = "application/vnd.topcoat.changelogs.v1+json+gzip"
@@ -52,7 +52,7 @@ def write(client: RegistryClient, repository: str, bundle: bytes) -> None:
     documents.write(tag, _TYPE, {}, (documents.keep(bundle, _BUNDLE_TYPE),), read_back=False)
 
 
-def read(client: RegistryClient, repository: str, digest: Digest) -> dict[str, tuple[Entry, ...]] | None:
+def read(client: RegistryClient, repository: str, digest: Digest) -> dict[str, tuple[ChangelogEntry, ...]] | None:
     """The changelogs of a bundle (source RPM -> entries), None where the repository does not hold it.
 
     :raises ContentError: it is damaged.

@@ -18,7 +18,7 @@ from topcoat.report import pages
 from topcoat.report.console import clean
 from topcoat.report.figures import plural
 from topcoat.rpm.advisories import Advisory
-from topcoat.rpm.changelogs import Entry
+from topcoat.rpm.changelogs import ChangelogEntry
 
 SCHEMA = "https://topcoat.dev/schemas/changes/1"
 WORDS = {
@@ -51,7 +51,7 @@ def document(
     after: Mapping[str, object],
     *,
     links: Sequence[Link] = (),
-    entries: Mapping[str, tuple[Entry, ...] | None] | None = None,
+    entries: Mapping[str, tuple[ChangelogEntry, ...] | None] | None = None,
     advisories: Mapping[str, Sequence[Advisory]] | None = None,
     advisories_note: str = NOT_ASKED,
 ) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def document(
 
 
 def _row(
-    row: Row, links: Sequence[Link], entries: Mapping[str, tuple[Entry, ...] | None] | None, advisories: Mapping[str, Sequence[Advisory]]
+    row: Row, links: Sequence[Link], entries: Mapping[str, tuple[ChangelogEntry, ...] | None] | None, advisories: Mapping[str, Sequence[Advisory]]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "source": row.source,

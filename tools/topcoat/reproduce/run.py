@@ -37,7 +37,7 @@ _HOSTS = ("controller", "node", "primary")
 
 
 @dataclass(frozen=True)
-class Options:
+class ReproduceOptions:
     """How to reproduce; see ``topcoat reproduce --help``."""
 
     work: Path
@@ -70,7 +70,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Reproduction:
     """What came out. ``comparison`` is None where there is nothing to compare with, or nothing was built."""
 
     items: tuple[Mapping[str, object], ...]
@@ -82,7 +82,7 @@ class Outcome:
     returned: Mapping[str, object] = field(default_factory=dict)
 
 
-def reproduce(words: Sequence[str], options: Options, *, say: Callable[[str], None], processes: Processes | None = None) -> Outcome:
+def reproduce(words: Sequence[str], options: ReproduceOptions, *, say: Callable[[str], None], processes: Processes | None = None) -> Reproduction:
     """Reproduce what was named, as far as ``options.until`` says: ``sources``, ``plan`` or ``run``.
 
     :raises TopcoatError: what was named cannot be read, sources cannot be made, or the job fails.
@@ -104,7 +104,7 @@ def reproduce(words: Sequence[str], options: Options, *, say: Callable[[str], No
     for name, project in inputs.zuul["projects"].items():  # type: ignore[attr-defined]
         if name in commits:
             project["commit"] = commits[name]
-    outcome = Outcome(items, tuple(checkouts))
+    outcome = Reproduction(items, tuple(checkouts))
     if options.until == "sources":
         return outcome
     job = find_job(inputs, checkouts, options, places)
@@ -123,7 +123,7 @@ def reproduce(words: Sequence[str], options: Options, *, say: Callable[[str], No
     return play(player, job, inputs, outcome, options)
 
 
-def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Options) -> Outcome:
+def play(player: Player, job: Job, inputs: Inputs, outcome: Reproduction, options: ReproduceOptions) -> Reproduction:
     """Run the job's playbooks, with a registry of its own around them."""
     extra = dict(options.variables)
     if options.artifacts is not None:
@@ -159,7 +159,7 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Outcome, options: Op
     notes = [checkout.note for checkout in outcome.checkouts if checkout.note]
     if failure is not None and (inputs.original is None or receipt is None):
         raise failure
-    return Outcome(
+    return Reproduction(
         outcome.items,
         outcome.checkouts,
         job.left_out,
@@ -189,7 +189,7 @@ def _registry_playbooks(job: Job) -> tuple[Playbook, ...]:
     return ()
 
 
-def find_job(inputs: Inputs, checkouts: Sequence[Checkout], options: Options, places: Places) -> Job:
+def find_job(inputs: Inputs, checkouts: Sequence[Checkout], options: ReproduceOptions, places: Places) -> Job:
     """The job's playbooks: from the recording, else from the job configuration of the checkout that was named."""
     folders = {checkout.canonical_name: checkout.directory for checkout in checkouts}
     context = inputs.zuul.get("playbook_context")
@@ -222,7 +222,7 @@ def git_url(canonical_name: str, given: Mapping[str, str]) -> str:
     return f"https://{canonical_name}"
 
 
-def from_changes(urls: Sequence[ChangeUrl], options: Options) -> Inputs:
+def from_changes(urls: Sequence[ChangeUrl], options: ReproduceOptions) -> Inputs:
     """Resolve changes and what they depend on into the items that Zuul would test."""
     gerrit = Gerrit(options.canonical)
     starts = [gerrit.change(url) for url in urls]
@@ -248,7 +248,7 @@ def from_changes(urls: Sequence[ChangeUrl], options: Options) -> Inputs:
     return Inputs(zuul, {}, tuple(sources))
 
 
-def from_recording(recording: Recording, options: Options) -> Inputs:
+def from_recording(recording: Recording, options: ReproduceOptions) -> Inputs:
     """Read variables, sources and the original receipt out of a recorded job."""
     zuul = dict(load_variables(recording.text, where=recording.where))
     parse_job(zuul)  # proves the shape of what is read below
@@ -287,7 +287,7 @@ def _ref(item: Mapping[str, object]) -> str:
     return f"refs/changes/{number % 100:02d}/{number}/{item['patchset']}"
 
 
-def _original(recording: Recording, hosts: Sequence[str], options: Options) -> Receipt | None:
+def _original(recording: Recording, hosts: Sequence[str], options: ReproduceOptions) -> Receipt | None:
     """The receipt of the recorded job: named by the caller, else looked for in the log folder where our roles put it."""
     if options.receipt:
         return document.load(options.receipt)

@@ -19,7 +19,7 @@ _MOST_UNPACKED = 64 << 20
 
 
 @dataclass(frozen=True)
-class Entry:
+class ChangelogEntry:
     """One entry. ``time`` is seconds since the epoch; ``author`` as the package says, usually with address and version."""
 
     time: int
@@ -27,7 +27,7 @@ class Entry:
     text: str
 
 
-def of_header(blob: bytes) -> tuple[Entry, ...]:
+def of_header(blob: bytes) -> tuple[ChangelogEntry, ...]:
     """The newest entries, newest first, of a row of an rpm database.
 
     :raises header.Damaged: it is no header.
@@ -37,30 +37,30 @@ def of_header(blob: bytes) -> tuple[Entry, ...]:
     times = [int.from_bytes(raw[at : at + 4], "big") for at in range(0, len(raw) - 3, 4)]
     authors, texts = ([value.decode("utf-8", "replace") for value in found.get(tag, ())[:MOST_ENTRIES]] for tag in (_NAME, _TEXT))
     rows = zip(times[:MOST_ENTRIES], authors, texts, strict=False)
-    return tuple(Entry(time, author[:_LONGEST_TEXT], text[:_LONGEST_TEXT]) for time, author, text in rows)
+    return tuple(ChangelogEntry(time, author[:_LONGEST_TEXT], text[:_LONGEST_TEXT]) for time, author, text in rows)
 
 
-def pack(changelogs: Mapping[str, Sequence[Entry]]) -> bytes:
+def pack(changelogs: Mapping[str, Sequence[ChangelogEntry]]) -> bytes:
     """A bundle: source RPM -> entries; the same changelogs give the same bytes."""
     document = {source: [[entry.time, entry.author, entry.text] for entry in entries] for source, entries in sorted(changelogs.items())}
     return packed.pack(document)
 
 
-def unpack(content: bytes) -> dict[str, tuple[Entry, ...]]:
+def unpack(content: bytes) -> dict[str, tuple[ChangelogEntry, ...]]:
     """Read back what ``pack`` gave.
 
     :raises ContentError: it is no bundle, or a larger one than any real one.
     """
     try:
         return {
-            str(source): tuple(Entry(int(time), str(author), str(line)) for time, author, line in entries)
+            str(source): tuple(ChangelogEntry(int(time), str(author), str(line)) for time, author, line in entries)
             for source, entries in packed.unpack(content, _MOST_UNPACKED).items()
         }
     except (ValueError, TypeError, AttributeError) as error:
         raise ContentError(f"a bundle of changelogs is damaged: {error}", next_step="remove it; the packages are not affected") from error
 
 
-def newer(entries: Sequence[Entry], than: Sequence[Entry]) -> tuple[Entry, ...]:
+def newer(entries: Sequence[ChangelogEntry], than: Sequence[ChangelogEntry]) -> tuple[ChangelogEntry, ...]:
     """The entries that an older changelog lacks, newest first.
 
     Not by date alone: a day has several entries, and a branch gets entries with dates that lie before those of the package it replaces.

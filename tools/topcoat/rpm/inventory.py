@@ -83,7 +83,7 @@ class Inventory:
     settings: Settings = dnf_settings.DEFAULT
     changelog_bundles: Mapping[str, Digest] = field(default_factory=dict, repr=False, compare=False)
     """Source RPM -> digest of the bundle that holds its changelog; those whose changelog is kept somewhere."""
-    read_changelogs: Mapping[str, tuple[changelogs.Entry, ...]] = field(default_factory=dict, repr=False, compare=False)
+    read_changelogs: Mapping[str, tuple[changelogs.ChangelogEntry, ...]] = field(default_factory=dict, repr=False, compare=False)
     """Source RPM -> changelog, where the package database itself was read; never part of the files."""
 
     @functools.cached_property
@@ -334,12 +334,12 @@ def _text(nevra: Nevra) -> str:
     return f"{nevra.name}-{nevra.full_evr}.{nevra.arch}"
 
 
-def _headers(database: Path) -> tuple[dict[tuple[str, int], tuple[str, About]], dict[str, tuple[changelogs.Entry, ...]]]:
+def _headers(database: Path) -> tuple[dict[tuple[str, int], tuple[str, About]], dict[str, tuple[changelogs.ChangelogEntry, ...]]]:
     """(package as name-epoch:version-release.arch, build time) → (ids of the keys that signed it, what else its header says), ``unnamed`` where a
     signature does not say; and source RPM → changelog, read once for each.
     """
     told: dict[tuple[str, int], tuple[str, About]] = {}
-    histories: dict[str, tuple[changelogs.Entry, ...]] = {}
+    histories: dict[str, tuple[changelogs.ChangelogEntry, ...]] = {}
     try:
         for blob in header.rows(database):
             entry = header.stored(blob, checkable=False)

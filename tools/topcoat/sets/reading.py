@@ -16,7 +16,7 @@ from topcoat.model import Digest, ImageReference, labels
 from topcoat.process.each import each
 from topcoat.publisher import changelogs as kept
 from topcoat.registry import PlatformError, Registries
-from topcoat.rpm.changelogs import Entry, newer
+from topcoat.rpm.changelogs import ChangelogEntry, newer
 from topcoat.rpm.inventory import Listing
 from topcoat.runs.references import ImageReader, StoredImage
 from topcoat.sets.contents import unpack
@@ -36,10 +36,10 @@ class SetReader:
         self._platform = platform
         self._reader = ImageReader(registries, work / "cache" / "images", platform)
         self._read_layers = read_layers
-        self._bundles: dict[_Place, Mapping[str, tuple[Entry, ...]]] = {}
+        self._bundles: dict[_Place, Mapping[str, tuple[ChangelogEntry, ...]]] = {}
         self._shared: dict[frozenset[Package], frozenset[Package]] = {}
         self._contents: dict[bytes, dict[str, ImageFacts]] = {}
-        self._from_layers: dict[str, tuple[Entry, ...]] = {}
+        self._from_layers: dict[str, tuple[ChangelogEntry, ...]] = {}
 
     def of_platform(self, platform: str) -> SetReader:
         """A reader of the same sets for another platform: of an index it takes another image."""
@@ -127,7 +127,7 @@ class SetReader:
 
     # ---- changelogs ---------------------------------------------------------------------------------------------------------------------------
 
-    def entries(self, changes: SetChanges, before: NamedSet, after: NamedSet) -> dict[str, tuple[Entry, ...] | None]:
+    def entries(self, changes: SetChanges, before: NamedSet, after: NamedSet) -> dict[str, tuple[ChangelogEntry, ...] | None]:
         """Source package -> its changelog entries that the first set lacks; None where the registry keeps no changelog of it.
 
         :raises ContentError: a bundle is damaged.
@@ -144,13 +144,13 @@ class SetReader:
             if (where := _place(move, rpms, named, facts)) and where not in self._bundles
         }
         self._bundles.update(zip(wanted, each(wanted, self._bundle, workers=_PARALLEL), strict=True))
-        found: dict[str, tuple[Entry, ...] | None] = {}
+        found: dict[str, tuple[ChangelogEntry, ...] | None] = {}
         for source, move in leads.items():
             new, old = self._history(move, move.new_rpms, after, facts), self._history(move, move.old_rpms, before, facts)
             found[source] = None if new is None or (old is None and move.old) else newer(new, old or ())
         return found
 
-    def changelogs(self, sets: Iterable[tuple[NamedSet, Mapping[str, ImageFacts]]]) -> Iterator[tuple[str, tuple[Entry, ...]]]:
+    def changelogs(self, sets: Iterable[tuple[NamedSet, Mapping[str, ImageFacts]]]) -> Iterator[tuple[str, tuple[ChangelogEntry, ...]]]:
         """Source RPM and entries of every changelog that is kept for what these sets hold, each once.
 
         :raises ContentError: a bundle is damaged.
@@ -176,10 +176,12 @@ class SetReader:
 
         return dict(zip(found.images, each(found.images.values(), one, workers=_PARALLEL), strict=True))
 
-    def _bundle(self, where: _Place) -> Mapping[str, tuple[Entry, ...]]:
+    def _bundle(self, where: _Place) -> Mapping[str, tuple[ChangelogEntry, ...]]:
         return kept.read(self._registries.client(where[0]), where[1], where[2]) or {}
 
-    def _history(self, move: Move, rpms: tuple[str, ...], named: NamedSet, facts: Mapping[ImageReference, ImageFacts]) -> tuple[Entry, ...] | None:
+    def _history(
+        self, move: Move, rpms: tuple[str, ...], named: NamedSet, facts: Mapping[ImageReference, ImageFacts]
+    ) -> tuple[ChangelogEntry, ...] | None:
         where = _place(move, rpms, named, facts)
         if where and rpms[-1] in self._bundles.get(where, {}):
             return self._bundles[where][rpms[-1]]
