@@ -27,7 +27,7 @@ from topcoat.publisher import Publisher, changelogs
 from topcoat.registry import Descriptor, Image, Registries, digest_of
 from topcoat.registry.oci import OCI_LAYER_GZIP
 from topcoat.rpm import inventory, solvfile
-from topcoat.rpm.changelogs import Entry, pack
+from topcoat.rpm.changelogs import ChangelogEntry, pack
 from topcoat.rpm.inventory import About, InstalledPackage
 from topcoat.runs import claims
 from topcoat_demo.registry import RegistryServer
@@ -80,7 +80,8 @@ def publish(server: RegistryServer, images: int, count: int) -> None:
     own = {number: chooser.sample(range(count, count + count // 2), count - len(common)) for number in range(images)}
     for version, tag in ((1, "one"), (2, "two")):
         entries = [
-            Entry(1_700_000_000 + day * 86400, "An Author <a@example.org>", f"- {day}: mend CVE-2024-1000{day}") for day in range(version, 0, -1)
+            ChangelogEntry(1_700_000_000 + day * 86400, "An Author <a@example.org>", f"- {day}: mend CVE-2024-1000{day}")
+            for day in range(version, 0, -1)
         ]
         known = {package.source_rpm: entries for package in packages(range(count + count // 2), [], version)}
         bundle = pack(known)

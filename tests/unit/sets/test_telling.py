@@ -18,7 +18,7 @@ from topcoat.changes import Move, Row, SetChanges
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.model.profile import Link
 from topcoat.report import changelog
-from topcoat.rpm.changelogs import Entry
+from topcoat.rpm.changelogs import ChangelogEntry
 from topcoat.sets.reviews import Reviews
 from topcoat.sets.telling import named, tell
 
@@ -112,7 +112,7 @@ def comparison(url: str) -> dict[str, Any]:
         {"name": "a", "source": "one", "time": 1.0, "images": 3},
         {"name": "b", "source": "two", "time": 2.0, "images": 3},
         links=(Link(r"change (\d+)", f"{url}/c/{{1}}"),),
-        entries={"python-oslo": (Entry(1, "An Author", text),)},
+        entries={"python-oslo": (ChangelogEntry(1, "An Author", text),)},
     )
     schemas.check("changes", shape)
     return shape
