@@ -18,8 +18,9 @@ from tests.functional.promotion.base import SetCase
 from tests.functional.registry.faults import Fault, FaultProxy
 from tests.functional.trunk.dlrn_server import DlrnServer
 from topcoat.errors import ContentError, InfrastructureError, UsageError
-from topcoat.promotion import Control, Criteria, History, Request, TooOld, candidates
+from topcoat.promotion import Control, History, Request, candidates
 from topcoat.trunk import DlrnApi, TrunkHash
+from topcoat.trunk.criteria import Criteria, TooOld
 
 COMMITS = [(f"{number:040x}", f"{number + 4096:040x}") for number in range(1, 31)]
 
