@@ -71,6 +71,7 @@ class FaultProxy:
         self._backend = (name, int(port))
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._serving: list[threading.Thread] = []
         authority = trustme.CA()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         port_used = self._listener.getsockname()[1]
@@ -91,9 +92,13 @@ class FaultProxy:
         self._thread.join(5)
         self._listener.close()
         with self._lock:
-            for connection in self._open:
-                with contextlib.suppress(OSError):
-                    connection.close()
+            serving, connections = list(self._serving), list(self._open)
+        # Shut down, and closed by the thread that serves it alone: a number that another thread still reads from is soon that of another connection.
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in serving:
+            thread.join(2)
 
     def forget(self) -> None:
         """Start counting requests anew."""
@@ -110,7 +115,11 @@ class FaultProxy:
                 client, _address = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            with self._lock:
+                self._serving = [one for one in self._serving if one.is_alive()]
+                self._serving.append(thread)
+            thread.start()
 
     def _serve(self, raw: socket.socket) -> None:
         raw.settimeout(60)

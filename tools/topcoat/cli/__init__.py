@@ -5,12 +5,12 @@ This room must never hold logic that another face (a role, a test) could need.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import pkgutil
 import signal
 import sys
 import threading
+from gc import set_threshold  # the module's name is that of a command here, once it is loaded
 from typing import NoReturn
 
 import click
@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
     # A command makes many objects, few of them in cycles, and ends: looking for cycles took two fifths of the time in which inventories are read.
-    gc.set_threshold(200_000, 20, 100)
+    set_threshold(200_000, 20, 100)
     try:
         code = root.main(args=argv, prog_name="topcoat", standalone_mode=False)
     except click.exceptions.Abort:
