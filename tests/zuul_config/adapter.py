@@ -117,6 +117,8 @@ class Site:
             store_private_key=False,
             max_hold_expiration=0,
             default_hold_expiration=0,
+            oidc_default_signing_algorithm="RS256",
+            oidc_supported_signing_algorithms=["RS256"],
         )
         ansible = types.SimpleNamespace(requestVersion=lambda version: None, getSupportedVersions=lambda: ["9", "11"])
         self._system = types.SimpleNamespace(system_id="test")

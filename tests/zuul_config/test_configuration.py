@@ -346,6 +346,20 @@ class Secrets(Case):
         self.assertEqual(jobs["site-container-images-rebuild"].secrets, ("container_registry_credentials",))
         self.assertEqual(jobs["site-container-images-promote"].secrets, ("container_registry_credentials", "promote_images_signing"))
 
+    def test_the_token_reaches_the_promotion_alone(self) -> None:
+        use = "- project: {name: openstack/keystone, periodic: {jobs: [site-container-images-rebuild, site-container-images-promote]}}"
+        found = site(example("publish-with-secrets.yaml"), example("sign-as-zuul.yaml"), ("zuul.d/use.yaml", use))
+        self.assertEqual((found.errors, found.warnings), ([], []))
+        jobs = found.freeze("openstack/keystone", "periodic", None)
+        self.assertEqual(jobs["site-container-images-rebuild"].secrets, ("container_registry_credentials",))
+        self.assertEqual(jobs["site-container-images-promote"].secrets, ("container_registry_credentials", "promote_images_token"))
+        rules = yaml.safe_load(example("fulcio.yaml")[1])["ci-issuer-metadata"]["zuul"]
+        text = " ".join([*rules["extension-templates"].values(), rules["subject-alternative-name-template"]])
+        asked = set(re.findall(r"\{\{ \.(\w+) \}\}|index \. \"([\w-]+)\"", text))
+        self.assertEqual(
+            {"url", "tenant", "sub", "build-uuid"}, {name for pair in asked for name in pair if name}, "claims of Zuul's tokens, and url"
+        )
+
     def test_each_robot_reaches_its_job_alone(self) -> None:
         use = "- project: {name: openstack/keystone, templates: [container-images-check-gate, site-container-images, site-container-images-periodic]}"
         found = site(example("site-robots.yaml"), ("zuul.d/use.yaml", use))

@@ -15,10 +15,11 @@ from tests.functional.promotion.test_base_image import GOOD, layer
 from tests.functional.registry.base import make_image
 from tests.functional.roles import inventories
 from tests.functional.roles.test_provider import TAG, ProviderCase
+from tests.functional.signing.authorities import Authorities, token
 from tests.functional.signing.base import PASSPHRASE, sealed
 from topcoat.model import ImageReference
 from topcoat.registry import Registries
-from topcoat.signing import PublicKey, problems
+from topcoat.signing import PublicKey, bundles, problems
 
 LIST = """\
 description: images of the small site
@@ -91,6 +92,18 @@ class Lifecycle(ProviderCase):
         for name in self.reference:
             reference = ImageReference.parse(f"{self.site.server.host}/{self.namespace}/{name}:tested")
             self.assertEqual([], problems(registries, reference, PublicKey.from_file(public)), name)
+
+    def test_a_promotion_as_zuul_leaves_no_token_behind(self) -> None:
+        self.job(self.zuul, "publish/run")
+        (self.folder / "authorities").mkdir()
+        with Authorities(self.folder / "authorities") as authorities:
+            services = {"promote_images_fulcio": authorities.url, "promote_images_timestamp_authority": f"{authorities.url}/stamp"}
+            arguments = {"promote_images_from": TAG, "promote_images_to": "tested", "promote_images_arguments": ["--without-inventories"]}
+            run = self.job(self.zuul, "promote/run", promote_images_token=token(), **services, **arguments)
+        self.assertNotIn(token(), run.output)
+        self.assertFalse((self.work / "signing").exists())
+        for name, digest in self.reference.items():
+            self.assertEqual(1, len(self.site.client.referrers(f"{self.namespace}/{name}", digest, bundles.MEDIA_TYPE)), name)
 
     def test_promotion_of_a_set_with_a_hole_is_refused(self) -> None:
         self.job(self.zuul, "publish/run")

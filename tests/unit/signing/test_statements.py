@@ -6,8 +6,6 @@ import base64
 import json
 import unittest
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from topcoat.errors import ContentError
 from topcoat.model import ImageResult, Receipt, Status
 from topcoat.registry import digest_of
@@ -82,14 +80,15 @@ class Readable(unittest.TestCase):
 
 class Bundles(unittest.TestCase):
     def test_there_and_back(self) -> None:
-        key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
+        key = SigningKey.generate()
         payload = statements.statement("h.x/a", DIGEST, bundles.SIGNED, {})
-        hint, read, (signature,) = bundles.read(bundles.bundle(payload, key))
-        self.assertEqual((key.public.hint, payload), (hint, read))
-        self.assertTrue(key.public.verifies(statements.to_be_signed(payload), signature))
+        found = bundles.read(bundles.bundle(payload, key))
+        self.assertEqual((key.public.hint, payload), (found.hint, found.payload))
+        self.assertTrue(found.is_by(key))
+        self.assertFalse(found.is_by(SigningKey.generate()))
 
     def test_what_is_none_is_one_line(self) -> None:
-        key = SigningKey(ec.generate_private_key(ec.SECP256R1()))
+        key = SigningKey.generate()
         good = json.loads(bundles.bundle(statements.statement("h.x/a", DIGEST, bundles.SIGNED, {}), key))
         spoilt: tuple[object, ...] = ([], {}, {**good, "verificationMaterial": 5}, {**good, "dsseEnvelope": {"payloadType": "other"}})
         for document in spoilt:
@@ -97,4 +96,4 @@ class Bundles(unittest.TestCase):
                 bundles.read(json.dumps(document).encode())
             self.assertNotIn("\n", str(caught.exception))
         certified = {**good, "verificationMaterial": {"certificate": {"rawBytes": ""}}}
-        self.assertEqual("", bundles.read(json.dumps(certified).encode())[0])
+        self.assertEqual("", bundles.read(json.dumps(certified).encode()).hint)

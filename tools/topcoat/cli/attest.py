@@ -15,7 +15,7 @@ from topcoat.cli._context import Settings, dry_run_option, emit, format_option
 from topcoat.cli._signing import key_options
 
 if TYPE_CHECKING:
-    from topcoat.signing import SigningKey
+    from topcoat.signing import Identity, SigningKey
 
 
 @click.command()
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @dry_run_option
 @format_option
 @click.pass_obj
-def command(settings: Settings, receipt_file: str, builder: str | None, key: SigningKey, dry_run: bool, output_format: str) -> None:
+def command(settings: Settings, receipt_file: str, builder: str | None, key: SigningKey | Identity, dry_run: bool, output_format: str) -> None:
     """Attach signed provenance to the images of a run: base image, frozen repositories, changes under test, commit of the recipes."""
     from topcoat.report.document import load_finished
     from topcoat.signing.provenance import BUILDER
@@ -39,4 +39,4 @@ def command(settings: Settings, receipt_file: str, builder: str | None, key: Sig
     new = attest(settings.registries, key, found)
     rows = [{"image": entry.name, "reference": f"{entry.repository}@{entry.digest}", "new": fresh} for entry, fresh in zip(found, new, strict=True)]
     lines = [f"{'attested' if row['new'] else 'as it is'} {row['image']}  {row['reference']}" for row in rows]
-    emit({"key": key.public.name, "images": rows}, output_format, "\n".join([*lines, f"{len(rows)} images have provenance by {key.public.name}"]))
+    emit({"key": key.name, "images": rows}, output_format, "\n".join([*lines, f"{len(rows)} images have provenance by {key.name}"]))

@@ -20,7 +20,7 @@ from topcoat.errors import UsageError
 if TYPE_CHECKING:
     from topcoat.promotion import Promoted
     from topcoat.recipes import Selection
-    from topcoat.signing import SigningKey
+    from topcoat.signing import Identity, SigningKey
 
 
 @click.command()
@@ -66,7 +66,7 @@ def command(
     dlrn: str | None,
     also: tuple[str, ...],
     asked_signatures: str | None,
-    key: SigningKey | None,
+    key: SigningKey | Identity | None,
     verifier: str | None,
     without_inventories: bool,
     older: bool,

@@ -17,7 +17,7 @@ from topcoat.model import ImageReference
 
 if TYPE_CHECKING:
     from topcoat.recipes import Selection
-    from topcoat.signing import SigningKey
+    from topcoat.signing import Identity, SigningKey
 
 
 @click.command()
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @key_options(required=True)
 @format_option
 @click.pass_obj
-def command(settings: Settings, selection: Selection, tag: str | None, references: tuple[str, ...], key: SigningKey, output_format: str) -> None:
+def command(
+    settings: Settings, selection: Selection, tag: str | None, references: tuple[str, ...], key: SigningKey | Identity, output_format: str
+) -> None:
     """Sign images under the names they have; consumers then accept them by these names, and by digest. What is signed already stays as it is."""
     from topcoat.signing import Signer
 
@@ -41,5 +43,5 @@ def command(settings: Settings, selection: Selection, tag: str | None, reference
     signed = Signer(settings.registries, key).sign(wanted)
     rows = [{"reference": str(image.reference), "manifests": image.manifests, "new": image.new} for image in signed]
     lines = [f"{'signed ' if image.new else 'as it is'} {image.reference}" for image in signed]
-    lines.append(f"{len(signed)} images signed with {key.public.name}, {sum(image.new for image in signed)} signatures are new")
-    emit({"key": key.public.name, "images": rows}, output_format, "\n".join(lines))
+    lines.append(f"{len(signed)} images signed with {key.name}, {sum(image.new for image in signed)} signatures are new")
+    emit({"key": key.name, "images": rows}, output_format, "\n".join(lines))

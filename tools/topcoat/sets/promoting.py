@@ -20,7 +20,7 @@ from topcoat.promotion.promotion import Examine, Judgement, Promotion, Sign
 from topcoat.registry import Registries
 from topcoat.sets import promoted
 from topcoat.sets.reading import SetReader
-from topcoat.signing import Signer, SigningKey, summary
+from topcoat.signing import Identity, Signer, SigningKey, summary
 from topcoat.signing.summary import Judged
 
 Record = Callable[[Mapping[str, object]], None]
@@ -55,7 +55,7 @@ class Promoting:
         request: PromotionRequest,
         *,
         signed: bool = False,
-        key: SigningKey | None = None,
+        key: SigningKey | Identity | None = None,
         verifier: str | None = None,
         dry_run: bool = False,
         record: Record = lambda document: None,
@@ -82,7 +82,7 @@ class Promoting:
             record({**outcome.as_dict(), "changes": changes})
         return outcome
 
-    def _signer(self, key: SigningKey | None, verifier: str | None) -> Sign | None:
+    def _signer(self, key: SigningKey | Identity | None, verifier: str | None) -> Sign | None:
         """Signs the set with the key that was given, and where criteria were judged what they said of it."""
         if key is None:
             if verifier:
@@ -92,7 +92,7 @@ class Promoting:
 
         def sign(images: Sequence[ImageReference], judgement: Judgement | None) -> None:
             new = sum(image.new for image in signer.sign(images))
-            self._say(f"{len(images)} images are signed with {key.public.name}, {new} signatures are new")
+            self._say(f"{len(images)} images are signed with {key.name}, {new} signatures are new")
             if judgement:
                 summary.attest(self._registries, key, _judged(judgement), images, verifier=verifier or summary.VERIFIER)
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
 from topcoat.documents import Door
 from topcoat.errors import ContentError, InfrastructureError, UsageError
+from topcoat.registry.addresses import check_address
 from topcoat.registry.client import tls_context
 
 _MAGIC = ")]}'"
 _DOOR = Door(InfrastructureError, "check that the URL is that of a Gerrit", limit=16 << 20)
 _SECONDS = 60.0
 _MOST_FOUND = 25
-_HERE = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,7 @@ class Reviews:
 
         :raises UsageError: it is no address, or one to which a password must not go.
         """
-        address = urlsplit(url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise UsageError(f"{url[:80]!r} is no address of a Gerrit", next_step="write https://review.example.org")
-        if address.scheme == "http" and address.hostname not in _HERE and address.netloc not in plain_http:
-            raise UsageError(f"{url} is without TLS, and everybody on the way would read the password", next_step="write https://, or --plain-http")
-        self.url = url.rstrip("/")
+        self.url = check_address(url, "a Gerrit", plain_http).rstrip("/")
         self._client = httpx.Client(auth=login, timeout=_SECONDS, verify=tls_context(ca_file), headers={"Accept": "application/json"})
 
     def close(self) -> None:

@@ -3,7 +3,8 @@
 This room must never show a private key or its passphrase, and never take a signature for good that it has not checked against a key it was given.
 """
 
+from topcoat.signing.identity import Identity
 from topcoat.signing.images import Signed, Signer, problems
 from topcoat.signing.keys import PublicKey, SigningKey
 
-__all__ = ["PublicKey", "Signed", "Signer", "SigningKey", "problems"]
+__all__ = ["Identity", "PublicKey", "Signed", "Signer", "SigningKey", "problems"]

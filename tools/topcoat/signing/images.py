@@ -16,6 +16,7 @@ from topcoat.process.each import each
 from topcoat.registry import Manifest, Registries, RegistryClient
 from topcoat.registry.attached import SIGNATURE, SIGNATURE_LAYER, SIGNATURES, STATEMENT_LAYER, STATEMENTS, Attached
 from topcoat.signing import bundles, statements
+from topcoat.signing.identity import Identity
 from topcoat.signing.keys import PublicKey, SigningKey
 
 _PARALLEL = 4
@@ -36,9 +37,9 @@ class Signed:
 
 
 class Signer:
-    """Signs with one key."""
+    """Signs with one key, or as one identity."""
 
-    def __init__(self, registries: Registries, key: SigningKey) -> None:
+    def __init__(self, registries: Registries, key: SigningKey | Identity) -> None:
         self._registries = registries
         self._key = key
 
@@ -62,17 +63,14 @@ class Signer:
         return Signed(found, len(parts), sum(new))
 
     def _add(self, client: RegistryClient, repository: str, manifest: Manifest, identity: str) -> bool:
-        """Both forms: the list under a tag that podman reads, which says by what name, and the bundle that cosign 3 looks for first."""
+        """The bundle that cosign 3 looks for first; and with a key the list under a tag that podman reads, which says by what name. podman takes a
+        certificate only for a mail address, with an entry in a log that anybody can read."""
         statement = statements.statement(f"{client.host}/{repository}", manifest.digest, bundles.SIGNED, {})
         bundled = bundles.attach(client, repository, manifest, statement, bundles.SIGNED, self._key)
-        return self._list(Attached(client, repository, manifest.digest, SIGNATURES), statements.claim(identity, manifest.digest)) or bundled
-
-    def _list(self, attached: Attached, claim: bytes) -> bool:
-        for data, notes in attached.documents(SIGNATURE_LAYER):
-            if data == claim and self._key.public.verifies(data, _signature(notes)):
-                return False
-        attached.add(claim, SIGNATURE_LAYER, {SIGNATURE: base64.b64encode(self._key.sign(claim)).decode()})
-        return True
+        if not isinstance(self._key, SigningKey):
+            return bundled
+        listed = Attached(client, repository, manifest.digest, SIGNATURES)
+        return _list(listed, statements.claim(identity, manifest.digest), self._key) or bundled
 
     def attest(self, repository: str, digest: Digest, statement: bytes, predicate_type: str) -> bool:
         """Attach a signed statement to an image; False when the same one, by this key, is there already.
@@ -84,6 +82,8 @@ class Signer:
         client = self._registries.client(place.host)
         manifest = client.manifest(place.repository, digest, cached=False)
         bundled = bundles.attach(client, place.repository, manifest, statement, predicate_type, self._key)
+        if not isinstance(self._key, SigningKey):
+            return bundled
         attached = Attached(client, place.repository, digest, STATEMENTS)
         signed = statements.to_be_signed(statement)
         for data, _ in attached.documents(STATEMENT_LAYER):
@@ -96,6 +96,14 @@ class Signer:
         envelope = statements.envelope(statement, self._key.sign(signed))
         attached.add(envelope, STATEMENT_LAYER, {SIGNATURE: "", "predicateType": predicate_type})
         return True
+
+
+def _list(attached: Attached, claim: bytes, key: SigningKey) -> bool:
+    for data, notes in attached.documents(SIGNATURE_LAYER):
+        if data == claim and key.public.verifies(data, _signature(notes)):
+            return False
+    attached.add(claim, SIGNATURE_LAYER, {SIGNATURE: base64.b64encode(key.sign(claim)).decode()})
+    return True
 
 
 def problems(registries: Registries, reference: ImageReference, key: PublicKey) -> list[str]:

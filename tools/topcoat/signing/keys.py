@@ -57,6 +57,14 @@ class PublicKey:
             raise UsageError(f"{path} is not a public key (PEM)", next_step="give the file cosign.pub, not the private key") from None
         return cls(_ours(key, path, ec.EllipticCurvePublicKey))
 
+    @classmethod
+    def of(cls, key: object) -> PublicKey:
+        """A key that was read before, of a certificate.
+
+        :raises UsageError: it is none of this kind.
+        """
+        return cls(_ours(key, Path("certificate"), ec.EllipticCurvePublicKey))
+
     def verifies(self, data: bytes, signature: bytes) -> bool:
         """Whether the signature (ASN.1) is this key's, of exactly these bytes."""
         try:
@@ -76,9 +84,10 @@ class SigningKey:
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
         self.public = PublicKey(key.public_key())
+        self.name = self.public.name
 
     def __repr__(self) -> str:
-        return f"SigningKey({self.public.name})"
+        return f"SigningKey({self.name})"
 
     @classmethod
     def from_file(cls, path: Path, passphrase: bytes | None = None) -> SigningKey:
@@ -87,7 +96,7 @@ class SigningKey:
         :param passphrase: None: nobody gave one; cosign's keys may have an empty one.
         :raises UsageError: others than its owner may read it, the passphrase is missing or wrong, or it is no key of this kind.
         """
-        data = _read_secret(path, "private key")
+        data = read_secret(path, "private key")
         sealed = _SEALED.search(data)
         encrypted = bool(sealed) or b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data
         if encrypted and passphrase is None:
@@ -106,6 +115,11 @@ class SigningKey:
             raise UsageError(f"{path} is not a private key (PEM)", next_step=_DOOR.next_step) from None
         return cls(_ours(key, path, ec.EllipticCurvePrivateKey))
 
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """A new key, which is nowhere but here."""
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
     def sign(self, data: bytes) -> bytes:
         """The signature of these bytes, ASN.1."""
         return self._key.sign(data, ec.ECDSA(hashes.SHA256()))
@@ -116,7 +130,7 @@ def read_passphrase(path: Path) -> bytes:
 
     :raises UsageError: the file cannot be read, or by too many.
     """
-    return _read_secret(path, "passphrase").removesuffix(b"\n").removesuffix(b"\r")
+    return read_secret(path, "passphrase").removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -126,7 +140,11 @@ def _read(path: Path, what: str) -> bytes:
     return data
 
 
-def _read_secret(path: Path, what: str) -> bytes:
+def read_secret(path: Path, what: str) -> bytes:
+    """A file that only its owner may read. :param what: it holds, for errors.
+
+    :raises UsageError: it cannot be read, or by too many.
+    """
     data = _read(path, f"the {what}")
     if path.stat().st_mode & 0o077:
         raise UsageError(f"{path} holds a {what} and can be read by others than its owner", next_step=f"chmod 600 {path}")

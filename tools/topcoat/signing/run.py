@@ -13,6 +13,7 @@ from topcoat.model import Digest, Receipt
 from topcoat.process.each import each
 from topcoat.registry import Registries
 from topcoat.signing import provenance, statements
+from topcoat.signing.identity import Identity
 from topcoat.signing.images import Signer
 from topcoat.signing.keys import SigningKey
 
@@ -49,7 +50,7 @@ def statements_of(receipt: Receipt, *, builder: str) -> list[About]:
     return found
 
 
-def attest(registries: Registries, key: SigningKey, found: Sequence[About]) -> list[bool]:
+def attest(registries: Registries, key: SigningKey | Identity, found: Sequence[About]) -> list[bool]:
     """Attach them; for each whether it is new.
 
     :raises NotFoundError: an image is not there any more.

@@ -14,6 +14,7 @@ from topcoat.process.each import each
 from topcoat.registry import Registries
 from topcoat.registry.oci import to_json
 from topcoat.signing import statements
+from topcoat.signing.identity import Identity
 from topcoat.signing.images import Signer
 from topcoat.signing.keys import SigningKey
 from topcoat.signing.statements import as_text
@@ -70,7 +71,9 @@ def predicate(judged: Judged, reference: ImageReference, *, verifier: str = VERI
     }
 
 
-def attest(registries: Registries, key: SigningKey, judged: Judged, references: Iterable[ImageReference], *, verifier: str = VERIFIER) -> int:
+def attest(
+    registries: Registries, key: SigningKey | Identity, judged: Judged, references: Iterable[ImageReference], *, verifier: str = VERIFIER
+) -> int:
     """Attach the summary to images, given by digest; how many were new.
 
     :raises NotFoundError: an image is not there.
