@@ -22,7 +22,7 @@ from pathlib import Path
 
 import solv
 
-from topcoat.model import Digest, Nevra, labels
+from topcoat.model import Digest, Nevra, beside, labels
 from topcoat.publisher import Publisher, changelogs
 from topcoat.registry import Descriptor, Image, Registries, digest_of
 from topcoat.registry.oci import OCI_LAYER_GZIP
@@ -85,7 +85,7 @@ def publish(server: RegistryServer, images: int, count: int) -> None:
         ]
         known = {package.source_rpm: entries for package in packages(range(count + count // 2), [], version)}
         bundle = pack(known)
-        changelogs.write(client, f"{PLACE}/{changelogs.REPOSITORY}", bundle)
+        changelogs.write(client, f"{PLACE}/{beside.CHANGELOGS}", bundle)
         for number in range(images):
             held = packages(common, own[number], version)
             image, blobs = image_of(held, f"{number} {tag}", digest_of(bundle))
