@@ -196,10 +196,11 @@ class Steps:
             self._publisher.copy(base.reference, place.at(base.digest))
         name = self._input_tag(planned, base)
         there = found.digest == digest_of(image_manifest(made)[0])
-        # Where the tag shows nothing, what was made is new; where it shows something else, the registry may have it all the same.
-        known = there if there or (found.digest is None and built.layers) else None
+        # An update whose tag shows nothing is new. A build may give what is there under another tag: a rebuild from newer repositories, most of all.
+        fresh = planned.action is Action.UPDATE and found.digest is None and bool(built.layers)
+        known = there if there or fresh else None
         # What the registry took is proven with our own tag, at the end.
-        new = {layer.digest for layer in built.layers if not layer.shared}
+        new = {layer.digest for layer in built.layers if not layer.shared} if fresh else set()
         published = self._publisher.publish(place, made, blobs, () if there else (name,), read_back=False, there=known, new=new)
         image = parse_image(published.manifest, to_json(made.config))
         stored = StoredImage(place.host, place.path, published.manifest, image)
