@@ -40,8 +40,8 @@ _LITTER = (
     # Mount points of a container that runs, and what it is told there.
     *("proc", "sys", "dev", "tmp", "etc/resolv.conf", "etc/hosts", "etc/hostname", "run/.containerenv"),
 )
-# buildah of Debian 13 asks for more open files than some machines grant.
-_LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+# Options of plain buildah: that of Debian 13 asks for more open files than some machines grant.
+LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 _MOUNTED = "/tmp/software"
 _HEADERS = "%{nevra} %{sha256header} %{sigmd5} %{rsaheader:pgpsig} [%{filestates},]\\n"
 _VERIFIED = re.compile(r"^\S+\s+(?:\w )?\s*/(.*)$")
@@ -113,7 +113,7 @@ class Beside:
 
     @contextmanager
     def _container(self, reference: str) -> Iterator[tuple[str, Path]]:
-        container = self.buildah("from", "--pull-always", "--quiet", *_LIMITS, *self._access, reference).splitlines()[-1]
+        container = self.buildah("from", "--pull-always", "--quiet", *LIMITS, *self._access, reference).splitlines()[-1]
         try:
             yield container, Path(self.buildah("mount", container))
         finally:

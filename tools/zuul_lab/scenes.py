@@ -102,6 +102,17 @@ class Scenes:
         while not test() and time.monotonic() < deadline:
             time.sleep(0.5)
 
+    def _through_the_gate(self, change: Change, jobs: set[str], sentence: str) -> Finished:
+        """Approve a change; it passes with exactly these jobs and is merged. :param sentence: what that is called among the checks."""
+        verdict, review = self._verdict, self._lab.review
+        review.approve(change)
+        done = self._wait("gate", change)
+        verdict.equal(sentence, set(done.builds), jobs)
+        verdict.equal("gate: it succeeded", done.result, "SUCCESS")
+        self._until(lambda: review.status(change) == "MERGED", 60)
+        verdict.equal("gate: Gerrit merged it", review.status(change), "MERGED")
+        return done
+
     def _log_of(self, done: Finished, job: str, name: str) -> dict:  # type: ignore[type-arg]
         """A JSON file of a build's logs, as the log server would give it."""
         folder = self._lab.places.logs / "builds" / str(done.builds[job]["uuid"])

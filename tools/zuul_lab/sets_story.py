@@ -154,12 +154,7 @@ class SetsStory(Scenes):
 
     def _gate(self, change: Change) -> None:
         verdict, lab = self._verdict, self._lab
-        lab.review.approve(change)
-        done = self._wait("gate", change)
-        verdict.equal("gate: the jobs of the page ran, and the publication", set(done.builds), {*JOBS, PUBLISH})
-        verdict.equal("gate: it succeeded", done.result, "SUCCESS")
-        self._until(lambda: lab.review.status(change) == "MERGED", 60)
-        verdict.equal("gate: Gerrit merged it", lab.review.status(change), "MERGED")
+        done = self._through_the_gate(change, {*JOBS, PUBLISH}, "gate: the jobs of the page ran, and the publication")
         site = registry_view.site(lab.places)
         made = {name: str(metadata["digest"]) for name, metadata in done.artifacts(INDEX).items()}
         published = {name: site.digest(f"{NAMESPACE}/{name}", done.uuid) for name in made}

@@ -18,6 +18,7 @@ from topcoat.layers import BuiltImage
 from topcoat.model import CopyFile, Package, Recipe, Step
 from topcoat.model.recipe import User
 from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST
+from topcoat_demo.beside import LIMITS
 from topcoat_demo.rpms import File, RpmSpec, config, directory, script
 
 SERVICE = RpmSpec(
@@ -40,8 +41,6 @@ SERVICE = RpmSpec(
 # In a build /dev is the machine's, or a small file system of its own: dnf refuses what it cannot put there.
 ZOO = tuple(replace(spec, files=tuple(file for file in spec.files if not file.path.startswith("/dev/"))) for spec in NEW)
 PACKAGES = ("service", *sorted({spec.name for spec in NEW}))
-# What containers-common asks for may be more than this machine allows.
-LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 # What buildah or its dnf leaves, nobody owns, and no container needs; and the package database, which rpm compares.
 LITTER = (
     "var/lib/rpm",

@@ -16,15 +16,12 @@ import yaml
 
 from tests.needs import needs
 from topcoat_demo import distribution as distributions
+from topcoat_demo.beside import LIMITS
 from topcoat_demo.environment import prepare
 from topcoat_demo.registry import RegistryServer, push_layout
 
 ROOT = Path(__file__).parents[3]
 TOOLS = ("dnf", "rpm", "buildah", "skopeo", "apt-get", "git")
-
-
-# buildah of Debian 13 asks for more open files than some machines grant.
-LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 
 
 def run(*argv: str, check: bool = True, **more: object) -> subprocess.CompletedProcess[str]:
