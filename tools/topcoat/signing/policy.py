@@ -96,6 +96,8 @@ class PolicyCheck:
     def _words(self, reference: ImageReference, folder: Path) -> list[str]:
         words = ["skopeo", "--policy", str(self._policy), "--registries.d", str(folder / "registries")]
         words += ["--override-os", self._platform[0], "--override-arch", self._platform[1], "copy", "--quiet"]
+        # A layout holds no signatures, and skopeo refuses to lose any unasked; it asks the policy first all the same.
+        words += ["--remove-signatures"]
         words += ["--src-authfile", str(self._authfile)] if self._authfile else []
         if self._ca_file:
             (folder / "certificates").mkdir()
