@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
@@ -22,7 +22,7 @@ from topcoat.registry.limits import Limits, Traffic
 from topcoat.registry.listing import Listing
 from topcoat.registry.manifests import Manifests
 from topcoat.registry.oci import Descriptor, Image, Manifest
-from topcoat.registry.referrers import Documents, Referrers
+from topcoat.registry.referrers import FILE_TYPE, Documents, Referrers
 from topcoat.registry.transport import Transport
 
 
@@ -236,14 +236,18 @@ class RegistryClient:
         """What is attached to a manifest, by the referrers API or the tag that stands in for it."""
         return self._referrers.find(repository, digest, artifact_type)
 
-    def attach(self, repository: str, subject: Descriptor, documents: Documents) -> dict[str, Digest]:
+    def attach(
+        self, repository: str, subject: Descriptor, documents: Documents, *, media_type: str = FILE_TYPE, annotations: Mapping[str, str] | None = None
+    ) -> dict[str, Digest]:
         """Store each document as an artifact attached to a manifest; the same files again change nothing.
 
         All of them are listed at once, so whoever finds one finds the others.
 
+        :param media_type: of the files. :param annotations: of each artifact, and of its entry in the list of what is attached.
         :returns: artifact type -> digest of the artifact's manifest.
+        :raises InfrastructureError: others keep overwriting the list.
         """
-        return self._referrers.attach(repository, subject, documents)
+        return self._referrers.attach(repository, subject, documents, media_type=media_type, annotations=annotations)
 
     def note_documents(self, repository: str) -> None:
         """Say that documents attached to images were read from a repository: it holds what every such artifact names, and is not sent that again."""

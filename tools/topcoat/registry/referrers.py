@@ -37,14 +37,14 @@ from topcoat.registry.oci import Descriptor
 from topcoat.registry.transport import Response, Transport
 
 INVENTORY_TYPE = "application/vnd.topcoat.inventory.v1+json"
-_FILE_TYPE = "application/octet-stream"
+FILE_TYPE = "application/octet-stream"
 _TRIES = 64
 _CERTAIN = 3
 """After so many signs in a row that there is no API, a registry is asked no more."""
 _ANNOUNCEMENT = re.compile(r"[0-9a-f]{32}")
 
 Documents = Mapping[str, Mapping[str, bytes]]
-"""What is attached at once: artifact type -> file name -> content."""
+"""What is attached at once: artifact type -> file name (empty: it has none) -> content."""
 
 
 class Referrers:
@@ -111,7 +111,9 @@ class Referrers:
             return []
         return None if index.digest == digest else _entries(index) or []
 
-    def attach(self, repository: str, subject: Descriptor, documents: Documents) -> dict[str, Digest]:
+    def attach(
+        self, repository: str, subject: Descriptor, documents: Documents, *, media_type: str = FILE_TYPE, annotations: Mapping[str, str] | None = None
+    ) -> dict[str, Digest]:
         """See ``RegistryClient.attach``."""
         if not documents:
             return {}
@@ -123,9 +125,10 @@ class Referrers:
             for name, data in sorted(files.items()):
                 digest = oci.digest_of(data)
                 self._blobs.put_missing(repository, digest, data)
-                layers.append(Descriptor(_FILE_TYPE, digest, len(data), ((labels.TITLE, name),)))
-            body = oci.artifact_manifest(artifact_type, layers, subject=subject)
-            entries[artifact_type] = entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), artifact_type=artifact_type)
+                layers.append(Descriptor(media_type, digest, len(data), ((labels.TITLE, name),) if name else ()))
+            body = oci.artifact_manifest(artifact_type, layers, subject=subject, annotations=annotations)
+            notes = tuple(sorted((annotations or {}).items()))
+            entries[artifact_type] = entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), notes, artifact_type=artifact_type)
             manifest = oci.Manifest(entry.digest, oci.OCI_MANIFEST, body)
             try:
                 announced = not self._store(repository, subject.digest, manifest)
@@ -133,8 +136,9 @@ class Referrers:
                 if repository not in self._told:
                     raise
                 # what was read may be left over from artifacts that are gone
-                self._told.discard(repository)
-                self._with_empty.pop(repository, None)
+                with self._lock:
+                    self._told.discard(repository)
+                    self._with_empty.pop(repository, None)
                 self._put_empty(repository)
                 announced = not self._store(repository, subject.digest, manifest)
             if announced:
@@ -151,13 +155,16 @@ class Referrers:
 
     def _put_empty(self, repository: str) -> None:
         """The empty configuration; with one request where a repository of ours holds it already and the registry mounts."""
-        if repository in self._with_empty:
-            return
+        with self._lock:
+            if repository in self._with_empty:
+                return
+            source = next(iter(self._with_empty), "")
         empty = oci.digest_of(oci.EMPTY_BLOB)
-        location = self._blobs.start(repository, empty, next(iter(self._with_empty), ""))
+        location = self._blobs.start(repository, empty, source)
         if location is not None:
             self._blobs.put(repository, empty, oci.EMPTY_BLOB, location=location)
-        self._with_empty[repository] = None
+        with self._lock:
+            self._with_empty[repository] = None
 
     def put(self, repository: str, subject: Digest, manifest: oci.Manifest, entry: Descriptor) -> None:
         """See ``RegistryClient.put_attached``."""
@@ -177,11 +184,11 @@ class Referrers:
 
     def _add_to_tag(self, repository: str, subject: Digest, entries: list[Descriptor]) -> None:
         """Add descriptors that were announced to the index under the stand-in tag; see the protocol above."""
+        if not entries:
+            return
         with self._lock:
             lock = self._subjects.setdefault((repository, subject), threading.Lock())
         tag = oci.referrers_tag(subject)
-        if not entries:
-            return
         with lock:
             wanted = list(entries)
             for attempt in range(_TRIES):

@@ -13,7 +13,7 @@ from typing import Any
 
 from topcoat.documents import Door
 from topcoat.errors import ContentError
-from topcoat.registry import Descriptor, Manifest, RegistryClient, oci
+from topcoat.registry import Manifest, RegistryClient, oci
 from topcoat.registry.errors import NotFoundError
 from topcoat.signing import statements
 from topcoat.signing.identity import Identity
@@ -69,14 +69,9 @@ def attach(client: RegistryClient, repository: str, subject: Manifest, statement
     """
     if any(found.payload == statement and found.is_by(signer) for found in _of(client, repository, subject)):
         return False
-    data = bundle(statement, signer)
-    client.put_blob(repository, oci.digest_of(data), data)
-    client.put_blob(repository, oci.digest_of(oci.EMPTY_BLOB), oci.EMPTY_BLOB)
     notes = {_CONTENT: "dsse-envelope", _PREDICATE: predicate_type}
-    about = Descriptor(subject.media_type, subject.digest, len(subject.body))
-    body = oci.artifact_manifest(MEDIA_TYPE, [Descriptor(MEDIA_TYPE, oci.digest_of(data), len(data))], subject=about, annotations=notes)
-    entry = Descriptor(oci.OCI_MANIFEST, oci.digest_of(body), len(body), tuple(sorted(notes.items())), artifact_type=MEDIA_TYPE)
-    client.put_attached(repository, subject.digest, Manifest(entry.digest, oci.OCI_MANIFEST, body), entry)
+    documents = {MEDIA_TYPE: {"": bundle(statement, signer)}}
+    client.attach(repository, subject.descriptor, documents, media_type=MEDIA_TYPE, annotations=notes)
     return True
 
 
