@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topcoat.errors import ContentError
+from topcoat.model.moments import rfc3339
 from topcoat.registry import Descriptor, Image, Manifest, append_layer, digest_of, image_manifest, oci, with_labels
-from topcoat.registry.oci import timestamp
 
 BASE = Image(
     {
@@ -157,4 +157,4 @@ class Times(unittest.TestCase):
         ):
             with self.subTest(text):
                 self.assertEqual(Image({"created": text}, ()).seconds, seconds)
-        self.assertEqual(timestamp(1735689600), "2025-01-01T00:00:00Z")
+        self.assertEqual(rfc3339(1735689600), "2025-01-01T00:00:00Z")

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import threading
+import time
 import unittest
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests import schemas
 from topcoat.changes import Move, Row, SetChanges
 from topcoat.errors import ContentError, InfrastructureError, UsageError
+from topcoat.model.moments import minute
 from topcoat.model.profile import Link
 from topcoat.report import changelog
 from topcoat.rpm.changelogs import ChangelogEntry
@@ -170,6 +172,22 @@ class Telling(unittest.TestCase):
         self.assertEqual(told, self.told())
         self.tell(document={"name": "weekly"})
         self.assertEqual([2, 2, 2], [len(words) for words in self.told().values()])
+
+    def test_the_moment_is_that_of_the_world_not_of_the_machine(self) -> None:
+        def back() -> None:
+            os.environ.pop("TZ")
+            if before:
+                os.environ["TZ"] = before
+            time.tzset()
+
+        before = os.environ.get("TZ")
+        self.addCleanup(back)
+        os.environ["TZ"] = "Etc/GMT-9"
+        time.tzset()
+        begun = minute(time.time())
+        self.tell()
+        (words,) = self.told()[101]
+        self.assertTrue(any(f"({moment})" in words for moment in (begun, minute(time.time()))), words)
 
     def test_a_dry_run_and_what_was_no_promotion_say_nothing(self) -> None:
         self.assertEqual(3, len(self.tell(dry_run=True)["told"]))

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from topcoat.errors import ContentError
 from topcoat.layers import Layer
-from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Image, timestamp
+from topcoat.model.moments import rfc3339
+from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Image
 
 RUNTIME_KEYS = (
     "Cmd",
@@ -42,7 +43,7 @@ def compose(
     config = copy.deepcopy(parent.config)
     config.pop("container", None)
     config["config"] = _runtime(runtime)
-    stamp = timestamp(epoch)
+    stamp = rfc3339(epoch)
     entries: list[dict[str, object]] = [{"created": stamp, "created_by": created_by} for _ in layers]
     if not layers:
         entries = [{"created": stamp, "created_by": created_by, "empty_layer": True}]

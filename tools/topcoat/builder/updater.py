@@ -14,7 +14,8 @@ from topcoat.layers.leftovers import may_be_owned
 from topcoat.layers.store import BlobSource
 from topcoat.model import Digest, PackageChange, PlannedImage
 from topcoat.model.labels import UPDATE_BASE
-from topcoat.registry.oci import Descriptor, Image, append_layer, timestamp
+from topcoat.model.moments import rfc3339
+from topcoat.registry.oci import Descriptor, Image, append_layer
 from topcoat.rpm import inventory
 from topcoat.rpm.solver import UpdateRequest
 from topcoat.transactions import Transactions, Wanted, ownership
@@ -110,7 +111,7 @@ def stacked(base: Image, base_digest: Digest, layers: Sequence[Layer], moment: i
             layer.diff_id,
             created_by="topcoat update: package database" if last else "topcoat update",
             comment=comment_of(changes) if layer is layers[0] else "",
-            created=timestamp(moment),
+            created=rfc3339(moment),
             labels={UPDATE_BASE: base_digest},
         )
     return image

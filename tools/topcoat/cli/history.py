@@ -5,8 +5,6 @@ This module must never change anything.
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from topcoat.cli._context import Settings, emit, format_option
@@ -19,6 +17,7 @@ from topcoat.cli._context import Settings, emit, format_option
 @click.pass_obj
 def command(settings: Settings, name: str | None, newest: int, output_format: str) -> None:
     """Show what became of every attempt to promote: promoted, rejected and by which jobs, overridden and why, held, rolled back. Newest first."""
+    from topcoat.model.moments import minute
     from topcoat.promotion import Control, History
     from topcoat.report.console import clean
 
@@ -28,8 +27,7 @@ def command(settings: Settings, name: str | None, newest: int, output_format: st
     entries = [entry for one in ([name] if name else ids) for entry in history.newest(one, newest, ids=ids.get(one, ()))]
     lines = []
     for entry in entries:
-        moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(entry.last))
         often = f" ({entry.times} times)" if entry.times > 1 else ""
         words = [entry.sentence, f"override: {entry.override}" if entry.override else "", f"by {entry.by}"]
-        lines.append(clean(f"{moment}  {entry.name}  {entry.state}{often}  {entry.source}  {'; '.join(word for word in words if word)}"))
+        lines.append(clean(f"{minute(entry.last)}  {entry.name}  {entry.state}{often}  {entry.source}  {'; '.join(word for word in words if word)}"))
     emit([entry.as_dict() for entry in entries], output_format, "\n".join(lines) or "nothing was ever promoted here")

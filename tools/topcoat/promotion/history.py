@@ -21,6 +21,7 @@ from typing import Any
 from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, labels
+from topcoat.model.moments import minute
 from topcoat.process.each import each
 from topcoat.promotion.control import HISTORY, HOLD, Control
 from topcoat.promotion.sets import SetRecord
@@ -50,7 +51,7 @@ class Hold:
     @property
     def since(self) -> str:
         """The time, for people."""
-        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.time))
+        return minute(self.time)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from topcoat.documents import Door, Shape
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest
+from topcoat.model.moments import rfc3339
 from topcoat.registry.errors import PlatformError
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -217,7 +218,7 @@ class Image:
         try:
             moment = datetime.datetime.fromisoformat(str(self.config.get("created") or "").replace("z", "Z"))
             found = max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()))
-            timestamp(found)
+            rfc3339(found)
         except (ValueError, OverflowError):  # such as a time zone that leads out of the year 9999
             return 0
         return found
@@ -225,7 +226,7 @@ class Image:
     @property
     def created(self) -> str:
         """When it was created, RFC 3339 in UTC with whole seconds, so that texts compare as times; empty where it does not say, or says 1970."""
-        return timestamp(self.seconds) if self.seconds else ""
+        return rfc3339(self.seconds) if self.seconds else ""
 
     @property
     def platform(self) -> str:
@@ -269,11 +270,6 @@ def _check_config(config: dict[str, Any], shape: Shape) -> None:
     for name in ("Volumes", "ExposedPorts", "Healthcheck"):
         shape.table(runtime.get(name), f"config.{name}")
     shape.items((runtime.get("Healthcheck") or {}).get("Test"), "config.Healthcheck.Test", str, "texts")
-
-
-def timestamp(seconds: int) -> str:
-    """RFC 3339 in UTC, whole seconds."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def append_layer(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from topcoat.changes import Row, SetChanges, parts_of
+from topcoat.model.moments import day
 from topcoat.model.profile import Link
 from topcoat.report import pages
 from topcoat.report.console import clean
@@ -162,7 +162,7 @@ def _entries(row: Mapping[str, Any]) -> list[str]:
         return [NO_CHANGELOG]
     found = []
     for entry in row["changelog"]:
-        found.append(f"{time.strftime('%Y-%m-%d', time.gmtime(entry['time']))} {entry['author']}")
+        found.append(f"{day(entry['time'])} {entry['author']}")
         found += [f"  {line.strip()}" for line in entry["text"].splitlines() if line.strip()]
     return found
 

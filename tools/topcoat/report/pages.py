@@ -6,13 +6,13 @@ This module must never let a template put a word into a page unescaped.
 from __future__ import annotations
 
 import functools
-import time
 from importlib import resources
 
 import jinja2
 from markupsafe import Markup
 
 from topcoat import version
+from topcoat.model import moments
 from topcoat.report.console import clean
 
 
@@ -39,9 +39,9 @@ def environment(*styles: str) -> jinja2.Environment:
     found.filters.update(
         clean=clean,
         link=safe_url,
-        day=lambda moment: time.strftime("%Y-%m-%d", time.gmtime(moment)),
-        minute=lambda moment: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment)),
-        moment=lambda moment: time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment)),
+        day=moments.day,
+        minute=moments.minute,
+        moment=moments.second,
     )
     found.globals.update(css=Markup("").join(map(_style, ("page.css", *styles))), version=version())
     return found

@@ -23,6 +23,7 @@ from topcoat import release
 from topcoat.changes.compare import source_parts
 from topcoat.errors import UsageError
 from topcoat.model import ImageReference, Nevra
+from topcoat.model.moments import rfc3339
 from topcoat.report import licences as licences_of
 
 CYCLONEDX_TYPE = "application/vnd.cyclonedx+json"
@@ -71,7 +72,7 @@ class Subject:
     @property
     def moment(self) -> str:
         """Creation as RFC 3339, UTC."""
-        return datetime.fromtimestamp(self.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return rfc3339(self.created)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from topcoat.errors import ContentError, InfrastructureError
+from topcoat.model.moments import day
 from topcoat.model.profile import SignaturePolicy
 from topcoat.process import run
 from topcoat.rpm import header, openpgp
@@ -227,7 +227,7 @@ class Keyring:
             return f"is signed by key {made.key_id}, which is revoked"
         expiry = key.expiry(made.key_id)
         if expiry and made.created > expiry:
-            return f"was signed on {_day(made.created)} by key {made.key_id}, which expired on {_day(expiry)}"
+            return f"was signed on {day(made.created)} by key {made.key_id}, which expired on {day(expiry)}"
         own = []
         for line in lines:
             if "ignature" in line["what"] and line["what"].startswith("Header ") == (entry.covers == "header"):
@@ -311,10 +311,6 @@ def _command(folder: str) -> list[str]:
     # What a host's macros may say about keyrings, levels and flags is said here, so that it does not count.
     settings = {"_dbpath": f"{folder}/db", "_db_backend": "sqlite", "_keyring": "rpmdb", "_pkgverify_level": "digest", "_pkgverify_flags": "0x0"}
     return ["rpmkeys", *(word for name, value in settings.items() for word in ("--define", f"{name} {value}"))]
-
-
-def _day(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
 def require(policy: SignaturePolicy, keyring: Keyring, owner: str, packages: Sequence[tuple[str, Path]]) -> list[Verdict]:

@@ -6,12 +6,12 @@ This module must never answer with silence: what nobody knows of is said in one 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from topcoat.errors import UsageError
 from topcoat.model import Profile
+from topcoat.model.moments import minute
 from topcoat.registry import Registries
 from topcoat.report.changelog import folded
 from topcoat.report.console import clean
@@ -127,8 +127,7 @@ def text(shape: dict[str, Any]) -> str:
         return f"nothing is known of {clean(shape['asked'])}: {shape['sets']} promoted sets of {shape['place']} neither hold nor mention it"
     lines = []
     for row in shape["found"]:
-        day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row["since"]["time"]))
-        since = f"since {row['since']['source']} ({day})"
+        since = f"since {row['since']['source']} ({minute(row['since']['time'])})"
         where = f"in {folded(row['images'])}"
         words = f"{row['stream']}: {row['source']} {' and '.join(row['versions'])}, {since}, {where}"
         words += "" if row["now"] else f"; not any more: last in {row['last']['source']}"

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from topcoat.documents import Door
 from topcoat.errors import TopcoatError, UsageError
+from topcoat.model.moments import minute
 from topcoat.registry import Credentials
 from topcoat.report.changelog import folded
 from topcoat.report.console import clean
@@ -147,9 +148,8 @@ def _one(reviews: Reviews, change: MergedChange, wish: Named, tag: str, words: s
 
 
 def _words(name: str, source: str, document: Mapping[str, Any], wish: Named, board: str) -> str:
-    day = time.strftime("%Y-%m-%d %H:%M UTC")
     before = str(document.get("previous_source") or "")
-    lines = [f"{name} holds this change since {source} ({day}): {wish.what}, in {folded(wish.images)}."]
+    lines = [f"{name} holds this change since {source} ({minute(time.time())}): {wish.what}, in {folded(wish.images)}."]
     lines += [f"The set before, {before}, did not."] if before else []
     lines += [f"{board.rstrip('/')}/index.html"] if board else []
     return "\n\n".join(clean(line) for line in lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from topcoat.model import ImageResult, Receipt
-from topcoat.signing.statements import as_text
+from topcoat.model.moments import rfc3339
 
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://topcoat.dev/provenance/run/1"
@@ -41,8 +41,8 @@ def provenance(receipt: Receipt, image: ImageResult, *, builder: str = BUILDER) 
             "builder": {"id": builder},
             "metadata": {
                 "invocationId": str(receipt.zuul.get("build") or receipt.tag),
-                "startedOn": as_text(image.started or receipt.started),
-                "finishedOn": as_text(image.finished or receipt.finished),
+                "startedOn": rfc3339(image.started or receipt.started),
+                "finishedOn": rfc3339(image.finished or receipt.finished),
             },
             **({"byproducts": [{"name": "inventory", "digest": _digest(image.inventory)}]} if image.inventory else {}),
         },

@@ -6,7 +6,6 @@ This module must never contact a registry, read a clock or a file: the same clai
 from __future__ import annotations
 
 import base64
-import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,11 +54,6 @@ def statement(name: str, digest: Digest, predicate_type: str, predicate: Mapping
     """
     subject = [{"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}]
     return to_json({"_type": STATEMENT, "subject": subject, "predicateType": predicate_type, "predicate": predicate})
-
-
-def as_text(seconds: float) -> str:
-    """A moment (seconds since the epoch) as statements write it (in-toto attestation framework, "Timestamp")."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def to_be_signed(payload: bytes) -> bytes:

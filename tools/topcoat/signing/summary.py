@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from topcoat.model import ImageReference
+from topcoat.model.moments import rfc3339
 from topcoat.process.each import each
 from topcoat.registry import Registries
 from topcoat.registry.oci import to_json
@@ -17,7 +18,6 @@ from topcoat.signing import statements
 from topcoat.signing.identity import Identity
 from topcoat.signing.images import Signer
 from topcoat.signing.keys import SigningKey
-from topcoat.signing.statements import as_text
 
 PREDICATE = "https://slsa.dev/verification_summary/v1"
 VERIFIER = "https://topcoat.dev/verifier/1"
@@ -61,7 +61,7 @@ def predicate(judged: Judged, reference: ImageReference, *, verifier: str = VERI
     }
     return {
         "verifier": {"id": verifier},
-        "timeVerified": as_text(judged.moment),
+        "timeVerified": rfc3339(judged.moment),
         "resourceUri": f"{reference.host}/{reference.repository}:{judged.name}",
         "policy": {"uri": f"{EXTENSION}/criteria/{judged.name}", "digest": {"sha256": hashlib.sha256(rule).hexdigest()}},
         "verificationResult": "PASSED" if judged.passed else "FAILED",
