@@ -29,14 +29,10 @@ def command(settings: Settings, output: str, dlrn: str | None, criteria_file: st
     architectures = settings.profile.architectures
     others = [settings.of_architecture(one.name) for one in architectures]
     found = board.made(
-        settings.registries,
-        settings.profile,
+        board.Promotable(settings.registries, settings.profile, settings.recipes_dir, tuple(settings.set_recipes)),
         work=settings.work_dir,
-        recipes_root=settings.recipes_dir,
-        images=tuple(settings.set_recipes),
         criteria=Path(criteria_file) if criteria_file else None,
         dlrn=dlrn,
-        ca_file=settings.ca_file,
         zuul=zuul,
         newest=newest,
         wanted=[Wanted(one, its.profile, tuple(its.recipes)) for one, its in zip(architectures, others, strict=True)],

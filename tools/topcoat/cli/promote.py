@@ -80,20 +80,11 @@ def command(
     """Promote a whole set of images to a floating tag, registry-side, all or nothing."""
     from topcoat.model import PromotionRequest
     from topcoat.report import load
-    from topcoat.sets.promoting import Promoting, recorded, unchanged
+    from topcoat.sets.promoting import Promotable, Promoting, recorded, unchanged
 
     name = name or settings.profile.reference_tag
-    promoting = Promoting(
-        settings.registries,
-        settings.profile,
-        settings.recipes_dir,
-        selection.of(settings.set_recipes),
-        work=settings.work_dir,
-        also=also,
-        authfile=settings.authfile,
-        ca_file=settings.ca_file,
-        say=lambda line: click.echo(line, err=True),
-    )
+    promotable = Promotable(settings.registries, settings.profile, settings.recipes_dir, selection.of(settings.set_recipes), also)
+    promoting = Promoting(promotable, work=settings.work_dir, say=lambda line: click.echo(line, err=True))
 
     def record(data: Mapping[str, object]) -> None:
         if output:

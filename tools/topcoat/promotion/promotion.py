@@ -21,7 +21,7 @@ from topcoat.promotion.promoter import Promoted, Promoter, Request
 from topcoat.promotion.story import HeldError, Story
 from topcoat.promotion.target import Place, Target
 from topcoat.publisher import Publisher
-from topcoat.registry import Credentials, Image, Manifest, Registries
+from topcoat.registry import Image, Manifest, Registries
 from topcoat.trunk import DlrnApi, DlrnPromotion
 from topcoat.trunk.criteria import Criteria, Verdict, load_criteria
 
@@ -44,32 +44,36 @@ Examine = Callable[[Mapping[str, tuple[ImageReference, Image]]], None]
 """Raises when something in a set may not be promoted; gets image name → where it is, and its configuration."""
 
 
+@dataclass(frozen=True)
+class Promotable:
+    """The images of one tree that are promoted as a set, and where."""
+
+    registries: Registries
+    profile: Profile
+    """Its registry and namespace are the first place."""
+    recipes_root: Path
+    images: Sequence[str]
+    also: Sequence[str] = ()
+    """Further places, ``HOST/NAMESPACE``; the set is copied there first where it is missing."""
+
+    @property
+    def criteria(self) -> Path:
+        """The file of promotion criteria that counts where none is named; it need not be there."""
+        return self.recipes_root / "criteria" / f"{self.profile.name}.yaml"
+
+
 class Promotion:
     """A set of images of one tree in one or several places."""
 
-    def __init__(
-        self,
-        registries: Registries,
-        profile: Profile,
-        recipes_root: Path,
-        images: Sequence[str],
-        *,
-        also: Sequence[str] = (),
-        authfile: Path | None = None,
-        ca_file: Path | None = None,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        """:param also: further places, ``HOST/NAMESPACE``; the set is copied there first where it is missing.
-
-        :raises UsageError: a place is malformed or named twice.
-        """
-        self._registries = registries
-        self._profile = profile
-        self._recipes_root = recipes_root
-        self._authfile = authfile
-        self._ca_file = ca_file
+    def __init__(self, promotable: Promotable, *, say: Callable[[str], None] = lambda line: None) -> None:
+        """:raises UsageError: a place is malformed or named twice."""
+        self._promotable = promotable
+        self._registries = registries = promotable.registries
         self._say = say
-        self._places = [self._place(profile.registry, profile.namespace, images), *(self._further(text, images) for text in also)]
+        self._places = [
+            self._place(promotable.profile.registry, promotable.profile.namespace),
+            *(self._further(text) for text in promotable.also),
+        ]
         names = [str(place) for place in self._places]
         if len(set(names)) < len(names):
             raise UsageError(f"one place is named twice: {', '.join(names)}", next_step="--also takes further registries or namespaces")
@@ -174,18 +178,19 @@ class Promotion:
 
     # ---- places -----------------------------------------------------------------------------------------------------------------------------
 
-    def _place(self, host: str, namespace: str, images: Sequence[str]) -> Place:
+    def _place(self, host: str, namespace: str) -> Place:
         """A place with the images and, as members like all others, the names that renamed ones had before."""
-        profile = replace(self._profile, namespace=namespace)
-        aliases = tuple((old, image) for image, names in old_names(self._recipes_root, images).items() for old in names)
+        images = self._promotable.images
+        profile = replace(self._promotable.profile, namespace=namespace)
+        aliases = tuple((old, image) for image, names in old_names(self._promotable.recipes_root, images).items() for old in names)
         names = (*images, *(old for old, _image in aliases))
         return Place(host, namespace, tuple((name, profile.repository_of(name)) for name in names), aliases)
 
-    def _further(self, text: str, images: Sequence[str]) -> Place:
+    def _further(self, text: str) -> Place:
         host, _, namespace = text.partition("/")
         if not host:
             raise UsageError(f"--also wants HOST/NAMESPACE, not {text!r}", next_step="write quay.example.org/rdo")
-        return self._place(host, namespace, images)
+        return self._place(host, namespace)
 
     def _copy(self, manifests: Mapping[str, Manifest], tag: str) -> None:
         """Bring the set into the further places, and renamed images under their old names; what is there already costs one request an image."""
@@ -224,8 +229,8 @@ class Promotion:
     # ---- which set --------------------------------------------------------------------------------------------------------------------------
 
     def _api(self, url: str) -> DlrnApi:
-        login = Credentials.from_authfile(self._authfile).find(urlsplit(url).netloc) if self._authfile else None
-        return DlrnApi(url, login=(login.user, login.password) if login else None, ca_file=self._ca_file)
+        login = self._registries.credentials.find(urlsplit(url).netloc)
+        return DlrnApi(url, login=(login.user, login.password) if login else None, ca_file=self._registries.ca_file)
 
     def _criteria(self, request: PromotionRequest, api: DlrnApi | None) -> Criteria | None:
         """The rule of a floating name: from the file given, else from that of the profile."""
@@ -233,7 +238,7 @@ class Promotion:
             if request.criteria:
                 raise UsageError("criteria are judged by votes, so --criteria needs --dlrn", next_step="give the URL of the DLRN API")
             return None
-        path = request.criteria or self._recipes_root / "criteria" / f"{self._profile.name}.yaml"
+        path = request.criteria or self._promotable.criteria
         if not request.criteria and not path.is_file():
             return None
         rules = load_criteria(path)

@@ -25,8 +25,9 @@ class Registries:
 
         :raises UsageError: the auth file cannot be read, or by too many.
         """
-        self._credentials = Credentials.from_authfile(authfile) if authfile else Credentials()
-        self._ca_file = ca_file
+        self.credentials = Credentials.from_authfile(authfile) if authfile else Credentials()
+        """Also of servers that are no registries: their logins stand in the same file."""
+        self.ca_file = ca_file
         self._plain = frozenset(plain_http_hosts)
         self._limits = limits
         self._clients: dict[str, RegistryClient] = {}
@@ -38,9 +39,9 @@ class Registries:
         with self._lock:
             if host not in self._clients:
                 if self._context is None:
-                    self._context = tls_context(self._ca_file)
+                    self._context = tls_context(self.ca_file)
                 self._clients[host] = RegistryClient(
-                    host, self._credentials, plain_http=host in self._plain, context=self._context, plain_hosts=self._plain, limits=self._limits
+                    host, self.credentials, plain_http=host in self._plain, context=self._context, plain_hosts=self._plain, limits=self._limits
                 )
             return self._clients[host]
 

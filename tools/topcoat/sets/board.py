@@ -15,6 +15,7 @@ from topcoat.errors import ContentError, TopcoatError, UsageError
 from topcoat.model import Profile, labels
 from topcoat.process.each import each
 from topcoat.process.files import write_whole
+from topcoat.promotion.promotion import Promotable
 from topcoat.promotion.standing import PHASES, WAITING, SetStanding, Stream, neighbours
 from topcoat.registry import Registries
 from topcoat.registry.attached import SIGNATURES, Attached
@@ -28,6 +29,8 @@ from topcoat.sets.named import NamedSet, find
 from topcoat.sets.reading import SetReader
 from topcoat.sets.skew import Skew, skews
 from topcoat.trunk import Criteria, DlrnApi, load_criteria
+
+__all__ = ["SCHEMA", "Documents", "Promotable", "Wish", "collect", "made"]
 
 SCHEMA = "https://topcoat.dev/schemas/board/1"
 _PARALLEL = 12
@@ -76,15 +79,11 @@ def collect(wish: Wish, reader: SetReader, registries: Registries, profile: Prof
 
 
 def made(
-    registries: Registries,
-    profile: Profile,
+    promotable: Promotable,
     *,
     work: Path,
-    recipes_root: Path,
-    images: Sequence[str],
     criteria: Path | None,
     dlrn: str | None,
-    ca_file: Path | None,
     zuul: str,
     newest: int,
     wanted: Sequence[Wanted],
@@ -99,12 +98,13 @@ def made(
     """
     if zuul and not pages.safe_url(zuul):
         raise UsageError(f"--zuul wants an address, not {zuul!r}", next_step="write https://zuul.example.org/t/TENANT")
-    path = criteria or recipes_root / "criteria" / f"{profile.name}.yaml"
+    registries, profile = promotable.registries, promotable.profile
+    path = criteria or promotable.criteria
     rules = load_criteria(path) if criteria or path.is_file() else {}
     if dlrn and not rules:
         raise UsageError("with --dlrn the names of candidates are needed", next_step="give --criteria too, or write criteria/PROFILE.yaml")
     reader = SetReader(registries, work, profile.platform)
-    wish = Wish(rules, DlrnApi(dlrn, ca_file=ca_file) if dlrn else None, zuul, newest, images, wanted)
+    wish = Wish(rules, DlrnApi(dlrn, ca_file=registries.ca_file) if dlrn else None, zuul, newest, promotable.images, wanted)
     found = collect(wish, reader, registries, profile, say=say)
     contents = report.files(found.board, found.sets, found.changes, found.packages, profile.links)
     first = contents.pop("index.html")

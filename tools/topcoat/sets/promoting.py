@@ -12,43 +12,35 @@ from pathlib import Path
 
 from topcoat.errors import TopcoatError, UsageError
 from topcoat.inspection.signers import require_signed
-from topcoat.model import ImageReference, Profile, PromotionRequest
+from topcoat.model import ImageReference, PromotionRequest
 from topcoat.promotion import Promoted
 from topcoat.promotion.history import notes
 from topcoat.promotion.promoter import SCHEMA
-from topcoat.promotion.promotion import Examine, Judgement, Promotion, Sign
-from topcoat.registry import Registries
+from topcoat.promotion.promotion import Examine, Judgement, Promotable, Promotion, Sign
 from topcoat.sets import promoted
 from topcoat.sets.reading import SetReader
 from topcoat.signing import Identity, Signer, SigningKey, summary
 from topcoat.signing.summary import Judged
+
+__all__ = ["Promotable", "Promoting", "Record", "recorded", "unchanged"]
 
 Record = Callable[[Mapping[str, object]], None]
 """Is given the document of what was done, again whenever more is known."""
 
 
 class Promoting:
-    """Promotions of the images of one tree; their places are those of ``Promotion``."""
+    """Promotions of the images of one tree."""
 
-    def __init__(
-        self,
-        registries: Registries,
-        profile: Profile,
-        recipes_root: Path,
-        images: Sequence[str],
-        *,
-        work: Path,
-        also: Sequence[str] = (),
-        authfile: Path | None = None,
-        ca_file: Path | None = None,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        """:param work: folder for what is kept of images that are compared. See ``Promotion`` for the rest."""
-        self._registries = registries
-        self._profile = profile
+    def __init__(self, promotable: Promotable, *, work: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        """:param work: folder for what is kept of images that are compared.
+
+        :raises UsageError: a place is malformed or named twice.
+        """
+        self._registries = promotable.registries
+        self._profile = promotable.profile
         self._work = work
         self._say = say
-        self._promotion = Promotion(registries, profile, recipes_root, images, also=also, authfile=authfile, ca_file=ca_file, say=say)
+        self._promotion = Promotion(promotable, say=say)
 
     def run(
         self,
