@@ -235,6 +235,7 @@ class Told(CommandCase):
         states = [(entry["state"], entry["source"], entry["times"]) for entry in told]
         expected = [("promoted", "three", 1), ("off", "", 1), ("rolled-back", "one", 1), ("held", "three", 2), ("on", "", 1), ("promoted", "two", 1)]
         self.assertEqual([*expected, ("promoted", "one", 1)], states)
+        self.assertRegex(told[1]["sentence"], r"^held since \d{4}-\d\d-\d\d \d\d:\d\d UTC: two breaks the deployment$")
         # what is told is no record: a collection and a rollback see the records alone
         self.assertEqual({"floating", "floating.previous"}, set(Control(self.client(), self.space).records()))
         self.assertEqual(("floating",), Control(self.client(), self.space).floating_names())

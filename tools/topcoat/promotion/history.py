@@ -279,7 +279,7 @@ class History:
         found = self.hold(name)
         if found:
             self._control.documents.clear(f"{name}{HOLD}", HOLD_TYPE)
-            self._happened(name, "release", "off", f"held since for: {found.reason}", by)
+            self._happened(name, "release", "off", f"held since {found.since}: {found.reason}", by)
         return found
 
     def _happened(self, name: str, kind: str, state: str, sentence: str, by: str) -> None:
