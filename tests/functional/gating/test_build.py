@@ -122,6 +122,13 @@ class BuildTest(unittest.TestCase):
         for name in ("repodata/repomd.xml", first.packages[0].file):
             self.assertEqual((first.directory / name).read_bytes(), (second.directory / name).read_bytes(), name)
 
+    def test_bytes_of_a_spec_file_that_are_no_utf_8_reach_rpmbuild_as_they_are(self):
+        source = tree(self.folder / "foo")
+        (source / "python-foo.spec").write_bytes(SPEC.replace("%prep", "# by J\u00fcrgen\n%prep").encode("latin-1"))
+        git(source, "commit", "-q", "-a", "-m", "a name of the last century")
+        self.assertEqual("python3-foo", self.build(source).nevras[0].name)
+        self.assertIn(b"J\xfcrgen", (self.folder / "work/rpmbuild/foo/SPECS/python-foo.spec").read_bytes())
+
     def test_two_changes_of_one_project_are_one_build(self):
         source = tree(self.folder / "foo")
         self.assertEqual(len(self.build(source, source).packages), 1)

@@ -45,7 +45,7 @@ class RpmBuild:
         shutil.rmtree(self.top, ignore_errors=True)
         for folder in ("SPECS", "SOURCES", "BUILD", "BUILDROOT", "RPMS"):
             (self.top / folder).mkdir(parents=True)
-        text = tree.spec.read_text(encoding="utf-8")
+        text = tree.spec.read_text(encoding="utf-8", errors="surrogateescape")  # whether rpm takes bytes that are no text, it says itself
         variables = {}
         if tree.packaging:
             text = _opened(text, tree, tree.packaging)
@@ -55,7 +55,7 @@ class RpmBuild:
         if not replaced:
             raise ContentError("the spec file has no Release line", where=str(tree.spec), next_step="add 'Release: 1%{?dist}'")
         spec = self.top / "SPECS" / tree.spec.name
-        spec.write_text(text, encoding="utf-8")
+        spec.write_text(text, encoding="utf-8", errors="surrogateescape")
         self._sources(tree, spec, text)
         self._confined(
             ["rpmbuild", "-bb", "--nodeps", *self._defines(), str(spec)], timeout=self.timeout, SOURCE_DATE_EPOCH=str(tree.written), **variables

@@ -40,7 +40,7 @@ def upstream_version(directory: Path, spec: Path) -> tuple[str, str]:
         shape = _DOOR.shape("metadata.json", where=str(metadata))
         if found := shape.text(shape.table(_DOOR.json_file(metadata, "metadata.json"), "it").get("version"), "version"):
             return found, found
-    fixed = _FIXED.search(spec.read_text(encoding="utf-8"))
+    fixed = _FIXED.search(spec.read_text(encoding="utf-8", errors="replace"))
     if fixed:
         return fixed[1], fixed[1]
     raise ContentError(
