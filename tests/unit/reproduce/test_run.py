@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from tests.unit.report import fixtures
+from topcoat.errors import UsageError
 from topcoat.report import receipt_to_dict
 from topcoat.reproduce.request import open_recording
 from topcoat.reproduce.run import ReproduceOptions, from_recording, git_url
@@ -75,6 +76,16 @@ class Recordings(unittest.TestCase):
             inputs = self.read(self.inventory() if "inventory" in name else {"zuul": variables()}, name=name)
             self.assertEqual(receipt, inputs.original)
             self.assertEqual((1795319100,), inputs.sources[0].times)
+
+    def test_the_time_limit_of_the_job_holds_for_each_playbook(self):
+        content = self.inventory()
+        zuul = content["all"]["vars"]["zuul"]
+        for said, expected in ((None, 10800.0), (0, 10800.0), (5400, 5400.0)):
+            zuul["timeout"] = said
+            self.assertEqual(expected, self.read(content).timeout)
+        zuul["timeout"] = "an hour"
+        with self.assertRaisesRegex(UsageError, "timeout"):
+            self.read(content)
 
     def test_periodic_items_have_no_change(self):
         content = self.inventory()

@@ -32,6 +32,7 @@ from topcoat.zuul import load_variables, parse_job, read_inventory
 
 _DOOR = Door(ContentError, "look at the log of the job: it wrote this")
 _RECORDED = Door(UsageError, "give the zuul-info/inventory.yaml of a build")
+_TIMEOUT = 10800.0
 _HOSTS = ("controller", "node", "primary")
 """Usual names of a job's first node, for recordings that hold the variables only."""
 
@@ -67,6 +68,8 @@ class Inputs:
     original: Receipt | None = None
     other_hosts: tuple[str, ...] = ()
     """Further nodes of the recording: here the first one does their work too."""
+    timeout: float = _TIMEOUT
+    """Seconds for each playbook."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def play(player: Player, job: Job, inputs: Inputs, outcome: Reproduction, option
     player.forget()
     player.prepare()
     registry = _registry_playbooks(job) if options.registry and options.until == "run" and "buildset_registry" not in extra else ()
-    timeout = float(str(inputs.zuul.get("timeout") or 10800))
+    timeout = inputs.timeout
     failure: TopcoatError | None = None
     try:
         player.send_sources(timeout)
@@ -275,7 +278,8 @@ def from_recording(recording: Recording, options: ReproduceOptions) -> Inputs:
         if review and name not in options.git and name.partition("/")[0] not in options.git:
             url = f"{review.base}/{own[0]['project'].get('name') or name.partition('/')[2]}"
         sources.append(Source(name, str(project.get("src_dir") or f"src/{name}"), url, branch, merges, commit, _times(original, commit)))
-    return Inputs(zuul, variables, tuple(sources), host=hosts[0], original=original, other_hosts=others)
+    timeout = float(asked.number(zuul.get("timeout") or 0, "timeout")) or _TIMEOUT
+    return Inputs(zuul, variables, tuple(sources), host=hosts[0], original=original, other_hosts=others, timeout=timeout)
 
 
 def _ref(item: Mapping[str, object]) -> str:
