@@ -170,12 +170,12 @@ class Transactions:
         self, request: Callable[[int], dict[str, object]], expect: Sequence[PackageChange] | None, image: str | None, log: Path | None
     ) -> Outcome:
         answer = self._ask(request, image)
-        changes = _difference(answer["before"], answer["after"])  # type: ignore[arg-type]
+        changes = _difference(answer["before"], answer["after"])
         if expect is not None:
             _check(changes, expect, image, log)
             changes = tuple(sorted(expect, key=lambda change: (change.name, change.key)))  # the same, with the repositories they are from
-        order = tuple(Nevra.parse(text) for text in answer.get("order", ()))  # type: ignore[attr-defined]
-        return Outcome(changes, int(answer["built"]), frozenset(answer["dates"]), dict(answer["times"]), order)  # type: ignore[call-overload]
+        order = tuple(Nevra.parse(text) for text in answer.get("order", ()))
+        return Outcome(changes, int(answer["built"]), frozenset(answer["dates"]), dict(answer["times"]), order)
 
     def facts(self, root: Path, work: Path, names: Iterable[str] = (), *, image: str | None = None) -> Facts:
         """What the package database below ``root`` says.
@@ -185,13 +185,13 @@ class Transactions:
         """
         request: dict[str, object] = {"op": "facts", "root": os.fspath(root), "work": os.fspath(work), "names": sorted(names)}
         answer = self._ask(lambda _: request, image)
-        return Facts(int(answer["built"]), frozenset(answer["dates"]), tuple(answer["owned"]))  # type: ignore[call-overload, arg-type]
+        return Facts(int(answer["built"]), frozenset(answer["dates"]), tuple(answer["owned"]))
 
     def _fetch(self, packages: list[tuple[str, str]]) -> None:
         """Have packages of the frozen view on disk, verified and with the signatures that their repositories ask for: workers have no network."""
         self._snapshot.fetch_all(packages)
 
-    def _ask(self, request: Callable[[int], dict[str, object]], image: str | None) -> dict[str, object]:
+    def _ask(self, request: Callable[[int], dict[str, object]], image: str | None) -> dict[str, Any]:
         number, worker = self._free.get()
         try:
             return worker.ask(request(number), timeout=self._timeout + _LATE_SECONDS, image=image, fetch=self._fetch)

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.layers import mounts
@@ -84,7 +85,7 @@ class Worker:
         timeout: float,
         image: str | None = None,
         fetch: Callable[[list[tuple[str, str]]], None] = lambda needed: None,
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         """Send a request and wait for its answer.
 
         :param fetch: called with (repository id, href) of each package before a transaction starts; has them verified and on disk when it returns.
@@ -122,7 +123,7 @@ class Worker:
             self.stop()  # an answer that nobody reads would be taken for the next one
             raise
         if answer["ok"]:
-            told: dict[str, object] = answer
+            told: dict[str, Any] = answer
             return told
         raise _error(answer, image, log)
 

@@ -23,8 +23,20 @@ import image
 import rpm
 from protocol import Clock, Refused, environment
 
-_INSTALLS = (dnf.transaction.PKG_INSTALL, dnf.transaction.PKG_UPGRADE, dnf.transaction.PKG_DOWNGRADE, dnf.transaction.PKG_OBSOLETE)
-_ERASES = (dnf.transaction.PKG_ERASE, dnf.transaction.PKG_UPGRADED, dnf.transaction.PKG_DOWNGRADED, dnf.transaction.PKG_OBSOLETED)
+_INSTALLS = (
+    dnf.transaction.PKG_INSTALL,
+    dnf.transaction.PKG_REINSTALL,
+    dnf.transaction.PKG_UPGRADE,
+    dnf.transaction.PKG_DOWNGRADE,
+    dnf.transaction.PKG_OBSOLETE,
+)
+_ERASES = (
+    dnf.transaction.PKG_ERASE,
+    dnf.transaction.PKG_REINSTALLED,
+    dnf.transaction.PKG_UPGRADED,
+    dnf.transaction.PKG_DOWNGRADED,
+    dnf.transaction.PKG_OBSOLETED,
+)
 _SCRIPTLET_ENVIRONMENT = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
@@ -185,10 +197,6 @@ def _resolved(base: dnf.Base) -> tuple[list, list]:
         if item.action in _INSTALLS:
             installs.append((item.pkg, item.action != dnf.transaction.PKG_INSTALL))
         elif item.action in _ERASES:
-            erases.append(item.pkg)
-        elif item.action in (dnf.transaction.PKG_REINSTALL,):
-            installs.append((item.pkg, True))
-        elif item.action in (dnf.transaction.PKG_REINSTALLED,):
             erases.append(item.pkg)
     return installs, erases
 
