@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from topcoat.adoption.found import FoundImage
+from topcoat.documents.expressions import expression
 from topcoat.errors import UsageError
 from topcoat.model.image import IMAGE_NAME
 
@@ -34,10 +35,7 @@ def name_images(images: Iterable[FoundImage], *, prefix: str = "", suffix: str =
     :param exclude: regular expressions, searched in the name, of images to leave out.
     :raises UsageError: nothing is left, two images have one name, or a name is outside the grammar.
     """
-    try:
-        out = [re.compile(pattern) for pattern in exclude]
-    except re.error as error:
-        raise UsageError(f"not a regular expression: {error}", next_step="quote special characters with a backslash") from error
+    out = [expression(pattern) for pattern in exclude]
     named: dict[str, Adopted] = {}
     for image in images:
         name = image.reference.repository.rpartition("/")[2].removeprefix(prefix).removesuffix(suffix)

@@ -5,10 +5,10 @@ This module must never leave a repository out because of what lies in it: what i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from topcoat.documents.expressions import expression
 from topcoat.errors import UsageError
 from topcoat.garbage.rules import KeepRules
 from topcoat.model import Profile, beside
@@ -59,11 +59,4 @@ def rules_of(profile: Profile, tags: Iterable[str], patterns: Iterable[str], *, 
         raise UsageError("--older-than and --keep-newest cannot be negative", next_step="give a number of days and of tags")
     of_runs = [replace(profile, arch=one.name) for one in profile.architectures]
     kept = frozenset(tag for name in (profile.reference_tag, *tags) for tag in (name, *(one.run_tag(name) for one in of_runs)))
-    return KeepRules(kept, tuple(map(_compiled, patterns)), younger_than=days * _DAY, newest=newest)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"not a regular expression: {pattern!r} ({error})", next_step="quote special characters with a backslash") from error
+    return KeepRules(kept, tuple(map(expression, patterns)), younger_than=days * _DAY, newest=newest)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from topcoat.documents.expressions import expression
 from topcoat.errors import UsageError
 from topcoat.lists.entries import BUILT_IN, ListTemplate, holds
 from topcoat.model.image import ImageReference
@@ -70,10 +71,7 @@ class ResolvedList:
 
         :raises UsageError: nothing is left, or an expression is none.
         """
-        try:
-            wanted, unwanted = ([re.compile(one) for one in side] for side in (include, exclude))
-        except re.error as error:
-            raise UsageError(f"not a regular expression: {error}", next_step="quote special characters with a backslash") from error
+        wanted, unwanted = ([expression(one) for one in side] for side in (include, exclude))
         kept = tuple(
             image
             for image in self.images

@@ -147,7 +147,7 @@ class Profile:
     links: tuple[Link, ...] = ()
     """Where bug numbers, CVEs and change ids in changelogs lead."""
     overrides: tuple[tuple[str, tuple[tuple[str, object], ...]], ...] = field(default=())
-    """Additions per selector (image name, family or class): applied by ``topcoat.recipes.profiles``."""
+    """Additions per selector (image name, family or class): applied by ``topcoat.recipes.applying``."""
 
     @property
     def keys(self) -> tuple[str, ...]:

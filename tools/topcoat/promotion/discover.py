@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 
+from topcoat.documents.expressions import expression
 from topcoat.errors import ContentError, UsageError
 from topcoat.lists import ListedImage, ResolvedList
 from topcoat.model import Digest
@@ -131,12 +132,9 @@ def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pa
 
 
 def _compiled(rule: Rule) -> re.Pattern[str]:
-    if not rule.pattern:
-        return _VERSION if rule.stable else _HASH
-    try:
-        return re.compile(rule.pattern)
-    except re.error as error:
-        raise UsageError(f"not a regular expression: {rule.pattern!r} ({error})", next_step="quote special characters with a backslash") from error
+    if rule.pattern:
+        return expression(rule.pattern)
+    return _VERSION if rule.stable else _HASH
 
 
 def newest_version(tags: Sequence[str], pattern: re.Pattern[str] = _VERSION) -> str | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from topcoat.errors import UsageError
 from topcoat.model.recipe import Recipe
-from topcoat.recipes.profiles import apply_profile, load_profile
+from topcoat.recipes.applying import apply_profile
+from topcoat.recipes.profiles import load_profile
 from topcoat.recipes.selection import Selection
 from topcoat.recipes.tree import load_tree
 

@@ -1,4 +1,4 @@
-"""Profiles: what a site decides, as one YAML file, and how it changes the recipes.
+"""Profiles: what a site decides, as one YAML file, read and checked.
 
 This module must never hold or accept a password, and never leave a placeholder unfilled.
 """
@@ -6,16 +6,14 @@ This module must never hold or accept a password, and never leave a placeholder 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from topcoat.documents.expressions import expression
 from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
-from topcoat.model import ancestry
 from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag
 from topcoat.model.profile import ARCHITECTURES, MISSING, Architecture, Base, Link, Profile, Repository, SignaturePolicy, WantedImages
-from topcoat.model.recipe import Package, Recipe, Step
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import read_packages, read_steps
 
@@ -56,7 +54,7 @@ _KEYS = (
 _SIGNATURE_KEYS = ("signed", "signed_metadata", "keys")
 _REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", "ca_file", *_SIGNATURE_KEYS)
 _SIGNED = ("required", "optional", "never")
-IMAGE_FORMATS = ("auto", "oci", "docker")
+_IMAGE_FORMATS = ("auto", "oci", "docker")
 _IMAGES_KEYS = ("list", "values", "exclude")
 _LIST_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OVERRIDE_KEYS = ("packages", "labels", "env", "run", "network")
@@ -141,7 +139,7 @@ def examine_profile(
         labels=reader.pairs(entries["labels"], "labels", LABEL_NAME) if "labels" in entries else (),
         environment=reader.pairs(entries["env"], "env", ENVIRONMENT_NAME) if "env" in entries else (),
         overrides=_overrides(reader, entries),
-        image_format=_image_format(reader, entries),
+        image_format=_one_of(reader, entries, "image_format", _IMAGE_FORMATS, _IMAGE_FORMATS[0]),
         images=_images(reader, entries, path),
         links=_links(reader, entries),
         architectures=architectures,
@@ -208,14 +206,11 @@ def _links(reader: Reader, entries: Mapping[str, Node]) -> tuple[Link, ...]:
         if not match or not url:
             reader.problems.add(node, "a link has no match or no url", "write '{ match: REGEX, url: https://... }'")
             continue
-        try:
-            groups = re.compile(match).groups
-        except (re.error, RecursionError, OverflowError) as error:
-            reader.problems.add(given["match"], f"not a regular expression: {error}", "quote special characters with a backslash")
+        if not _checked(expression, match, given["match"], reader.problems):
             continue
         if not re.match(r"https?://[^/\s{}]+/", url):
             reader.problems.add(given["url"], f"no web address: {url!r}", "write https://bugs.example.org/{0}")
-        elif any(int(number) > groups for number in re.findall(r"\{(\d)\}", url)):
+        elif any(int(number) > re.compile(match).groups for number in re.findall(r"\{(\d)\}", url)):
             reader.problems.add(given["url"], f"{url!r} names a group that the pattern has not", "{0} is what was found, {1} its first group")
         else:
             found.append(Link(match, url))
@@ -238,23 +233,9 @@ def _images(reader: Reader, entries: Mapping[str, Node], profile: Path) -> Wante
     if "/" in source or source.endswith((".yaml", ".yml", ".j2")):
         source = str((profile.absolute().parent / source).resolve())
     exclude = reader.texts(parts["exclude"], "exclude", empty=False) if "exclude" in parts else ()
-    for pattern in exclude:
-        try:
-            re.compile(pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            reader.problems.add(parts["exclude"], f"not a regular expression: {pattern!r} ({error})", "quote special characters with a backslash")
-            return None
+    if not all(_checked(expression, pattern, parts["exclude"], reader.problems) for pattern in exclude):
+        return None
     return WantedImages(source, reader.pairs(parts["values"], "values", _LIST_VARIABLE) if "values" in parts else (), exclude)
-
-
-def _image_format(reader: Reader, entries: Mapping[str, Node]) -> str:
-    if "image_format" not in entries:
-        return IMAGE_FORMATS[0]
-    found = reader.text(entries["image_format"], "image_format") or IMAGE_FORMATS[0]
-    if found not in IMAGE_FORMATS:
-        words = ", ".join(IMAGE_FORMATS)
-        reader.problems.add(entries["image_format"], f"unknown image_format {found!r}{nearest(found, IMAGE_FORMATS)}", f"write one of: {words}")
-    return found
 
 
 def _variables(reader: Reader, node: Node | None, given: Mapping[str, str]) -> dict[str, str | None]:
@@ -314,11 +295,14 @@ def _check_names(texts: Mapping[str, str], entries: Mapping[str, Node], problems
         _checked(check_tag, texts["reference_tag"], entries["reference_tag"], problems)
 
 
-def _checked(check: object, value: str, node: Node, problems: Problems) -> None:
+def _checked(check: Callable[[str], object], value: str, node: Node, problems: Problems) -> bool:
+    """Whether a check takes a value; what it says against it is noted."""
     try:
-        check(value)  # type: ignore[operator]
+        check(value)
     except UsageError as error:
         problems.add(node, error.what, error.next_step)
+        return False
+    return True
 
 
 def _base(reader: Reader, entries: Mapping[str, Node]) -> Base:
@@ -461,73 +445,3 @@ def _overrides(reader: Reader, entries: Mapping[str, Node]) -> tuple[tuple[str, 
             values.append(("network", reader.flag(parts["network"], "network")))
         found.append((key.text, tuple(values)))
     return tuple(found)
-
-
-def apply_profile(recipes: Mapping[str, Recipe], profile: Profile) -> dict[str, Recipe]:
-    """The recipes as this profile builds them.
-
-    Images whose ``when`` does not hold are dropped (with everything that starts from them), conditions are evaluated and gone, the profile's
-    labels and environment and its overrides are added (class first, then family, then image; what is nearer to the image wins).
-
-    :raises UsageError: an override names no image, family or class, or only adopted ones; or something is built and the profile has no base.
-    """
-    known = {name for recipe in recipes.values() for name in (recipe.name, f"family:{recipe.family}", f"class:{recipe.image_class}")}
-    built = [recipe for recipe in recipes.values() if not recipe.adopted]
-    for recipe in built if not profile.base.image else ():
-        if recipe.parent is None and recipe.own_base is None:
-            raise UsageError(
-                f"the profile {profile.name} has no base, and {recipe.name} starts from it",
-                where=recipe.where or None,
-                next_step="add 'base: {image: host/repository:tag, digest: sha256:...}' to the profile; only a tree of adopted images needs none",
-            )
-    takers = {name for recipe in built for name in (recipe.name, f"family:{recipe.family}", f"class:{recipe.image_class}")}
-    for selector, values in profile.overrides:
-        if selector in known - takers:
-            where = str(dict(values).get("where", ""))
-            raise UsageError(
-                f"the override of {selector!r} has no effect: what it names is adopted", where=where or None, next_step="remove the override"
-            )
-        if selector not in known:
-            where = str(dict(values).get("where", ""))
-            raise UsageError(
-                f"override of unknown {selector!r}{nearest(selector, known)}", where=where or None, next_step="name an image of the tree"
-            )
-    target = {"arch": profile.arch, "distro": profile.distro, "release": profile.release}
-    kept: dict[str, Recipe] = {}
-
-    for name, recipe in recipes.items():
-        if all(recipes[link].when.holds(**target) for link in ancestry.chain(name, recipes)):
-            kept[name] = recipe if recipe.adopted else _applied(recipe, profile, target)
-    return kept
-
-
-def _applied(recipe: Recipe, profile: Profile, target: Mapping[str, str]) -> Recipe:
-    packages = [Package(package.name) for package in recipe.packages if package.when.holds(**target)]
-    steps = [Step(step.run, network=step.network) for step in recipe.steps if step.when.holds(**target)]
-    copies = tuple(copy for copy in recipe.copies if copy.when.holds(**target))
-    labels = {**dict(profile.labels), **dict(recipe.labels)}
-    environment = dict(recipe.environment)
-    if recipe.parent is None:
-        environment = {**dict(profile.environment), **environment}
-    overrides = [dict(values) for wanted in _selectors(recipe) for selector, values in profile.overrides if selector == wanted]
-    for override in overrides:
-        packages += [Package(package.name) for package in override.get("packages", ()) if package.when.holds(**target)]  # type: ignore[attr-defined]
-        steps += [Step(step.run, network=step.network) for step in override.get("steps", ()) if step.when.holds(**target)]  # type: ignore[attr-defined]
-        labels.update(override.get("labels", ()))  # type: ignore[call-overload]
-        environment.update(override.get("environment", ()))  # type: ignore[call-overload]
-    return replace(
-        recipe,
-        packages=tuple(dict.fromkeys(packages)),
-        steps=tuple(steps),
-        copies=copies,
-        labels=tuple(sorted(labels.items())),
-        environment=tuple(sorted(environment.items())),
-        network=bool(next((override["network"] for override in reversed(overrides) if "network" in override), recipe.network)),
-    )
-
-
-def _selectors(recipe: Recipe) -> tuple[str, str, str]:
-    return (f"class:{recipe.image_class}", f"family:{recipe.family}", recipe.name)
-
-
-__all__ = ["apply_profile", "examine_profile", "load_profile", "profile_path"]

@@ -5,10 +5,10 @@ This module must never return an empty selection: a filter that fits nothing is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from topcoat.documents.expressions import expression
 from topcoat.errors import UsageError
 from topcoat.model import ancestry
 from topcoat.model.recipe import Recipe
@@ -54,7 +54,7 @@ class Selection:
                     raise UsageError(f"no image of {label} {word!r}{nearest(word, known)}", next_step=f"known: {', '.join(sorted(known))}")
             if words:
                 wanted = {name for name in wanted if getattr(recipes[name], attribute) in words}
-        excluded = [_compile(pattern) for pattern in self.exclude]
+        excluded = [expression(pattern) for pattern in self.exclude]
         out = {name for name in names if any(pattern.search(name) for pattern in excluded)}
         if self.listed is not None:
             for name in self.listed:
@@ -85,8 +85,8 @@ class Selection:
             return set(names)
         wanted: set[str] = set()
         for pattern in self.patterns:
-            expression = _compile(pattern)
-            found = {name for name in names if expression.search(name)}
+            wanted_names = expression(pattern)
+            found = {name for name in names if wanted_names.search(name)}
             if not found:
                 raise UsageError(f"no image matches {pattern!r}{nearest(pattern, names)}", next_step="'topcoat list' shows the names")
             wanted |= found
@@ -107,10 +107,3 @@ def _ancestors(recipes: Mapping[str, Recipe], wanted: Iterable[str], out: set[st
 def _chain(recipes: Mapping[str, Recipe], name: str) -> tuple[str, ...]:
     """The image and everything it starts from, root first; sorting by it puts parents first and keeps subtrees together."""
     return ancestry.chain(name, recipes)[::-1]
-
-
-def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"not a regular expression: {pattern!r} ({error})", next_step="quote special characters with a backslash") from error
