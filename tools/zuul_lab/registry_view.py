@@ -100,6 +100,12 @@ class Stored:
         return False
 
 
+def without_epoch(package: str) -> str:
+    """``name-1:2-3`` as ``name-2-3``."""
+    head, version, release = package.rsplit("-", 2)
+    return f"{head}-{version.rpartition(':')[2]}-{release}"
+
+
 def site(places: Places) -> Stored:
     """The site's registry."""
     return Stored(f"https://{REGISTRY}", places.etc / "tls/ca.pem")

@@ -198,7 +198,7 @@ class SetsStory(Scenes):
 
     def _from_vendor(self, found: dict[str, dict[str, object]], covered: set[str]) -> None:
         theirs = registry_view.site(self._lab.places)
-        plain = {_without_epoch(name) for name in covered}
+        plain = {registry_view.without_epoch(name) for name in covered}
         address = str(found[SERVED]["host"]).partition(":")[0]
         with registry_view.buildset_registry(self._lab.places, address) as registry:
             for name, metadata in sorted(found.items()):
@@ -220,8 +220,3 @@ class SetsStory(Scenes):
         text = str(self._log_of(done, CONSUMER, "consumed.json"))
         missing = [digest for digest in made.values() if digest not in text]
         self._verdict.check(f"{scene}: the consumer proved the digest of every image", bool(made) and not missing, missing)
-
-
-def _without_epoch(package: str) -> str:
-    head, version, release = package.rsplit("-", 2)
-    return f"{head}-{version.rpartition(':')[2]}-{release}"

@@ -93,7 +93,7 @@ class Story(Scenes):
     def _images_of_check(self, done: Finished, found: dict[str, dict[str, object]]) -> None:
         """Read the buildset's registry ourselves."""
         gated = {package["package"].rpartition(".")[0] for package in self._log_of(done, PROVIDER, "receipt.json")["coverage"]}
-        plain = {_without_epoch(name) for name in gated}
+        plain = {registry_view.without_epoch(name) for name in gated}
         self._verdict.check("check: packages of both changes were built", _projects(plain) == {"oslo-config", "keystone"}, sorted(plain))
         before = registry_view.site(self._lab.places)
         address = str(found["base"]["host"]).partition(":")[0]
@@ -169,7 +169,7 @@ class Story(Scenes):
         site = registry_view.site(self._lab.places)
         kept = [tag for tag in site.tags("gate/packages-under-test") if tag.startswith("packages-")]
         verdict.equal("gate: each tree was built into packages once", len(kept), 2)
-        plain = {_without_epoch(str(entry["package"]).rpartition(".")[0]) for entry in receipt["coverage"]}
+        plain = {registry_view.without_epoch(str(entry["package"]).rpartition(".")[0]) for entry in receipt["coverage"]}
         for name in sorted(OF_SERVICE):
             verdict.check(f"gate: {name} was made anew", behind[name]["digest"] != ahead[name]["digest"], behind[name]["digest"])
             held = site.packages(str(behind[name]["path"]), str(behind[name]["digest"]))
@@ -220,12 +220,6 @@ class Story(Scenes):
     def _promoted(self) -> dict[str, str]:
         site = registry_view.site(self._lab.places)
         return {name: site.digest(f"{images.NAMESPACE}/{name}", images.TAG) for name in sorted(OF_OPENSTACK | UNTOUCHED)}
-
-
-def _without_epoch(package: str) -> str:
-    """``name-1:2-3`` as ``name-2-3``."""
-    head, version, release = package.rsplit("-", 2)
-    return f"{head}-{version.rpartition(':')[2]}-{release}"
 
 
 def _names(packages: set[str]) -> set[str]:

@@ -93,10 +93,6 @@ class BesideBuildah(BuildCase):
             healthcheck=("/usr/bin/healthy",),
         )
 
-    @classmethod
-    def access(cls) -> list[str]:
-        return ["--authfile", str(cls.world.server.authfile), "--cert-dir", str(cls.world.server.certificates)]
-
     @contextmanager
     def plain(self, recipe: Recipe, image_format: str) -> Iterator[tuple[Path, dict]]:
         """The Containerfile built by buildah on its own: its files and its configuration."""

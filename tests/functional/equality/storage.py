@@ -14,7 +14,3 @@ class StorageCase(WorldCase):
         cls.storage = Storage(cls.world.path("storage"))
         cls.addClassCleanup(cls.storage.run, "buildah", "rm", "--all")
         cls.addClassCleanup(cls.storage.run, "podman", "image", "unmount", "--all")
-
-    @classmethod
-    def access(cls) -> list[str]:
-        return ["--authfile", str(cls.world.server.authfile), "--cert-dir", str(cls.world.server.certificates)]

@@ -36,6 +36,16 @@ def make_image(*layers: bytes, labels: dict[str, str] | None = None, architectur
     return Image(config, descriptors), {digest_of(layer): layer for layer in layers}
 
 
+def publisher_over(client: RegistryClient) -> Publisher:
+    """A publisher that has this client for every host."""
+
+    class One:
+        def client(self, _host: str) -> RegistryClient:
+            return client
+
+    return Publisher(One())
+
+
 class RegistryCase(unittest.TestCase):
     """One real registry per class; subclasses choose its options."""
 

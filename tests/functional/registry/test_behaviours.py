@@ -6,7 +6,7 @@ import json
 import unittest
 from dataclasses import replace
 
-from tests.functional.registry.base import QUICK, make_image, random_bytes
+from tests.functional.registry.base import QUICK, make_image, publisher_over, random_bytes
 from tests.functional.registry.behaviours import PASSWORD, BehavingRegistry, Behaviour
 from tests.functional.registry.faults import Fault
 from tests.functional.registry.spoiling import Asked
@@ -29,13 +29,6 @@ class BehaviourCase(unittest.TestCase):
         client = RegistryClient(registry.host, credentials, plain_http=True, limits=limits)
         self.addCleanup(client.close)
         return client
-
-    def publisher(self, client: RegistryClient) -> Publisher:
-        class One:
-            def client(self, _host: str) -> RegistryClient:
-                return client
-
-        return Publisher(One())
 
 
 class Life(BehaviourCase):
@@ -82,7 +75,7 @@ class Life(BehaviourCase):
     def live(self, **behaviour: object) -> None:
         registry = self.serve(**behaviour)
         client = self.client(registry)
-        publisher = self.publisher(client)
+        publisher = publisher_over(client)
         # what a plan asks of a new image
         self.assertIsNone(client.head("ns/a", "current"))
         self.assertEqual((), client.tags("ns/a"))
@@ -130,7 +123,7 @@ class Single(BehaviourCase):
             with self.subTest(bearer=bearer, part=part, number=number):
                 registry = self.serve(bearer=bearer)
                 image, blobs = make_image(b"x")
-                digest = self.publisher(self.client(registry)).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
+                digest = publisher_over(self.client(registry)).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
                 registry.spoiler.reset()
                 seen: list[int] = []
 
@@ -149,7 +142,7 @@ class Single(BehaviourCase):
         client = self.client(registry)
         data = random_bytes("blob", 200_000)
         image, blobs = make_image(data)
-        digest = self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
+        digest = publisher_over(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
         other = self.serve()
         other.spoiler.rule = lambda asked: Fault(status=200) if asked.kind == "HEAD blob" else None
         clients = {registry.host: client, other.host: self.client(other)}
@@ -206,7 +199,7 @@ class Single(BehaviourCase):
         registry = self.serve(digests_leave_tags=True, tag_deletion="none")
         client = self.client(registry)
         image, blobs = make_image(random_bytes("left", 2000))
-        digest = self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t1"]).digest
+        digest = publisher_over(client).publish(f"{registry.host}/ns/a", image, blobs, ["t1"]).digest
         with self.assertRaisesRegex(RefusedError, "leaves its tags"):
             client.delete_tag("ns/a", "t1")
         self.assertEqual(digest, client.shown("ns/a", "t1"))
@@ -215,7 +208,7 @@ class Single(BehaviourCase):
         registry = self.serve(deletion=False)
         client = self.client(registry)
         image, blobs = make_image(b"x")
-        self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t1", "t2"])
+        publisher_over(client).publish(f"{registry.host}/ns/a", image, blobs, ["t1", "t2"])
         with self.assertRaises(RefusedError):
             client.delete_tag("ns/a", "t1")
         self.assertEqual(("t1", "t2"), client.tags("ns/a"))
@@ -226,7 +219,7 @@ class Single(BehaviourCase):
             client = self.client(registry, limits=replace(QUICK, chunk_bytes=1000))
             data = random_bytes("chunks", 2500)
             image, blobs = make_image(data)
-            self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"])
+            publisher_over(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"])
             self.assertIn(data, registry.repositories["ns/a"].blobs.values())
             self.assertEqual(1, client.traffic.retries)
             self.assertLessEqual(registry.seen["PATCH"], 4)
@@ -235,12 +228,12 @@ class Single(BehaviourCase):
         registry = self.serve(referrers="none")
         client = self.client(registry)
         image, blobs = make_image(b"x")
-        digest = self.publisher(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
+        digest = publisher_over(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
         strange = {"mediaType": "application/x", "digest": "sha512:" + "1" * 128, "size": 1, "data": "eA==", "x": [1]}
         tag = digest.replace(":", "-")
         body = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[' + json.dumps(strange).encode() + b"]}"
         client.put_manifest("ns/a", tag, body, "application/vnd.oci.image.index.v1+json")
-        self.publisher(client).attach(f"{registry.host}/ns/a", digest, {TYPE: {"note": b"one"}})
+        publisher_over(client).attach(f"{registry.host}/ns/a", digest, {TYPE: {"note": b"one"}})
         listed = client.manifest("ns/a", tag, cached=False).document["manifests"]
         self.assertIn(strange, listed)
         self.assertEqual({"note": b"one"}, client.attachment("ns/a", digest, TYPE))

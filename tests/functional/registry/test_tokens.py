@@ -19,10 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.functional.registry.base import QUICK, make_image, random_bytes
+from tests.functional.registry.base import QUICK, make_image, publisher_over, random_bytes
 from tests.needs import need
 from topcoat.process.network import free_port
-from topcoat.publisher import Publisher
 from topcoat.registry import AccessError, Credentials, Login, RegistryClient
 from topcoat_demo.registry import RegistryServer
 
@@ -125,17 +124,10 @@ class Tokens(unittest.TestCase):
         self.addCleanup(client.close)
         return client
 
-    def publisher(self, client: RegistryClient) -> Publisher:
-        class One:
-            def client(self, _host: str) -> RegistryClient:
-                return client
-
-        return Publisher(One())
-
     def test_push_mount_and_read_with_tokens(self) -> None:
         client = self.client()
         image, blobs = make_image(random_bytes("tokens", 5000))
-        publisher = self.publisher(client)
+        publisher = publisher_over(client)
         publisher.publish(f"{self.server.host}/ns/a", image, blobs, ["t"])
         published = publisher.publish(f"{self.server.host}/ns/b", image, blobs, ["t"])
         self.assertGreaterEqual(published.bytes_mounted, 5000)
@@ -148,7 +140,7 @@ class Tokens(unittest.TestCase):
     def test_a_token_that_ended_is_renewed(self) -> None:
         client = self.client()
         image, blobs = make_image(b"x")
-        self.publisher(client).publish(f"{self.server.host}/ns/a", image, blobs, ["t"])
+        publisher_over(client).publish(f"{self.server.host}/ns/a", image, blobs, ["t"])
         self.tokens.seconds = 2
         client = self.client()
         self.assertEqual(("t",), client.tags("ns/a"))

@@ -8,7 +8,8 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from tests.functional.reproduce.world import HOST, IDENTITY, World
+from tests.functional.reproduce.world import IDENTITY, World
+from tests.functional.roles.inventories import HOST
 from tests.functional.runs.site import Site
 from tests.needs import needs
 from topcoat.report import receipt_from_dict

@@ -15,7 +15,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from tests.functional.reproduce.test_sources import NOVA, OSLO, Case
-from tests.functional.reproduce.world import HOST
+from tests.functional.roles.inventories import HOST
 from tests.needs import needs
 from tests.unit.report import fixtures
 from topcoat.errors import ContentError

@@ -9,7 +9,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from tests.functional.reproduce.world import HOST, IDENTITY, World, git
+from tests.functional.reproduce.world import IDENTITY, World, git
+from tests.functional.roles.inventories import HOST
 from tests.unit.report import fixtures
 from topcoat.errors import ContentError, UsageError
 from topcoat.report import receipt_to_dict

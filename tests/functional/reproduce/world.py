@@ -16,7 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-HOST = "review.example.org"
+from tests.functional.roles.inventories import HOST
+from tests.functional.roles.inventories import project as described
+
 IDENTITY = ("Zuul", "zuul@ci.example.org")
 
 
@@ -102,28 +104,18 @@ class World:
 
     def inventory(self, items: list[tuple[str, str]], projects: dict[str, str], **zuul) -> str:
         """A recorded inventory. :param items: (project, change number). :param projects: project → recorded commit."""
-
-        def shape(name):
-            return {
-                "name": name,
-                "short_name": name.rpartition("/")[2],
-                "canonical_hostname": HOST,
-                "canonical_name": f"{HOST}/{name}",
-                "src_dir": f"src/{HOST}/{name}",
-            }
-
         entries = []
         for project, number in items:
             revisions = self.changes[number]["revisions"]
             commit, revision = max(revisions.items(), key=lambda entry: entry[1]["_number"])
             entries.append({
-                "project": shape(project), "branch": "master", "change": number, "patchset": str(revision["_number"]), "commit_id": commit,
+                "project": described(project), "branch": "master", "change": number, "patchset": str(revision["_number"]), "commit_id": commit,
                 "change_url": self.url(project, number), "change_message": revision["commit"]["message"], "topic": None,
             })  # fmt: skip
         variables = {
             "build": "a" * 32, "buildset": "b" * 32, "pipeline": "check", "job": "container-images-provider", "tenant": "example", "branch": "master",
-            "items": entries, "project": shape(items[-1][0]) if items else {}, "timeout": 600,
-            "projects": {f"{HOST}/{name}": {**shape(name), "checkout": "master", "required": True, "commit": commit}
+            "items": entries, "project": described(items[-1][0]) if items else {}, "timeout": 600,
+            "projects": {f"{HOST}/{name}": {**described(name), "checkout": "master", "required": True, "commit": commit}
                          for name, commit in projects.items()},
             **zuul,
         }  # fmt: skip

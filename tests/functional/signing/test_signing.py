@@ -12,7 +12,7 @@ from topcoat.model import ImageReference
 from topcoat.registry import digest_of, oci
 from topcoat.registry.attached import SIGNATURE
 from topcoat.registry.oci import referrers_tag
-from topcoat.signing import statements
+from topcoat.signing import Signer, SigningKey, statements
 from topcoat.signing.policy import PolicyCheck
 
 REFUSED = "Source image rejected"
@@ -62,6 +62,15 @@ class Accepted(SigningCase):
         self.sign("a/again:current", "other")
         self.assert_accepted("a/again:current")
         self.assert_accepted("a/again:current", home=self.home(key="other"), key="other")
+
+    def test_what_every_bundle_names_is_sent_to_one_repository_and_mounted_into_the_others(self) -> None:
+        names = [self.push(f"a/mounted-{number}", "current") and f"a/mounted-{number}" for number in range(3)]
+        registries = self.registries()
+        client = registries.client(self.server.host)
+        Signer(registries, SigningKey.generate()).sign(ImageReference(self.server.host, name, "current") for name in names[:1])
+        self.assertEqual(0, client.traffic.mounts)
+        Signer(registries, SigningKey.generate()).sign(ImageReference(self.server.host, name, "current") for name in names)
+        self.assertEqual(2, client.traffic.mounts)
 
     def test_what_skopeo_signed_with_the_same_key_stays_and_counts(self) -> None:
         self.push("a/skopeo", "source")

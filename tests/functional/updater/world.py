@@ -216,6 +216,11 @@ class WorldCase(unittest.TestCase):
         cls.world = World(Path(holder.name))
         cls.addClassCleanup(cls.world.close)
 
+    @classmethod
+    def access(cls) -> list[str]:
+        """How buildah, podman and skopeo get into its registry."""
+        return ["--authfile", str(cls.world.server.authfile), "--cert-dir", str(cls.world.server.certificates)]
+
 
 def members(built: BuiltImage) -> dict[str, tarfile.TarInfo]:
     """The archives of a built image's new layers."""
