@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.promotion import Entry, ImageSet, SetRecord
+from topcoat.promotion.base_image import merge
 from topcoat.promotion.control import check_name
 from topcoat.promotion.history import JobNote, check_reason
 from topcoat.trunk import Criteria, TooOld, Vote, judge, load_criteria
@@ -160,3 +161,12 @@ class Entries(unittest.TestCase):
             with self.assertRaises(UsageError):
                 check_name(name)
         self.assertEqual("current-passed-ci", check_name("current-passed-ci"))
+
+
+class Layers(unittest.TestCase):
+    def test_a_layer_on_top_brings_its_paths_and_takes_what_its_whiteouts_name(self) -> None:
+        paths = {"usr", "usr/bin", "usr/bin/sh", "etc", "etc/a", "etc/b"}
+        merge(paths, ["./etc/.wh.a", "usr/bin/.wh..wh..opq", "usr/bin/bash"])
+        self.assertEqual({"usr", "usr/bin", "usr/bin/bash", "etc", "etc/b"}, paths)
+        merge(paths, [".wh..wh..opq", "opt"])
+        self.assertEqual({"opt"}, paths, "an opaque root hides everything below")

@@ -15,9 +15,6 @@ from topcoat.distgit.git import Commit, ExportRepository, source_commit
 from topcoat.errors import UsageError
 from topcoat.model import Profile, Recipe
 
-LAYOUTS = ("folders", "branches", "repositories")
-"""A folder, a branch or a repository for each image."""
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -43,6 +40,7 @@ def export_tree(
 ) -> Exported:
     """Export images.
 
+    :param layout: ``folders``, ``branches`` or ``repositories``: what each image gets of its own.
     :param target: git repository, or (``repositories``) the folder of them; made when missing.
     :param branch: name of an image's branch with the layout ``branches``.
     :param dry_run: write the content, for its mistakes, and commit nothing.

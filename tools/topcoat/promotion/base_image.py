@@ -105,7 +105,8 @@ def merge(paths: set[str], members: Iterable[str]) -> None:
     for name in names:
         folder, _, last = name.rpartition("/")
         if last == OPAQUE_NAME:
-            paths.difference_update({path for path in paths if path.startswith(f"{folder}/")})
+            inside = f"{folder}/" if folder else ""
+            paths.difference_update({path for path in paths if path.startswith(inside)})
         elif last.startswith(WHITEOUT_PREFIX):
             gone = f"{folder}/{last.removeprefix(WHITEOUT_PREFIX)}".lstrip("/")
             paths.difference_update({path for path in paths if path == gone or path.startswith(f"{gone}/")})

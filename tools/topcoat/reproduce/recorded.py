@@ -33,34 +33,26 @@ class Identity:
         return cls(name.strip(), rest.rstrip(">").strip()) if less and rest.endswith(">") else None
 
 
-def commit_body(tree: str, parents: Sequence[str], identity: Identity, seconds: int, message: str) -> bytes:
+def commit_body(tree: str, parents: Sequence[str], identity: Identity, seconds: object, message: str) -> bytes:
     """Content of a commit object (gitformat: headers, blank line, message) of a merge at a time in UTC."""
     person = f"{identity.name} <{identity.mail}> {seconds} +0000"
     lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents), f"author {person}", f"committer {person}", "", message, ""]
     return "\n".join(lines).encode()
 
 
-def object_hash(body: bytes) -> str:
-    """Hash of a commit object."""
-    return hashlib.sha1(b"commit %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
-
-
 def search(wanted: str, tree: str, parents: Sequence[str], identity: Identity, times: Iterable[int], message: str) -> bytes | None:
     """The commit object with the wanted hash, over the times given; None when no time gives it. About 600,000 times a second."""
     marker = "\0TIME\0"
-    lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
-    person = f"{identity.name} <{identity.mail}> {marker} +0000"
-    pieces = "\n".join([*lines, f"author {person}", f"committer {person}", "", message, ""]).encode().split(marker.encode())
-    length = sum(len(piece) for piece in pieces)
-    first, second, third = pieces
-    heads: dict[int, object] = {}
+    first, second, third = commit_body(tree, parents, identity, marker, message).split(marker.encode())
+    length = len(first) + len(second) + len(third)
+    heads: dict[int, hashlib._Hash] = {}
     goal = bytes.fromhex(wanted)
     for seconds in times:
         text = b"%d" % seconds
         head = heads.get(len(text))
         if head is None:
             head = heads[len(text)] = hashlib.sha1(b"commit %d\0" % (length + 2 * len(text)) + first, usedforsecurity=False)
-        digest = head.copy()  # type: ignore[attr-defined]
+        digest = head.copy()
         digest.update(text + second + text + third)
         if digest.digest() == goal:
             return first + text + second + text + third

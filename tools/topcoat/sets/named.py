@@ -5,11 +5,11 @@ This module must never mix two sets: what a name stands for is read once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference, Profile
 from topcoat.model.image import check_tag
@@ -19,6 +19,7 @@ from topcoat.registry import AccessError, RefusedError, Registries
 from topcoat.report import receipt_from_dict
 
 _PARALLEL = 12
+_DOOR = Door(UsageError, "give a receipt, what a promotion wrote, or the name of a tag", limit=256 << 20)
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,14 @@ def _tagged(tag: str, registries: Registries, profile: Profile, images: Iterable
 
 
 def _of_file(path: Path, registries: Registries) -> NamedSet:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"cannot read {path}: {error}", next_step="give a receipt, a promotion record, or the name of a tag") from error
-    if isinstance(document, dict) and "record" in document:
-        if not isinstance(document["record"], dict) or not document.get("places"):
+    document = _DOOR.json_object(_DOOR.read(path, "the set"), "the set", where=str(path))
+    if "record" in document:
+        shape = _DOOR.shape("the set", where=str(path))
+        known, places = shape.table(document["record"], "record"), shape.items(document.get("places"), "places", str)
+        if not known or not places:
             raise ContentError(f"{path} is of a promotion that did not end well: it names no set", next_step="take that of a promotion that was done")
-        record = SetRecord.from_json(json.dumps(document["record"]))
-        host, _, namespace = str(document["places"][0]).partition("/")
-        return of_promotion(record, registries, host, namespace, str(path))
+        host, _, namespace = places[0].partition("/")
+        return of_promotion(SetRecord.from_dict(known), registries, host, namespace, str(path))
     receipt = receipt_from_dict(document)
     if not receipt.status.usable:
         raise ContentError(f"the run of {path} ended as {receipt.status.word!r}: its images are no set", next_step="take the receipt of a whole run")
