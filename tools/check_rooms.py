@@ -18,8 +18,10 @@ BEGIN, END = ".. the rooms, written by tools/check_rooms.py --write\n", ".. end 
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "documents", "generation", "model"}),
-    frozenset({"archives", "process", "recipes", "rpm", "registry", "zuul", "trunk"}),
-    frozenset({"containerfile", "planner", "engine", "layers", "changes", "synthesis", "transactions"}),
+    frozenset({"archives", "process", "recipes", "registry", "zuul", "trunk"}),
+    frozenset({"containerfile", "planner", "engine", "rpm"}),
+    frozenset({"changes", "layers", "synthesis", "yum"}),
+    frozenset({"solver", "transactions"}),
     frozenset({"builder", "publisher", "gating", "consumer", "lists", "promotion", "distgit", "garbage", "inspection", "signing"}),
     frozenset({"adoption", "runs", "report", "reproduce", "sets"}),
     frozenset({"cli"}),
@@ -28,9 +30,6 @@ FLOORS: tuple[frozenset[str], ...] = (
 NEIGHBOURS = {
     ("documents", "errors"): "documents are refused",
     ("model", "errors"): "values refuse what is malformed",
-    ("rpm", "archives"): "the package database lies in layers",
-    ("rpm", "process"): "rpmdb2solv",
-    ("transactions", "layers"): "a transaction runs on layers that are mounted over one another",
     ("promotion", "lists"): "a set is what the list names",
     ("promotion", "publisher"): "sets are copied before they are promoted",
     ("garbage", "promotion"): "promoted sets are kept",

@@ -20,7 +20,6 @@ from topcoat.registry import Manifest, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import Image, with_labels
 from topcoat.report.graph import ImageGraph
 from topcoat.rpm.inventory import Inventory
-from topcoat.rpm.repositories import freeze
 from topcoat.runs import claims
 from topcoat.runs.cache import DigestCache
 from topcoat.runs.claims import Sketch
@@ -28,6 +27,7 @@ from topcoat.runs.known import KnownFiles
 from topcoat.runs.references import StoredImage
 from topcoat.runs.steps import SKETCH
 from topcoat.transactions import Options, Transactions
+from topcoat.yum.repositories import freeze
 from topcoat_demo.environment import Environment, prepare
 
 ROOT = Path(__file__).resolve().parents[2] / "container-images"

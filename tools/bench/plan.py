@@ -24,9 +24,10 @@ import solv
 from topcoat import planner
 from topcoat.model import Base, Nevra, Profile, Recipe, Repository
 from topcoat.planner import Reference
-from topcoat.rpm import inventory, repositories, solvfile
+from topcoat.rpm import inventory, solvfile
 from topcoat.rpm.inventory import InstalledPackage, Inventory
-from topcoat.rpm.solver import UpdateSolver
+from topcoat.solver.solver import UpdateSolver
+from topcoat.yum import repositories
 
 PACKAGES_AN_IMAGE = 300
 BUILD_TIME = 1_700_000_000

@@ -38,14 +38,14 @@ from topcoat.process import run
 from topcoat.publisher import Publisher
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
-from topcoat.rpm.repositories import freeze
-from topcoat.rpm.server import RepositoryServer
-from topcoat.rpm.solver import UpdateRequest, UpdateSolver
 from topcoat.runs.cache import DigestCache
 from topcoat.runs.execute import PUSH_SLOTS, REGISTRY_SLOTS
 from topcoat.runs.known import KnownFiles
 from topcoat.runs.references import StoredImage
+from topcoat.solver.solver import UpdateRequest, UpdateSolver
 from topcoat.transactions import Options, Transactions
+from topcoat.yum.repositories import freeze
+from topcoat.yum.server import RepositoryServer
 from topcoat_demo.rpms import File, RpmSpec, directory, make_repository, script
 
 TAG = "current-passed-ci"

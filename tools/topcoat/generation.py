@@ -10,7 +10,20 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-IMAGES = ("archives", "builder", "containerfile", "layers", "model", "rpm", "synthesis", "transactions", "registry/oci.py", "process/jail")
+IMAGES = (
+    "archives",
+    "builder",
+    "containerfile",
+    "layers",
+    "model",
+    "rpm",
+    "solver",
+    "synthesis",
+    "transactions",
+    "yum",
+    "registry/oci.py",
+    "process/jail",
+)
 """Rooms and modules whose code decides about the bytes of an image. A test looks that nothing they import is forgotten."""
 PACKAGES = ("gating", "model")
 """The same for packages of trees under test."""

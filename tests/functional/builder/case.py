@@ -10,8 +10,8 @@ from topcoat.builder import Buildah, Builder, DirectBuilder
 from topcoat.layers import BuiltImage
 from topcoat.model import Base, ImageReference, Profile, Recipe
 from topcoat.process.network import PrivateNetwork
-from topcoat.rpm.server import RepositoryServer
 from topcoat.transactions import Options, Transactions
+from topcoat.yum.server import RepositoryServer
 from topcoat_demo import distribution
 from topcoat_demo.registry import push_layout
 from topcoat_demo.rpms import RpmSpec

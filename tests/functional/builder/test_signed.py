@@ -9,8 +9,8 @@ from topcoat.errors import ContentError
 from topcoat.layers import BuiltImage
 from topcoat.model import Base, ImageReference, Package, Profile, Recipe, Repository, SignaturePolicy
 from topcoat.process.network import PrivateNetwork
-from topcoat.rpm.server import RepositoryServer
 from topcoat.transactions import Options, Transactions
+from topcoat.yum.server import RepositoryServer
 from topcoat_demo import distribution, signing
 from topcoat_demo.registry import push_layout
 from topcoat_demo.rpms import File, RpmSpec, make_repository

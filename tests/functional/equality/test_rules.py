@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.functional.equality import test_updates
 from tests.functional.equality.zoo import LITTER
 from tests.functional.layers.others import differences, tree
-from tests.functional.rpm.test_modules import default, document, state
+from tests.functional.solver.test_modules import default, document, state
 from tests.functional.updater.world import rpm
 from topcoat.model import Repository
 from topcoat_demo.rpms import File, RpmSpec, make_repository
@@ -79,7 +79,7 @@ class Rules(test_updates.Beside):
             self.assertNotIn("kernel-core-1", names)
 
     def test_the_plan_says_what_the_image_holds_back(self) -> None:
-        from topcoat.rpm.solver import UpdateSolver
+        from topcoat.solver.solver import UpdateSolver
 
         with self.world.snapshot(self.repository) as snapshot:
             held = UpdateSolver(snapshot, arch="x86_64").held_back(self.base.inventory)

@@ -20,7 +20,7 @@ SILENCE_SECONDS = 1.0
 OPERATION_SECONDS = 4.0
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([__name__, "topcoat.cli.build", "topcoat.runs.execute", "topcoat.rpm.solver", "httpx", "jinja2", "jsonschema"])
+_context.set_forkserver_preload([__name__, "topcoat.cli.build", "topcoat.runs.execute", "topcoat.solver.solver", "httpx", "jinja2", "jsonschema"])
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _run(argv: list[str], out: str, errors: str, conditions: Conditions) -> None
 
 def _shorten() -> None:
     from topcoat.registry.limits import Limits
-    from topcoat.rpm.transport import Transport
+    from topcoat.yum.transport import Transport
 
     names = list(Limits.__dataclass_fields__)
     smaller = {"read_timeout": SILENCE_SECONDS, "operation_seconds": OPERATION_SECONDS, "blob_seconds": OPERATION_SECONDS}

@@ -17,8 +17,8 @@ from topcoat.gating.source import SourceTree
 from topcoat.model import Base, ImageReference, Profile, Recipe, Step
 from topcoat.process.bounds import Bounds
 from topcoat.process.network import PrivateNetwork
-from topcoat.rpm.server import RepositoryServer
 from topcoat.transactions import Options, Transactions
+from topcoat.yum.server import RepositoryServer
 
 SCRIPTLET = "scriptlet postin of python3-lib"
 PYTHON_BOMB = "x=x; while :; do x=$x$x; done"

@@ -18,8 +18,8 @@ from topcoat.builder import Buildah, Builder
 from topcoat.errors import ContentError
 from topcoat.model import Base, ImageReference, Profile, Recipe, Step
 from topcoat.process.network import PrivateNetwork
-from topcoat.rpm.server import RepositoryServer
 from topcoat.transactions import Options, Transactions
+from topcoat.yum.server import RepositoryServer
 from topcoat_demo.rpms import File
 
 SECRET = "correct horse battery staple"

@@ -7,7 +7,7 @@ import random
 import subprocess
 import unittest
 
-from tests.functional.rpm.support import PYTHON, missing_tool
+from tests.functional.solver.support import PYTHON, missing_tool
 from topcoat.rpm.evr import Order
 
 PAIRS = 4000

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import zstandard
 
-from tests.functional.rpm.support import Bench, missing_tool
+from tests.functional.solver.support import Bench, missing_tool
 from topcoat.errors import ContentError
 from topcoat.rpm import inventory, layerdb
 from topcoat.rpm.inventory import Inventory

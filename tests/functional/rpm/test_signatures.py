@@ -12,7 +12,7 @@ from pathlib import Path
 
 from topcoat.errors import ContentError
 from topcoat.model import Repository, SignaturePolicy
-from topcoat.rpm.repositories import freeze
+from topcoat.yum.repositories import freeze
 from topcoat_demo import signing
 from topcoat_demo.rpms import File, RpmSpec, make_repository, write_rpm
 

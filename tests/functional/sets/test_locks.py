@@ -10,7 +10,7 @@ import yaml
 
 from tests.functional.runs.site import packages
 from tests.functional.runs.test_main_job import SiteTest
-from topcoat.rpm import manifest
+from topcoat.yum import manifest
 from topcoat_demo.rpms import RpmSpec, make_repository
 
 

@@ -156,8 +156,8 @@ class Ends(WorldCase):
             from topcoat.model import PlannedImage, Reason, Repository
             from topcoat.registry.registries import Registries
             from topcoat.rpm import inventory
-            from topcoat.rpm.repositories import freeze
-            from topcoat.rpm.solver import UpdateSolver
+            from topcoat.yum.repositories import freeze
+            from topcoat.solver.solver import UpdateSolver
             from topcoat.transactions import Options, Transactions
             from topcoat.builder import Updater
             work = Path({str(self.world.directory / "killed")!r})

@@ -29,9 +29,9 @@ from topcoat.registry.oci import OCI_MANIFEST, Descriptor, Image, append_layer
 from topcoat.registry.registries import Registries
 from topcoat.rpm import inventory
 from topcoat.rpm.inventory import Inventory
-from topcoat.rpm.repositories import Snapshot, freeze
-from topcoat.rpm.solver import UpdateRequest, UpdateSolver
+from topcoat.solver.solver import UpdateRequest, UpdateSolver
 from topcoat.transactions import Options, Transactions
+from topcoat.yum.repositories import Snapshot, freeze
 from topcoat_demo.filesystem import filesystem
 from topcoat_demo.registry import RegistryServer
 from topcoat_demo.rpms import EPOCH, File, RpmSpec, make_repository, symlink

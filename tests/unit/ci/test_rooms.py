@@ -27,8 +27,8 @@ class Breaches(unittest.TestCase):
     def test_each_rule_finds_its_breach(self) -> None:
         cases = (
             ("attic/a.py", "", ["1: room 'attic' is not in the plan of the house"]),
-            ("rpm/a.py", "x = 1\nfrom topcoat.runs import claims\n", ["2: rpm (floor 1) imports runs (floor 4)"]),
-            ("rpm/a.py", "from topcoat.registry import oci\n", ["1: rpm (floor 1) imports registry (floor 1)"]),
+            ("rpm/a.py", "x = 1\nfrom topcoat.runs import claims\n", ["2: rpm (floor 2) imports runs (floor 6)"]),
+            ("rpm/a.py", "from topcoat.planner import decide\n", ["1: rpm (floor 2) imports planner (floor 2)"]),
             ("planner/a.py", "import os\n", ["1: the pure room 'planner' imports os"]),
             (
                 "runs/a.py",

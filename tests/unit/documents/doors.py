@@ -36,13 +36,15 @@ from topcoat.report.plans import plan_from_dict, plan_to_dict
 from topcoat.reproduce import gerrit, request
 from topcoat.reproduce.request import ChangeUrl, Recording
 from topcoat.reproduce.run import ReproduceOptions, from_recording
-from topcoat.rpm import header, installed, inventory, modules, openpgp, repomd, rpmdb
+from topcoat.rpm import header, installed, inventory, openpgp, rpmdb
 from topcoat.runs import claims
 from topcoat.signing import bundles, statements
+from topcoat.solver import modules
 from topcoat.synthesis import Node, Tree, draw, restore
 from topcoat.trunk.criteria import load_criteria
 from topcoat.trunk.dlrn import DlrnApi, _said
 from topcoat.trunk.hashes import from_commit_yaml, from_repo_file
+from topcoat.yum import repomd
 from topcoat.zuul import load_variables, newest_images, parse_artifacts, parse_job, returned_findings
 
 HEX = "0123456789abcdef" * 4

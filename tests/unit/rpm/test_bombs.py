@@ -1,4 +1,4 @@
-"""Package databases and module metadata of a few bytes that stand for gigabytes, or for ever: one line each."""
+"""Package databases of a few bytes that stand for gigabytes, or for ever: one line each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import yaml
-
 from topcoat.errors import ContentError
-from topcoat.rpm import installed, modules, rpmdb
+from topcoat.rpm import installed, rpmdb
 
 _PLAIN = "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)"
 
@@ -94,29 +92,3 @@ class Databases(unittest.TestCase):
         connection.commit()
         found = installed.nevras(rpmdb.Database("/var/lib/rpm/rpmdb.sqlite", connection.serialize(), None))
         self.assertEqual(["one"], [nevra.name for nevra in found])
-
-
-LEVELS = "\n".join(f"l{level}: &l{level} [{', '.join([f'*l{level - 1}'] * 10)}]" for level in range(1, 10))
-LAUGHS = f"l0: &l0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]\n{LEVELS}\n"
-DOCUMENT = "document: modulemd\nversion: 2\n"
-
-
-class Modules(unittest.TestCase):
-    def refused(self, text: str) -> None:
-        with self.assertRaises((ValueError, yaml.YAMLError)):
-            modules.parse(text)
-
-    def test_aliases_of_aliases(self) -> None:
-        self.refused(f"{LAUGHS}{DOCUMENT}data: {{name: n, stream: s, artifacts: {{rpms: *l9}}}}\n")
-        self.refused(f"{LAUGHS}{DOCUMENT}data: {{name: *l9, stream: s}}\n")
-
-    def test_an_alias_of_itself(self) -> None:
-        self.refused(f"{DOCUMENT}data: &a {{name: n, stream: s, artifacts: {{rpms: [*a]}}}}\n")
-
-    def test_merged_keys(self) -> None:
-        levels = "".join(f"m{level}: &m{level} {{<<: [{', '.join([f'*m{level - 1}'] * 10)}]}}\n" for level in range(1, 12))
-        self.refused(f"m0: &m0 {{a: 1, b: 2}}\n{levels}{DOCUMENT}data: {{name: n, stream: s}}\n")
-
-    def test_an_alias_as_people_write_it(self) -> None:
-        found = modules.parse(f"x: &x [a-0:1-1.noarch]\n{DOCUMENT}data: {{name: n, stream: s, artifacts: {{rpms: *x}}}}\n")
-        self.assertEqual(["a-0:1-1.noarch"], found["builds"][0]["artifacts"])

@@ -1,24 +1,17 @@
-"""Changelogs: packed, and what of one is newer; advisories."""
+"""Changelogs: packed, and what of one is newer."""
 
 from __future__ import annotations
 
 import gzip
-import tempfile
 import unittest
 from dataclasses import replace
-from pathlib import Path
 
 from topcoat.errors import ContentError
 from topcoat.model import Nevra
-from topcoat.rpm import advisories
 from topcoat.rpm.changelogs import ChangelogEntry, newer, pack, unpack
 from topcoat.rpm.inventory import InstalledPackage, Inventory, assemble, listing
 
 OLD, MID, NEW = (ChangelogEntry(time, "a@example.org", f"- {time}") for time in (100, 200, 300))
-
-INFO = """<updates><update type="security"><id>DEMO-1</id><title>nova</title><severity>Important</severity>
-<references><reference id="CVE-1-2"/></references><pkglist><collection>
-<package name="nova" epoch="1" version="2" release="3"/></collection></pkglist></update></updates>"""
 
 
 class Bundles(unittest.TestCase):
@@ -64,14 +57,3 @@ class Kept(unittest.TestCase):
 
     def test_an_inventory_without_changelogs_has_the_bytes_that_it_always_had(self) -> None:
         self.assertNotIn(b"changelogs", self.inventory("a", read=False).with_changelogs(None)[0].to_files()["packages.json"])
-
-
-class Advisories(unittest.TestCase):
-    def test_a_file_and_a_broken_one(self) -> None:
-        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "updateinfo.xml.gz"
-        path.write_bytes(gzip.compress(INFO.encode()))
-        (found,) = advisories.read(path)
-        self.assertEqual(("DEMO-1", "security", ("CVE-1-2",), {("nova", "1:2-3")}), (found.id, found.kind, found.references, set(found.packages)))
-        path.write_bytes(gzip.compress(INFO.encode()[:-9]))
-        with self.assertRaises(ContentError):
-            list(advisories.read(path))

@@ -32,14 +32,14 @@ from topcoat.layers.writer import GZIP_LEVEL
 from topcoat.model import Digest, Nevra, PlannedImage
 from topcoat.registry.oci import Image
 from topcoat.rpm import header, inventory, rpmdb, settings, settingsfiles
-from topcoat.rpm.repositories import Snapshot
 from topcoat.rpm.rpmdb import Database
-from topcoat.rpm.solver import UpdateRequest
+from topcoat.solver.solver import UpdateRequest
 from topcoat.synthesis import Filters, Layout, Package, Refusal, Tree, check_scripts, compose, draw, read_filters, restore
 from topcoat.synthesis.compose import Placed
 from topcoat.synthesis.package import NOT_INSTALLED, read_rpm
 from topcoat.synthesis.payload import read_payload
 from topcoat.transactions import Outcome, Transactions
+from topcoat.yum.repositories import Snapshot
 
 METHOD = "composed"
 _NANO = 1_000_000_000

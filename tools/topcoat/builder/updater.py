@@ -17,7 +17,7 @@ from topcoat.model.labels import UPDATE_BASE
 from topcoat.model.moments import rfc3339
 from topcoat.registry.oci import Descriptor, Image, append_layer
 from topcoat.rpm import inventory
-from topcoat.rpm.solver import UpdateRequest
+from topcoat.solver.solver import UpdateRequest
 from topcoat.transactions import Transactions, Wanted, ownership
 
 METHOD = "transaction"

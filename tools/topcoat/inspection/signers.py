@@ -19,7 +19,7 @@ from topcoat.registry import Image, Registries
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import header, layerdb, rpmdb, signatures
 from topcoat.rpm.signatures import Keyring, Verdict
-from topcoat.rpm.transport import FetchError, Transport, UnreachableError
+from topcoat.yum.transport import FetchError, Transport, UnreachableError
 
 _PARALLEL_REQUESTS = 4
 _KEY_LIMIT = 1 << 20

@@ -17,8 +17,8 @@ from topcoat.model.profile import Link
 from topcoat.report import pages
 from topcoat.report.console import clean
 from topcoat.report.figures import plural
-from topcoat.rpm.advisories import Advisory
 from topcoat.rpm.changelogs import ChangelogEntry
+from topcoat.yum.advisories import Advisory
 
 SCHEMA = "https://topcoat.dev/schemas/changes/1"
 WORDS = {

@@ -1,4 +1,4 @@
-"""RPM without rpm: version order, frozen repositories, inventories of images and the solver.
+"""RPM without rpm: version order, headers, signatures, databases, and the inventory of what an image has installed.
 
-This room must never change an image and never decide what happens to one; ``topcoat.planner`` does.
+This room must never fetch anything and never decide what a version is good for; ``topcoat.yum`` and ``topcoat.solver`` do.
 """

@@ -14,11 +14,11 @@ from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference, Profile, Recipe, Repository, RunRequest
 from topcoat.model.profile import Base
 from topcoat.registry import Registries
-from topcoat.rpm import repositories as repos
-from topcoat.rpm.solver import UpdateSolver
 from topcoat.runs import references
 from topcoat.runs.planning import Decision, planned
 from topcoat.runs.references import ImageReader
+from topcoat.solver.solver import UpdateSolver
+from topcoat.yum import repositories as repos
 
 _NAME = "given"
 

@@ -28,13 +28,13 @@ from topcoat.process import Processes
 from topcoat.process.network import PrivateNetwork
 from topcoat.registry import Registries
 from topcoat.rpm.inventory import Inventory
-from topcoat.rpm.server import RepositoryServer
-from topcoat.rpm.solver import UpdateRequest
 from topcoat.runs.known import KnownFiles
 from topcoat.runs.planning import Decision
 from topcoat.runs.references import StoredImage
+from topcoat.solver.solver import UpdateRequest
 from topcoat.synthesis import Refusal
 from topcoat.transactions import Options, Transactions
+from topcoat.yum.server import RepositoryServer
 
 _Made = TypeVar("_Made")
 

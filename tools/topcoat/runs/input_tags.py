@@ -10,7 +10,7 @@ import json
 
 from topcoat import generation
 from topcoat.model import Digest, PlannedImage
-from topcoat.rpm.repositories import Snapshot
+from topcoat.yum.repositories import Snapshot
 
 PREFIX = "input-"
 _HEX = 40

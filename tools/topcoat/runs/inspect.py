@@ -12,12 +12,12 @@ from typing import Protocol
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Action, ImageReference, Nevra, PackageChange, Profile, Receipt, Status
 from topcoat.registry import Registries
-from topcoat.rpm import repositories
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs import coverage
 from topcoat.runs.planning import gating_repository
 from topcoat.runs.references import ImageReader, StoredImage
+from topcoat.yum import repositories
 
 
 class Access(Protocol):

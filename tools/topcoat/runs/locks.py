@@ -11,7 +11,7 @@ from pathlib import Path
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Nevra, Plan, Recipe
 from topcoat.model.ancestry import chain
-from topcoat.rpm import manifest
+from topcoat.yum import manifest
 
 _NAMED = 5
 """Packages that an error names."""

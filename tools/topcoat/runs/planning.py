@@ -14,12 +14,12 @@ from topcoat.containerfile import Fingerprint, fingerprints
 from topcoat.errors import UsageError
 from topcoat.model import Plan, Profile, Recipe, Repository, RunRequest, SignaturePolicy
 from topcoat.registry import Registries
-from topcoat.rpm import kept
-from topcoat.rpm import repositories as repos
-from topcoat.rpm.repositories import Snapshot
-from topcoat.rpm.solver import UpdateSolver
 from topcoat.runs import references
 from topcoat.runs.references import ImageReader, ReferenceImage
+from topcoat.solver.solver import UpdateSolver
+from topcoat.yum import kept
+from topcoat.yum import repositories as repos
+from topcoat.yum.repositories import Snapshot
 
 GATING_ID = "gating"
 GATING_PRIORITY = 1

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from topcoat.changes import SetChanges
 from topcoat.model import Repository
-from topcoat.rpm import advisories, repositories
-from topcoat.rpm.advisories import Advisory
+from topcoat.yum import advisories, repositories
+from topcoat.yum.advisories import Advisory
 
 
 def advise(changes: SetChanges, repo_set: Sequence[Repository], work: Path) -> dict[str, list[Advisory]] | None:

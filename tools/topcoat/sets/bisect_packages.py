@@ -18,10 +18,10 @@ from topcoat.gating.createrepo import CreateRepo
 from topcoat.gating.repository import GatedPackage, publish
 from topcoat.model import ImageReference, Nevra, Repository
 from topcoat.process.files import link_or_copy
-from topcoat.rpm import repositories
 from topcoat.runs.references import update_base
 from topcoat.sets.named import NamedSet
 from topcoat.sets.reading import SetReader
+from topcoat.yum import repositories
 
 
 @dataclass(frozen=True)

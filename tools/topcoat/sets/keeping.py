@@ -14,11 +14,11 @@ from topcoat.errors import ContentError
 from topcoat.model import ImageReference, Nevra, Profile, Recipe
 from topcoat.model.ancestry import chain
 from topcoat.report.console import some
-from topcoat.rpm import kept, manifest, repositories
-from topcoat.rpm.manifest import Locked, Manifest
-from topcoat.rpm.repositories import RepositoryPackage, Snapshot
 from topcoat.sets.named import NamedSet
 from topcoat.sets.reading import SetReader
+from topcoat.yum import kept, manifest, repositories
+from topcoat.yum.manifest import Locked, Manifest
+from topcoat.yum.repositories import RepositoryPackage, Snapshot
 
 _NAMED = 5
 """Packages that an error names."""

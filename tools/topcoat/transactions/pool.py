@@ -18,8 +18,8 @@ from topcoat.model import Nevra, PackageChange
 from topcoat.process import Processes
 from topcoat.process.bounds import Bounds
 from topcoat.rpm.difference import pair
-from topcoat.rpm.repositories import Snapshot
 from topcoat.transactions.system_python import SystemPython, Worker
+from topcoat.yum.repositories import Snapshot
 
 TIMEOUT_SECONDS = Bounds().seconds
 _GRACE_SECONDS = 5.0
