@@ -11,10 +11,13 @@ from tests.functional.registry.base import make_image, random_bytes
 from topcoat.errors import ContentError
 from topcoat.garbage import Collector, KeepRules
 from topcoat.garbage.rules import subject_of
+from topcoat.garbage.scope import repositories_of
+from topcoat.model import Base, Profile, beside
 from topcoat.promotion import Request
 from topcoat.publisher import Publisher
 from topcoat.registry import append_layer, digest_of, with_labels
 from topcoat.registry.oci import OCI_INDEX, OCI_LAYER_GZIP, Descriptor, index_manifest, referrers_tag
+from topcoat.registry.tagged import TaggedDocuments
 
 OLD = KeepRules(tags=frozenset({"open-1"}), younger_than=0, newest=0)
 LATER = 10.0
@@ -89,6 +92,15 @@ class Collecting(SetCase):
         self.assertIn(f"{self.paths[1]}@{lost}", str(caught.exception))
         data.with_suffix(".away").rename(data)
         self.assertEqual(self.collect(dry_run=False).checked, self.collect(dry_run=False).kept)
+
+    def test_packages_that_are_kept_beside_the_images_are_never_looked_at(self) -> None:
+        self.push_set(self.space, "review-1")
+        client = self.client()
+        for name in (beside.KEPT, beside.CHANGELOGS, "left-the-tree"):
+            TaggedDocuments(client, f"{self.space}/{name}").write("november", "application/vnd.topcoat.kept.v1+json", {})
+        profile = Profile("test", "demo", "9", "x86_64", Base("x/y"), (), self.server.host, self.space)
+        found = repositories_of(client, profile, self.names, (), say=self.fail)
+        self.assertEqual(sorted((f"{self.space}/left-the-tree", f"{self.space}/{beside.RUNS}", *self.paths)), found)
 
     def test_a_dry_run_writes_nothing(self) -> None:
         self.push_set(self.space, "one")

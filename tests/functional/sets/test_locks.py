@@ -17,11 +17,16 @@ from topcoat_demo.rpms import RpmSpec, make_repository
 class Kept(SiteTest):
     def keep(self) -> Path:
         """The folder that keeps what a run was made of."""
-        self.before = self.succeed("build", "--tag", "one", "--build-way", "direct").digests()
-        receipt, folder = self.site.directory / "one.json", self.site.directory / "kept"
-        shutil.copy(self.site.directory / "work/receipt.json", receipt)
-        self.succeed("freeze", "--keep", str(folder), "--set", str(receipt), work="keeping")
+        folder = self.site.directory / "kept"
+        self.keep_in(str(folder))
         return folder
+
+    def keep_in(self, place: str) -> str:
+        """Keep what a run was made of; what the command says of it."""
+        self.before = self.succeed("build", "--tag", "one", "--build-way", "direct").digests()
+        self.receipt = self.site.directory / "one.json"
+        shutil.copy(self.site.directory / "work/receipt.json", self.receipt)
+        return self.succeed("freeze", "--keep", place, "--set", str(self.receipt), work="keeping").errors
 
     def forget(self) -> None:
         """Nothing of the run is left: neither images and their input tags nor caches."""
@@ -29,8 +34,8 @@ class Kept(SiteTest):
         for name in ("work", "keeping"):
             shutil.rmtree(self.site.directory / name)
 
-    def again(self, folder: Path) -> None:
-        answer = self.succeed("build", "--tag", "again", "--kept", str(folder), "--build-way", "direct")
+    def again(self, place: Path | str) -> None:
+        answer = self.succeed("build", "--tag", "again", "--kept", str(place), "--build-way", "direct")
         self.assertEqual({"build"}, set(answer.actions().values()))
         self.assertEqual({"direct"}, {image["method"] for image in answer.receipt["images"]})
         self.assertEqual(self.before, answer.digests())
@@ -46,6 +51,18 @@ class Kept(SiteTest):
         make_repository(self.site.current, packages(nova="2.0", oslo="2.0"))
         self.forget()
         self.again(folder)
+
+    def test_the_same_digests_from_a_registry(self):
+        place = f"docker://{self.site.server.host}/kept/site:one"
+        said = self.keep_in(place).split(" keeps ")[0]
+        self.assertRegex(said, f"^{place}@sha256:[0-9a-f]{{64}}$")
+        make_repository(self.site.current, [*packages(), RpmSpec("another", "1.0")])
+        # another state goes under a tag of its own
+        self.fail_with(2, f"{place} keeps another state", "freeze", "--keep", place, "--set", "one", work="keeping")
+        shutil.rmtree(self.site.current)
+        self.forget()
+        self.again(said)
+        self.fail_with(2, "keeps no repositories", "build", "--tag", "no", "--kept", f"docker://{self.site.server.host}/kept/site:two")
 
     def test_what_is_not_kept_whole_is_refused(self):
         folder = self.keep()

@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from topcoat.process.files import write_whole
+from topcoat.process.files import write_chunks, write_whole
 
 
 class Whole(unittest.TestCase):
@@ -29,3 +29,16 @@ class Whole(unittest.TestCase):
             write_whole(path, "new")
         self.assertEqual("old", path.read_text())
         self.assertEqual([path], list(self.folder.iterdir()))
+
+    def test_parts_that_do_not_all_come_leave_nothing(self) -> None:
+        path = self.folder / "file"
+
+        def parts():
+            yield b"half"
+            raise ConnectionError
+
+        with self.assertRaises(ConnectionError):
+            write_chunks(path, parts())
+        self.assertEqual([], list(self.folder.iterdir()))
+        write_chunks(path, iter((b"who", b"le")))
+        self.assertEqual(b"whole", path.read_bytes())

@@ -99,7 +99,11 @@ def source_options(function: Callable[..., object]) -> Callable[..., object]:
         click.option("--reference-tag", metavar="TAG", help="Tag of the reference images, instead of the profile's."),
         click.option("--artifacts", metavar="FILE", help="zuul.artifacts as JSON: images of changes ahead, oldest first."),
         click.option("--view", metavar="FILE", help="View that 'topcoat freeze' wrote: repositories are used in exactly these states."),
-        click.option("--kept", metavar="DIR", help="Folder of 'topcoat freeze --keep': the repositories are read from it, and no mirror is asked."),
+        click.option(
+            "--kept",
+            metavar="DIR|docker://NAME",
+            help="What 'topcoat freeze --keep' filled: the repositories are read from it, and no mirror is asked.",
+        ),
         click.option("--full", is_flag=True, help="Build every selected image, whatever is published."),
         click.option(
             "--image-format",
@@ -134,7 +138,7 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Ru
     view = _VIEW.shape("the view", where=sources.view).texts(_VIEW.json_file(Path(sources.view), "the view"), "it") if sources.view else None
     profile = replace(settings.profile, image_format=sources.image_format) if sources.image_format else settings.profile
     if sources.kept:
-        profile, view = read_kept(profile, Path(sources.kept), view)
+        profile, view = read_kept(profile, sources.kept, view, registries=settings.registries, work=settings.work_dir / "kept")
     return RunRequest(
         profile=profile,
         recipes=settings.recipes,

@@ -14,7 +14,11 @@ from topcoat.errors import UsageError
 
 @click.command()
 @click.option("--output", metavar="FILE", help="Write the view as JSON: repository id to sha256 of its repomd.xml.")
-@click.option("--keep", metavar="DIR", help="Keep the repositories of --set in a folder, with every package that its images took.")
+@click.option(
+    "--keep",
+    metavar="DIR|docker://NAME:TAG",
+    help="Keep the repositories of --set in a folder, or under a tag of a registry, with every package that its images took.",
+)
 @click.option("--set", "name", metavar="SET", shell_complete=_complete.sets, help="Receipt, promotion record or tag that --keep is for.")
 @format_option
 @click.pass_obj
@@ -27,13 +31,16 @@ def command(settings: Settings, output: str | None, keep: str | None, name: str 
     from topcoat.sets import SetReader, find, keeping
 
     if bool(keep) != bool(name):
-        raise UsageError("--keep and --set go together", next_step="name the folder with --keep and the receipt of the set with --set")
+        raise UsageError(
+            "--keep and --set go together", next_step="name the folder, or the place in a registry, with --keep and the receipt of the set with --set"
+        )
     profile, work = settings.profile, settings.work_dir / "repositories"
     if keep and name:
         found = find(name, registries=settings.registries, profile=profile, images=tuple(settings.recipes))
         reader = SetReader(settings.registries, settings.work_dir, profile.platform, read_layers=True)
-        view, held = keeping.keep(found, Path(keep), reader=reader, profile=profile, recipes=settings.recipes, work=work)
-        click.echo(f"{keep} keeps {held} bytes of {len(profile.repositories)} repositories", err=True)
+        done = keeping.keep(found, keep, reader=reader, registries=settings.registries, profile=profile, recipes=settings.recipes, work=work)
+        view = dict(done.view)
+        click.echo(f"{done.place} keeps {done.held} bytes of {len(profile.repositories)} repositories", err=True)
     else:
         view = keeping.take(profile, work)
     if output:

@@ -43,7 +43,7 @@ def _catalog(client: RegistryClient, profile: Profile, say: Callable[[str], None
         say("the registry shows no catalog: only repositories of known recipes are looked at")
         return ()
     inside = f"{profile.namespace}/" if profile.namespace else ""
-    ours = {beside.within(profile.namespace, name) for name in (beside.CONTROL, beside.CHANGELOGS)}
+    ours = {beside.within(profile.namespace, name) for name in (beside.CONTROL, beside.CHANGELOGS, beside.KEPT)}
     return tuple(name for name in found if inside and name.startswith(inside) and name not in ours)
 
 

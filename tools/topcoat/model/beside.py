@@ -12,6 +12,9 @@ RUNS = "topcoat-runs"
 CHANGELOGS = "topcoat-changelogs"
 """Changelogs of source packages."""
 
+KEPT = "topcoat-kept"
+"""Repositories of packages as sets were made of them, where a site keeps them beside its images."""
+
 
 def within(namespace: str, name: str) -> str:
     """Path of such a repository in a namespace, which may be empty."""

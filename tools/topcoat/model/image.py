@@ -20,6 +20,8 @@ IMAGE_NAME = re.compile(_COMPONENT)
 """What an image may be called: one component."""
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(?::[0-9]{1,5})?")
 
+_URL = "docker://"
+
 Digest = NewType("Digest", str)
 """``sha256:`` and 64 lower-case hexadecimal digits; checked where it enters (``check_digest``)."""
 Tag = NewType("Tag", str)
@@ -116,13 +118,21 @@ class ImageReference:
 
         :raises UsageError: text is outside the grammar.
         """
-        text = text.removeprefix("docker://")
+        text = text.removeprefix(_URL)
         rest, _, digest = text.partition("@")
         host, slash, path = rest.partition("/")
         if not slash or not ("." in host or ":" in host or host == "localhost"):
             raise UsageError(f"image reference without a registry host: {text!r}", next_step="write host/repository:tag")
         repository, _, tag = path.partition(":")
         return cls(host, repository, tag or None, check_digest(digest) if digest else None)
+
+    @classmethod
+    def of_url(cls, text: str) -> ImageReference | None:
+        """What ``docker://host/repository:tag`` names; None for what begins otherwise, such as a folder.
+
+        :raises UsageError: as ``parse``.
+        """
+        return cls.parse(text) if text.startswith(_URL) else None
 
     def with_tag(self, tag: str) -> ImageReference:
         """The same repository under another tag, without digest."""

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,11 +19,19 @@ def write_whole(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
     :param content: text is written as UTF-8, with an escape for what has none (half of a surrogate pair out of a file name).
     :raises OSError: it cannot be written; what was there before still is.
     """
+    write_chunks(path, (content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"),), mode=mode)
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
+    """The same for what comes in parts.
+
+    :raises Exception: as ``write_whole``, or what taking the parts raises.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:
         with os.fdopen(handle, "wb") as sink:
-            sink.write(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
+            sink.writelines(chunks)
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:

@@ -5,6 +5,7 @@ This module must never start a container, pull an image or need root.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 from topcoat import planner
 from topcoat.containerfile import Fingerprint, fingerprints
 from topcoat.errors import UsageError
-from topcoat.model import Plan, Profile, Recipe, Repository, RunRequest, SignaturePolicy
+from topcoat.model import ImageReference, Plan, Profile, Recipe, Repository, RunRequest, SignaturePolicy
+from topcoat.publisher import kept as stored
 from topcoat.registry import Registries
 from topcoat.runs import references
 from topcoat.runs.references import ImageReader, ReferenceImage
@@ -60,16 +62,22 @@ def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:
     return (gating_repository(gating, profile.gating_signatures), *profile.repositories)
 
 
-def read_kept(profile: Profile, folder: Path, view: Mapping[str, str] | None) -> tuple[Profile, dict[str, str]]:
-    """The profile with its repositories read from a folder that keeps them, and their state.
+def read_kept(profile: Profile, place: str, view: Mapping[str, str] | None, *, registries: Registries, work: Path) -> tuple[Profile, dict[str, str]]:
+    """The profile with its repositories read from where they are kept, and their state.
 
+    :param place: a folder, or ``docker://`` and a name in a registry, of which the folder is made below ``work``.
     :param view: states that were asked for beside it; they must be those that are kept.
-    :raises UsageError: the folder keeps other states, or not all repositories of the profile.
+    :raises UsageError: other states are kept there, or not all repositories of the profile.
+    :raises TopcoatError: as ``topcoat.publisher.kept.fetch``.
     """
-    found = kept.load(folder)
+    where = ImageReference.of_url(place)
+    if where:
+        folder = work / hashlib.sha256(place.encode()).hexdigest()[:16]
+        stored.fetch(registries.client(where.host), where, folder, last=kept.CONTENTS)
+    found = kept.load(folder if where else Path(place), place)
     other = sorted(name for name, checksum in (view or {}).items() if found.view.get(name, checksum) != checksum)
     if other:
-        raise UsageError(f"{folder} keeps another state of {other[0]} than the view names", next_step="leave --view out: the folder names its own")
+        raise UsageError(f"{place} keeps another state of {other[0]} than the view names", next_step="leave --view out: what is kept names its own")
     return replace(profile, repositories=found.instead_of(profile.repositories)), {**(view or {}), **found.view}
 
 

@@ -5,6 +5,7 @@ This module must never leave out a package that an image of the set holds and it
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from topcoat.changes import ImageFacts
 from topcoat.errors import ContentError
 from topcoat.model import ImageReference, Nevra, Profile, Recipe
 from topcoat.model.ancestry import chain
+from topcoat.publisher import kept as stored
+from topcoat.registry import Registries
 from topcoat.report.console import some
 from topcoat.sets.named import NamedSet
 from topcoat.sets.reading import SetReader
@@ -46,14 +49,26 @@ def take(profile: Profile, work: Path) -> dict[str, str]:
         return dict(snapshot.view)
 
 
-def keep(
-    found: NamedSet, folder: Path, *, reader: SetReader, profile: Profile, recipes: Mapping[str, Recipe], work: Path
-) -> tuple[dict[str, str], int]:
-    """Put the repositories' state that a set was made of into a folder, with every package that its images took.
+@dataclass(frozen=True)
+class Keeping:
+    """What ``keep`` did: the view, the bytes that are kept of it, and under which name."""
 
-    :returns: the view, and the bytes that the folder holds of it.
+    view: Mapping[str, str]
+    held: int
+    place: str
+    """A folder, or a name in a registry with the digest that proves all of it."""
+
+
+def keep(
+    found: NamedSet, place: str, *, reader: SetReader, registries: Registries, profile: Profile, recipes: Mapping[str, Recipe], work: Path
+) -> Keeping:
+    """Put the repositories' state that a set was made of into a folder or a registry, with every package that its images took.
+
+    :param place: a folder, or ``docker://`` and a name with a tag. :param work: cache folder of repositories.
     :raises ContentError: a package is in no repository of that state, or an image's packages cannot be read.
+    :raises UsageError: another state is kept there.
     """
+    where = ImageReference.of_url(place)
     with repositories.freeze(profile.repositories, work, view=_view_of(found, profile)) as snapshot:
         places = _Places(snapshot)
         wanted: dict[str, set[str]] = {}
@@ -62,8 +77,15 @@ def keep(
                 for repo_id, entry in places.of(package):
                     wanted.setdefault(repo_id, set()).add(entry.href)
         places.require()
-        held = kept.keep(snapshot, {repo_id: sorted(hrefs) for repo_id, hrefs in wanted.items()}, folder)
-        return dict(snapshot.view), held
+        view, hrefs = dict(snapshot.view), {repo_id: sorted(hrefs) for repo_id, hrefs in wanted.items()}
+        if where is None:
+            return Keeping(view, kept.keep(snapshot, hrefs, Path(place), place), place)
+        # beside the fetched packages: they are linked, not copied
+        with tempfile.TemporaryDirectory(dir=work, prefix=".keep-") as folder:
+            client = registries.client(where.host)
+            stored.fetch_one(client, where, Path(folder), kept.CONTENTS)  # another state under this tag is refused
+            held = kept.keep(snapshot, hrefs, Path(folder), place)
+            return Keeping(view, held, f"docker://{where.with_digest(stored.store(client, where, Path(folder)))}")
 
 
 def lock(found: NamedSet, folder: Path, *, reader: SetReader, profile: Profile, recipes: Mapping[str, Recipe], work: Path) -> list[Family]:

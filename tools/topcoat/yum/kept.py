@@ -18,10 +18,11 @@ from topcoat.model import Repository
 from topcoat.process.files import link_or_copy, write_whole
 from topcoat.yum.repositories import REPOMD, FrozenRepository, Snapshot, folder_name
 
-__all__ = ["Kept", "keep", "load"]
+__all__ = ["CONTENTS", "Kept", "keep", "load"]
 
 SCHEMA = "https://topcoat.dev/schemas/kept/1"
-_CONTENTS = "kept.json"
+CONTENTS = "kept.json"
+"""What a folder holds; without it nothing that lies there counts."""
 _DOOR = Door(ContentError, "name a folder that 'topcoat freeze --keep' filled")
 
 
@@ -30,6 +31,8 @@ class Kept:
     """A folder of kept repositories."""
 
     folder: Path
+    place: str
+    """How errors call it."""
     view: Mapping[str, str]
     """As ``Snapshot.view``."""
     keys: Mapping[str, str]
@@ -45,14 +48,14 @@ class Kept:
     def _one(self, repository: Repository) -> Repository:
         if repository.id not in self.view:
             raise UsageError(
-                f"{self.folder} does not keep repository {repository.id}, only {', '.join(name for name in self.view if '#' not in name)}",
+                f"{self.place} does not keep repository {repository.id}, only {', '.join(name for name in self.view if '#' not in name)}",
                 next_step="use the profile that the set was made with, or keep the set again",
             )
         policy = repository.signatures
         missing = [url for url in policy.keys if url not in self.keys]
         if missing:
             raise UsageError(
-                f"{self.folder} does not keep the key {missing[0]} of repository {repository.id}",
+                f"{self.place} does not keep the key {missing[0]} of repository {repository.id}",
                 next_step="use the profile that the set was made with, or keep the set again",
             )
         folder = self.folder / folder_name(repository.id, self.view[repository.id])
@@ -60,18 +63,18 @@ class Kept:
         return replace(repository, baseurl=folder.as_uri(), ca_file=None, signatures=replace(policy, keys=keys))
 
 
-def keep(snapshot: Snapshot, wanted: Mapping[str, Iterable[str]], folder: Path) -> int:
+def keep(snapshot: Snapshot, wanted: Mapping[str, Iterable[str]], folder: Path, place: str) -> int:
     """Fill a folder; what is there already stays. The list of contents comes last, so a folder that was not finished is none.
 
-    :param wanted: repository id -> hrefs of packages.
+    :param wanted: repository id -> hrefs of packages. :param place: how errors call the folder.
     :returns: bytes that the folder holds of this view.
     :raises UsageError: the folder keeps another view.
     :raises InfrastructureError: the folder cannot be written.
     :raises TopcoatError: as ``Snapshot.fetch``.
     """
     view = dict(snapshot.view)
-    if (folder / _CONTENTS).exists() and dict(load(folder).view) != view:
-        raise UsageError(f"{folder} keeps another state of the repositories", next_step="keep each set in a folder of its own")
+    if (folder / CONTENTS).exists() and dict(load(folder, place).view) != view:
+        raise UsageError(f"{place} keeps another state of the repositories", next_step="keep each state in a folder, or under a tag, of its own")
     keys: dict[str, str] = {}
     held = 0
     try:
@@ -81,7 +84,7 @@ def keep(snapshot: Snapshot, wanted: Mapping[str, Iterable[str]], folder: Path) 
                 write_whole(folder / keys[file.source], file.content)
             held += _keep_one(snapshot, frozen, wanted.get(frozen.id, ()), folder)
         contents = {"schema": SCHEMA, "view": view, "keys": keys}
-        write_whole(folder / _CONTENTS, json.dumps(contents, indent=1, sort_keys=True) + "\n")
+        write_whole(folder / CONTENTS, json.dumps(contents, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise InfrastructureError(f"cannot write {folder}: {error}", retriable=False, next_step="make room, or name another folder") from error
     return held
@@ -112,20 +115,21 @@ def _place(source: Path, target: Path) -> int:
     return size
 
 
-def load(folder: Path) -> Kept:
+def load(folder: Path, place: str) -> Kept:
     """What a folder keeps.
 
+    :param place: how errors call it.
     :raises UsageError: there is no such folder, or it was not finished.
     :raises ContentError: its list of contents is damaged.
     """
-    path = folder / _CONTENTS
+    path = folder / CONTENTS
     if not path.is_file():
-        raise UsageError(f"{folder} keeps no repositories, or its making did not end: there is no {_CONTENTS}", next_step=_DOOR.next_step)
-    document = _DOOR.json_object(_DOOR.read(path, "the list of what is kept"), "the list of what is kept", where=str(path))
-    shape = _DOOR.shape("the list of what is kept", where=str(path))
+        raise UsageError(f"{place} keeps no repositories, or its making did not end: there is no {CONTENTS}", next_step=_DOOR.next_step)
+    document = _DOOR.json_object(_DOOR.read(path, "the list of what is kept"), "the list of what is kept", where=f"{place}: {CONTENTS}")
+    shape = _DOOR.shape("the list of what is kept", where=f"{place}: {CONTENTS}")
     shape.one_of(document.get("schema"), "schema", (SCHEMA,))
     view, keys = shape.texts(document.get("view"), "view"), shape.texts(document.get("keys"), "keys")
     for name in keys.values():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             shape.refuse("keys", "paths below the folder")
-    return Kept(folder.absolute(), view, keys)
+    return Kept(folder.absolute(), place, view, keys)
