@@ -31,7 +31,9 @@ class OfFiles(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "set.json")
             path.write_text(content)
-            profile = Profile(name="x", distro="d", release="1", arch="x86_64", registry="r.example.org", namespace="set", base=Base(""), repositories=())
+            profile = Profile(
+                name="x", distro="d", release="1", arch="x86_64", registry="r.example.org", namespace="set", base=Base(""), repositories=()
+            )
             return find(str(path), registries=Registries(), profile=profile, images=())
 
     def test_what_a_promotion_wrote(self) -> None:

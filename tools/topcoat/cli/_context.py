@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,26 @@ format_option = click.option(
     "--format", "output_format", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True, help="How the result is printed."
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+
+
+def say(line: str) -> None:
+    """What goes on, for people: on standard error, beside the result."""
+    click.echo(line, err=True)
+
+
+def pairs(words: Iterable[str], option: str, *, empty: bool = True) -> dict[str, str]:
+    """The values of an option that takes NAME=VALUE and may be repeated; of two for one name the last counts.
+
+    :param empty: a value may be empty.
+    :raises UsageError: one is not of that form.
+    """
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name or not (value or empty):
+            raise UsageError(f"{option} wants NAME=VALUE, not {word!r}", next_step=f"write {option} name=value")
+        found[name] = value
+    return found
 
 
 def emit(data: object, output_format: str, text: str) -> None:
@@ -105,12 +125,7 @@ class Settings:
             if not isinstance(loaded, dict):
                 shape.refuse("it", "a mapping of names and values")
             values.update({name: shape.scalar(value, name) or "" for name, value in loaded.items()})
-        for setting in self._settings:
-            name, equals, value = setting.partition("=")
-            if not equals or not name:
-                raise UsageError(f"--set wants NAME=VALUE, not {setting!r}", next_step="write --set name=value")
-            values[name] = value
-        return values
+        return values | pairs(self._settings, "--set")
 
     @cached_property
     def all_recipes(self) -> dict[str, Recipe]:

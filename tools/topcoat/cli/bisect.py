@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from topcoat.cli import _complete
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, say
 
 
 @click.command()
@@ -58,7 +58,7 @@ def command(
         profile,
         settings.recipes,
         settings.run_options(tag="bisect"),
-        say=lambda line: click.echo(line, err=True),
+        say=say,
     )
     shape = search.run()
     if page:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, say
 
 
 @click.command()
@@ -37,6 +37,6 @@ def command(settings: Settings, output: str, dlrn: str | None, criteria_file: st
         newest=newest,
         wanted=[Wanted(one, its.profile, tuple(its.recipes)) for one, its in zip(architectures, others, strict=True)],
         output=Path(output),
-        say=lambda line: click.echo(line, err=True),
+        say=say,
     )
     emit(found, output_format, report.text(found))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, pairs
 from topcoat.errors import UsageError, machine_error
 from topcoat.process.files import write_whole
 
@@ -68,7 +68,7 @@ def command(
         raise UsageError("--hash, --label and --stable exclude each other", next_step="choose one")
     wanted = Wanted(
         list_name,
-        dict(_pair(value) for value in values) | ({"tag": tag} if tag else {}),
+        pairs(values, "--value") | ({"tag": tag} if tag else {}),
         services=services,
         include=include,
         exclude=exclude,
@@ -91,13 +91,6 @@ def command(
         emit(found.document(), output_format, "\n".join(map(found.reference, found.kept)))
     if found.missing:
         click.echo(f"left out, not in the registry: {', '.join(entry.image.name for entry in found.missing)}", err=True)
-
-
-def _pair(value: str) -> tuple[str, str]:
-    name, equals, content = value.partition("=")
-    if not equals:
-        raise UsageError(f"--value wants NAME=VALUE, not {value!r}", next_step="write --value neutron_driver=ovn")
-    return name, content
 
 
 def _write(path: Path, data: object) -> None:

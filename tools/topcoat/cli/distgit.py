@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option, pairs
 from topcoat.cli._selection import selection_options
-from topcoat.errors import UsageError
 
 if TYPE_CHECKING:
     from topcoat.recipes import Selection
@@ -53,8 +52,7 @@ def command(
     from topcoat.distgit import ExportOptions, export_tree
 
     names = selection.with_recipe(settings.recipes)
-    pairs = tuple(_pair(label) for label in labels)
-    options = ExportOptions(tag or settings.profile.reference_tag, component, not without_required_labels, pairs)
+    options = ExportOptions(tag or settings.profile.reference_tag, component, not without_required_labels, tuple(pairs(labels, "--label").items()))
     done = export_tree(
         settings.recipes,
         names,
@@ -72,10 +70,3 @@ def command(
     count = len(done.commits)
     sentence = f"{len(names)} images exported to {output}, {count} commit(s)" if count else f"{output} is up to date, no commit"
     emit({"images": len(names), "commits": list(done.commits), "source": done.source}, output_format, sentence)
-
-
-def _pair(label: str) -> tuple[str, str]:
-    name, equals, value = label.partition("=")
-    if not equals or not name:
-        raise UsageError(f"--label wants NAME=VALUE, not {label!r}", next_step="write --label name=value")
-    return name, value

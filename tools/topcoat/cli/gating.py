@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option, say
 from topcoat.documents import Door
 from topcoat.errors import UsageError
 
@@ -58,7 +58,7 @@ def command(
         checkouts=[Path(checkout) for checkout in checkouts],
         store=gating.PackageStore(settings.registries, store) if store else None,
         timeout=timeout,
-        say=lambda line: click.echo(line, err=True),
+        say=say,
     )
     emit([asdict(package) for package in repository.packages], output_format, "\n".join(package.nevra for package in repository.packages))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, say
 from topcoat.errors import UsageError
 
 
@@ -44,8 +44,8 @@ def command(
     profile, client = settings.profile, settings.registries.client(settings.profile.registry)
     rules = scope.rules_of(profile, (*keep_tag, *_lines(keep_tags_file)), keep_pattern, days=older_than, newest=keep_newest)
     aliases = scope.aliases_of(profile, settings.old_names)
-    names = repositories or scope.repositories_of(client, profile, settings.all_recipes, aliases, say=_say)
-    result = Collector(client, profile.namespace, say=_say).collect(names, rules, dry_run=not delete, aliases=aliases)
+    names = repositories or scope.repositories_of(client, profile, settings.all_recipes, aliases, say=say)
+    result = Collector(client, profile.namespace, say=say).collect(names, rules, dry_run=not delete, aliases=aliases)
     word = "removed" if delete else "would remove"
     lines = [f"{word} {entry}" for entry in (*result.untagged, *result.deleted)]
     if result.condemned:
@@ -57,10 +57,6 @@ def command(
         f"{result.kept} tags kept{f', all {result.checked} checked' if delete else ''}, {result.seconds:.1f} s"
     )
     emit(result.as_dict(), output_format, "\n".join(lines))
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _lines(path: str | None) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from topcoat.cli import _complete
-from topcoat.cli._context import Settings, dry_run_option, emit_plan, emit_receipt, format_option
+from topcoat.cli._context import Settings, dry_run_option, emit_plan, emit_receipt, format_option, say
 from topcoat.cli._selection import matching
 
 
@@ -48,7 +48,7 @@ def command(
         sources=list(map(Path, sources)),
         registries=settings.registries,
         work=settings.work_dir,
-        say=lambda line: click.echo(line, err=True),
+        say=say,
     )
     if dry_run:
         emit_plan(decide(request, registries=settings.registries, work=settings.work_dir).plan, output_format)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option, say
 from topcoat.cli._selection import selection_options
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def command(
     if dry_run:
         emit({**_shape(joined), "state": "would-index"}, output_format, _words(joined, "would make "))
         return
-    done = joiner.publish(joined, settings.recipes_dir, say=lambda line: click.echo(line, err=True))
+    done = joiner.publish(joined, settings.recipes_dir, say=say)
     if output:
         save(done, Path(output))
     emit({**_shape(joined), "state": "indexed"}, output_format, _words(joined, ""))

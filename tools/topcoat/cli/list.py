@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, pairs
 from topcoat.cli._selection import selection_options
 from topcoat.errors import UsageError
 
@@ -76,12 +76,7 @@ def _resolved(
 
     if filtered:
         raise UsageError("patterns and selection options do not apply to --template", next_step="filter the printed list instead")
-    given = {}
-    for value in values:
-        name, equals, content = value.partition("=")
-        if not equals:
-            raise UsageError(f"--value wants NAME=VALUE, not {value!r}", next_step="write --value neutron_driver=ovn")
-        given[name] = content
+    given = pairs(values, "--value")
     if tag is not None:
         given["tag"] = tag
     resolved = resolve(load_template(template, root=settings.recipes_dir), profile=settings.profile, values=given, recipes=settings.possible_recipes)

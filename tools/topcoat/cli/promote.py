@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option, say
 from topcoat.cli._selection import selection_options
 from topcoat.cli._signing import key_options
 from topcoat.errors import UsageError
@@ -84,7 +84,7 @@ def command(
 
     name = name or settings.profile.reference_tag
     promotable = Promotable(settings.registries, settings.profile, settings.recipes_dir, selection.of(settings.set_recipes), also)
-    promoting = Promoting(promotable, work=settings.work_dir, say=lambda line: click.echo(line, err=True))
+    promoting = Promoting(promotable, work=settings.work_dir, say=say)
 
     def record(data: Mapping[str, object]) -> None:
         if output:

@@ -6,20 +6,8 @@ from pathlib import Path
 
 import click
 
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, pairs, say
 from topcoat.cli._selection import read_artifacts
-
-
-def _pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
-    from topcoat.errors import UsageError
-
-    found = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name or not value:
-            raise UsageError(f"{option} wants NAME=VALUE, not {word!r}", next_step="write NAME=VALUE")
-        found[name] = value
-    return found
 
 
 @click.command()
@@ -94,39 +82,24 @@ def command(
     if None in identities:
         raise UsageError("--merged-as wants 'NAME <MAIL>'", next_step="write the git_user_name and git_user_email of that Zuul")
     values = Door(UsageError, "write a YAML value")
-    given = {name: values.yaml(value, f"--var {name}") for name, value in _pairs(variables, "--var").items()}
+    given = {name: values.yaml(value, f"--var {name}") for name, value in pairs(variables, "--var", empty=False).items()}
     ahead = read_artifacts(Path(artifacts)) if artifacts else None
     options = ReproduceOptions(
         work=Path(directory).absolute() if directory else settings.work_dir / "reproduce",
         until=until,
         job=job,
         job_checkout=Path(job_checkout) if job_checkout else None,
-        git=_pairs(git, "--git"),
+        git=pairs(git, "--git", empty=False),
         identities=tuple(identity for identity in identities if identity),
         variables=given,
         artifacts=ahead,
         registry=not no_registry,
         node=Node.parse(node, Path(node_key) if node_key else None),
         receipt=Path(receipt) if receipt else None,
-        canonical=_pairs(canonical, "--canonical"),
+        canonical=pairs(canonical, "--canonical", empty=False),
     )
-    outcome = reproduce(what, options, say=lambda line: click.echo(line, err=True), processes=Processes())
-    shape = {
-        "items": list(outcome.items),
-        "sources": [
-            {"project": checkout.canonical_name, "folder": str(checkout.directory), "commit": checkout.commit, "note": checkout.note}
-            for checkout in outcome.checkouts
-        ],
-        "left_out": list(outcome.left_out),
-        "plan": outcome.plan,
-        "returned": outcome.returned,
-        "comparison": None
-        if outcome.comparison is None
-        else {
-            "equal": list(outcome.comparison.equal),
-            "differences": [{"image": entry.image, "what": entry.what, "because": entry.because} for entry in outcome.comparison.differences],
-        },
-    }
+    outcome = reproduce(what, options, say=say, processes=Processes())
+    shape = outcome.as_dict()
     text = "\n".join(f"{checkout.canonical_name} {checkout.commit} {checkout.directory}" for checkout in outcome.checkouts)
     if until == "plan" and outcome.plan:
         text = table(plan_from_dict(outcome.plan))

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from topcoat.cli import _complete
-from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option, say
 
 
 @click.command()
@@ -43,7 +43,7 @@ def command(settings: Settings, what: str, source: str, given: tuple[str, ...], 
     if dry_run:
         emit({**shape, "state": "would-compose"}, output_format, f"would make {words}")
         return
-    done = compose.publish(composed, settings.registries, profile, say=lambda line: click.echo(line, err=True))
+    done = compose.publish(composed, settings.registries, profile, say=say)
     if receipt:
         from topcoat.report import save
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from topcoat.cli._context import Settings, dry_run_option, emit, format_option
+from topcoat.cli._context import Settings, dry_run_option, emit, format_option, say
 from topcoat.errors import InfrastructureError
 
 
@@ -36,7 +36,7 @@ def command(settings: Settings, promotion: str, gerrit: str, board: str, dry_run
         plain_http=settings.plain_http,
         board=board,
         dry_run=dry_run,
-        say=lambda line: click.echo(line, err=True),
+        say=say,
     )
     emit(result, output_format, telling.text(result))
     if result["failed"]:

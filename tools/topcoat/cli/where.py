@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, say
 
 
 @click.command()
@@ -24,7 +24,7 @@ def command(settings: Settings, word: str, newest: int, output_format: str) -> N
     from topcoat.sets import SetReader, search
 
     reader = SetReader(settings.registries, settings.work_dir, settings.profile.platform)
-    shape = search.answer(word, reader, settings.registries, settings.profile, newest=newest, say=lambda line: click.echo(line, err=True))
+    shape = search.answer(word, reader, settings.registries, settings.profile, newest=newest, say=say)
     emit(shape, output_format, search.text(shape))
     if not shape["found"]:
         click.get_current_context().exit(1)

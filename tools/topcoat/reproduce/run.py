@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,20 @@ class Reproduction:
     receipt: Receipt | None = None
     comparison: Comparison | None = None
     returned: Mapping[str, object] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        """For output, without the receipt, which is a document of its own."""
+        return {
+            "items": list(self.items),
+            "sources": [
+                {"project": checkout.canonical_name, "folder": str(checkout.directory), "commit": checkout.commit, "note": checkout.note}
+                for checkout in self.checkouts
+            ],
+            "left_out": list(self.left_out),
+            "plan": self.plan,
+            "returned": self.returned,
+            "comparison": asdict(self.comparison) if self.comparison else None,
+        }
 
 
 def reproduce(words: Sequence[str], options: ReproduceOptions, *, say: Callable[[str], None], processes: Processes | None = None) -> Reproduction:
