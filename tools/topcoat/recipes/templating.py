@@ -9,26 +9,30 @@ import json
 import operator
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jinja2
 import jinja2.meta
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 MAX_TEMPLATE = 64 << 10
 MAX_RESULT = 1 << 20
+_TOO_LARGE = f"becomes larger than {MAX_RESULT} characters"
 _MAX_RANGE = 200
+_MAX_INDENT = 16
 _MAX_ASSIGNMENTS = 8
 _MAX_LOOPS = 3
 
-# Everything here returns something no larger than what it was given.
+# Each returns something no larger than what it was given; those that could are in ``_BOUNDED``.
 _FILTERS = frozenset(
-    ("abs", "batch", "capitalize", "count", "d", "default", "dictsort", "first", "float", "groupby", "int", "items", "join", "last", "length")
-    + ("list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr", "slice", "sort")
-    + ("string", "sum", "title", "tojson", "trim", "unique", "upper")
+    ("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "groupby", "int", "items", "last", "length", "list", "lower")
+    + ("map", "max", "min", "reject", "rejectattr", "reverse", "round", "select", "selectattr", "sort", "string", "sum", "title", "trim")
+    + ("unique", "upper")
 )
 _METHODS = {
     str: frozenset(
@@ -78,7 +82,17 @@ class _Assumed(jinja2.Undefined):
 class _Environment(ImmutableSandboxedEnvironment):
     """Only plain data types can be looked into, and operators cannot blow up."""
 
-    intercepted_binops = frozenset(("*", "**", "%"))
+    intercepted_binops = frozenset(("+", "*", "**", "%"))
+
+    def _generate(self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False) -> str:
+        return super()._generate(_Joining().visit(source), name, filename, defer_init)
+
+    def call(self, context: jinja2.runtime.Context, obj: Any, *args: Any, **options: Any) -> Any:
+        """A method that could make a text large is bounded as the filter of its name."""
+        own = getattr(obj, "__self__", None)
+        if isinstance(own, str) and obj.__name__ == "replace":
+            return _replace(own, *args, **options)
+        return super().call(context, obj, *args, **options)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Methods from a closed list; nothing else of any object."""
@@ -90,7 +104,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         return allowed is not None and super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
-        """Numbers only, and small ones: repeating a text or formatting it could fill the memory."""
+        """Numbers only, and small ones: repeating a text or formatting it could fill the memory. Texts and lists are added while that is not much."""
+        if operator == "+":
+            if isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
+                _fits(len(left) + len(right))
+            return super().call_binop(context, operator, left, right)
         for value in (left, right):
             if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 10**6:
                 raise SecurityError(f"the operator {operator} is only for small numbers")
@@ -99,11 +117,63 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
+class _Joining(NodeTransformer):
+    """``a ~ b`` becomes a ``join``, which is bounded."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        parts = nodes.List([self.visit(part) for part in node.nodes], lineno=node.lineno)
+        return nodes.Filter(parts, "join", [], [], None, None, lineno=node.lineno, environment=node.environment)
+
+
+def _fits(size: int) -> None:
+    if size > MAX_RESULT:
+        raise SecurityError(f"a value is not larger than {MAX_RESULT} characters or entries")
+
+
 def _range(*arguments: int) -> range:
     found = range(*arguments)
     if len(found) > _MAX_RANGE:
         raise SecurityError(f"a range has at most {_MAX_RANGE} values")
     return found
+
+
+def _replace(text: object, old: object, new: object, count: int | None = None) -> str:
+    text, old, new = str(text), str(old), str(new)
+    _fits(len(text) + text.count(old) * len(new))
+    return text.replace(old, new, -1 if count is None else count)
+
+
+@jinja2.pass_eval_context
+def _join(context: nodes.EvalContext, values: Any, separator: object = "", attribute: str | int | None = None) -> object:
+    values = list(values)
+    _fits(len(FILTERS["join"](context, values, "", attribute)) + len(values) * len(str(separator)))
+    return FILTERS["join"](context, values, str(separator), attribute)
+
+
+def _batch(values: Any, size: int, fill: object = None) -> object:
+    _fits(size)
+    return FILTERS["batch"](values, size, fill)
+
+
+@jinja2.pass_eval_context
+def _slice(context: nodes.EvalContext, values: Any, count: int, fill: object = None) -> object:
+    _fits(count)
+    return FILTERS["slice"](context, values, count, fill)
+
+
+def _json(value: object, indent: int | None = None, *, sort_keys: bool = False, ensure_ascii: bool = True) -> str:
+    if indent is not None and not 0 <= indent <= _MAX_INDENT:
+        raise SecurityError(f"JSON is indented by at most {_MAX_INDENT}")
+    return json.dumps(value, indent=indent, sort_keys=sort_keys, ensure_ascii=ensure_ascii)
+
+
+@jinja2.pass_eval_context
+def _tojson(context: nodes.EvalContext, value: object, indent: int | None = None) -> object:
+    _json(None, indent)
+    return FILTERS["tojson"](context, value, indent)
+
+
+_BOUNDED: dict[str, Callable[..., object]] = {"batch": _batch, "join": _join, "replace": _replace, "slice": _slice, "tojson": _tojson}
 
 
 def _ternary(value: object, yes: object, no: object, none: object = None) -> object:
@@ -139,7 +209,7 @@ _ANSIBLE_FILTERS: dict[str, Callable[..., object]] = {
     "intersect": lambda one, other: [value for value in _distinct(one) if value in other],
     "flatten": _flatten,
     "quote": lambda value: shlex.quote(str(value)),
-    "to_json": json.dumps,
+    "to_json": _json,
     "mandatory": lambda value: value,
     "dict2items": lambda value: [{"key": key, "value": item} for key, item in value.items()],
 }
@@ -184,7 +254,7 @@ class Templates:
 
     def __init__(self) -> None:
         environment = _Environment(undefined=_Missing, trim_blocks=True, keep_trailing_newline=True, autoescape=False, loader=None)
-        environment.filters = {name: environment.filters[name] for name in _FILTERS if name in environment.filters} | _ANSIBLE_FILTERS
+        environment.filters = {name: environment.filters[name] for name in _FILTERS if name in environment.filters} | _BOUNDED | _ANSIBLE_FILTERS
         environment.tests |= _ANSIBLE_TESTS
         environment.globals = {"range": _range, "true": True, "false": False, "none": None}
         self._environment = environment
@@ -216,7 +286,7 @@ class Templates:
             # An expression over foreign data can raise anything; it is still the template's fault.
             raise TemplateError(f"cannot be rendered: {type(error).__name__}: {error}".splitlines()[0]) from error
         if isinstance(result, str) and len(result) > MAX_RESULT:
-            raise TemplateError(f"becomes larger than {MAX_RESULT} characters")
+            raise TemplateError(_TOO_LARGE)
         return result
 
     def missing(self, reason: str) -> object:
@@ -247,7 +317,18 @@ class Templates:
             expression = self._environment.compile_expression(text.strip()[2:-2].strip("-+ \n"), undefined_to_none=False)
             return names, lambda values: _plain(expression(values))
         template = self._environment.from_string(text)
-        return names, template.render
+        return names, lambda values: _whole(template.generate(values))
+
+
+def _whole(pieces: Iterable[str]) -> str:
+    """What a template prints; loops that would print more than a result may be are left."""
+    found, size = [], 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size > MAX_RESULT:
+            raise TemplateError(_TOO_LARGE)
+    return "".join(found)
 
 
 def _loop_depth(node: nodes.Node) -> int:
