@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.functional.signing.authorities import ISSUER, SUBJECT, Authorities, token
 from tests.functional.signing.base import SigningCase, private_file
 from tests.needs import need
-from topcoat.signing import bundles, statements
+from topcoat.signing import Identity, bundles, statements
 
 
 class Identities(SigningCase):
@@ -74,6 +74,12 @@ class Identities(SigningCase):
         self.assertEqual(1, len(self.documents("identity/again", digest)))
         other = private_file(self.folder / "other-token", token(sub="secret:openstack/review.example.org/config/other"))
         self.assertIn("1 signatures are new", self.topcoat(*self.words("identity/again:current", **{"identity-token-file": str(other)})))
+
+    def test_a_certificate_without_a_name_that_somebody_attached_is_nobodys(self) -> None:
+        at = {"fulcio": self.authorities.url, "timestamps": f"{self.authorities.url}/stamp", "plain_http": [self.authorities.url.partition("//")[2]]}
+        identity = Identity.at(self.token, **at)
+        nameless = x509.load_pem_x509_certificate((self.authorities.folder / "root.pem").read_bytes())
+        self.assertFalse(identity.made(nameless.public_bytes(serialization.Encoding.DER), b"data", identity.sign(b"data").signature))
 
     def test_one_certificate_for_a_run(self) -> None:
         self.push_index("identity/index", "current")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from topcoat.documents import Door
@@ -79,11 +79,12 @@ class Identity:
         _, (own, *issuers) = self._certified()
         try:
             other = x509.load_der_x509_certificate(certificate)
-            if _names(other) != _names(own):
+            names = _names(other)
+            if not names or names != _names(own):
                 return False
             other.verify_directly_issued_by(issuers[0] if issuers else own)
             return PublicKey.of(other.public_key()).verifies(data, signature)
-        except (ValueError, TypeError, UsageError, InvalidSignature):
+        except (ValueError, TypeError, UsageError, InvalidSignature, UnsupportedAlgorithm):
             return False
 
     def _certified(self) -> tuple[SigningKey, list[x509.Certificate]]:
@@ -118,7 +119,11 @@ class Identity:
 
 
 def _names(certificate: x509.Certificate) -> list[x509.GeneralName]:
-    return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) if certificate.extensions else []
+    """Whose it is; empty where it does not say, or in a way that nobody reads."""
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return []
 
 
 def _subject(token: bytes, path: Path) -> tuple[str, str]:
