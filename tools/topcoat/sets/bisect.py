@@ -61,8 +61,17 @@ class Bisection:
         *,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """:param options: how runs are carried out; their tag and files are those of each step."""
+        """:param options: how runs are carried out; their tag and files are those of each step.
+
+        :raises UsageError: the command is none.
+        """
         self._wish = wish
+        try:
+            self._command = shlex.split(wish.command)
+        except ValueError as error:
+            raise UsageError(f"not a command: {wish.command!r}: {error}", next_step="close its quotes") from None
+        if not self._command:
+            raise UsageError("the command is empty", next_step="name the program that tells good from bad")
         self._reader = reader
         self._registries = registries
         self._profile = profile
@@ -147,7 +156,7 @@ class Bisection:
             "TOPCOAT_NAMESPACE": self._profile.namespace,
         }
         env = {**os.environ, **told}
-        done = process.run(shlex.split(self._wish.command), timeout=self._wish.timeout, log=log, env=env, check=False)
+        done = process.run(self._command, timeout=self._wish.timeout, log=log, env=env, check=False)
         return done.code, time.monotonic() - begin
 
     def _request(self, applied: frozenset[str]) -> RunRequest:
@@ -162,7 +171,7 @@ class Bisection:
     def _closure(self, wanted: frozenset[str]) -> frozenset[str] | None:
         """What the solver moves when these must move.
 
-        :raises ContentError: an image would have to be built.
+        :raises UsageError: an image would have to be built.
         """
         if wanted not in self._closures:
             self._closures[wanted] = self._solved(wanted)
