@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unittest
+from dataclasses import replace
 
 from topcoat.errors import UsageError
 from topcoat.model import ImageReference, Profile, Receipt, Status
@@ -12,7 +13,7 @@ from topcoat.registry import Image, Manifest, digest_of
 from topcoat.registry.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from topcoat.report import figures
 from topcoat.sets import architectures
-from topcoat.sets.index import Child, _coverage, _loses, describe, index_over
+from topcoat.sets.index import Child, Joined, _coverage, _loses, _receipt, describe, index_over
 
 
 def manifest(arch: str, media_type: str = OCI_MANIFEST) -> Manifest:
@@ -98,3 +99,13 @@ class WhatARunProves(unittest.TestCase):
             architectures.given([receipt("u-aarch64")], "t", wanted)
         with self.assertRaisesRegex(UsageError, "two receipts"):
             architectures.given([receipt("t-aarch64"), receipt("t-aarch64")], "t", wanted)
+
+    def test_what_a_set_is_made_of_is_said_by_a_run_that_is_proven(self) -> None:
+        several = (Architecture("x86_64", "carry"), Architecture("aarch64"))
+        profiles = [Profile("site", "d", "9", one.name, Base(""), (), "r.example", "site", architectures=several) for one in several]
+        failed, good = (replace(receipt("t", status), repositories=((status.word, "0" * 64),)) for status in (Status.FAILED, Status.DONE))
+        parts = (
+            architectures.Part(architectures.Wanted(several[0], profiles[0], ("a",)), "t-x86_64", failed, problem="its run failed"),
+            architectures.Part(architectures.Wanted(several[1], profiles[1], ("a",)), "t-aarch64", good),
+        )
+        self.assertEqual(good.repositories, _receipt(profiles[0], Joined("t", parts, {}, {}), 0.0).repositories)

@@ -103,8 +103,8 @@ def write_layers(
 
     Members are sorted; a directory comes before what it holds. A time is kept where it is one of the packages' own ``dates``, the one that the
     file has below, or not later than ``epoch`` and ``since``; any other is of this run, and becomes ``epoch``. A directory that exists below keeps
-    the time it has there. Entries that the lower directories already
-    show the same are left out. Parents of each member are always present with their right owner and mode, because unpackers invent missing ones.
+    the time it has there. Entries that the lower directories already show the same are left out. Parents of each member are always present with
+    their right owner and mode, because unpackers invent missing ones.
 
     :param upper: overlayfs' upper directory; nobody may write to it meanwhile.
     :param lower: directories of the layers below, topmost first.

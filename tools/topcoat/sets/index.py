@@ -245,8 +245,9 @@ def _notes(parts: Sequence[Part], found: Mapping[str, Sequence[Child]]) -> tuple
 
 def _receipt(profile: Profile, joined: Joined, started: float) -> Receipt:
     """The receipt of the set: its images are the indexes, and what is said of them is said by the runs of the architectures."""
-    runs = [part.receipt for part in joined.parts if part.receipt and not part.problem]
-    first = next((part.receipt for part in joined.parts if part.name == profile.arch and part.receipt), runs[0])
+    proven = {part.name: part.receipt for part in joined.parts if part.receipt and not part.problem}
+    runs = list(proven.values())
+    first = proven.get(profile.arch, runs[0])
     skew = joined.skew[:_SHOWN] + ((f"and {len(joined.skew) - _SHOWN} more packages",) if len(joined.skew) > _SHOWN else ())
     return Receipt(
         profile.name,

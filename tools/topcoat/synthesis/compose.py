@@ -75,6 +75,8 @@ def compose(tree: Tree, installs: Sequence[Package], removes: Sequence[Package],
 
 
 class _Composer:
+    """One composition: what comes is placed, then what goes is taken away, as rpm does it."""
+
     def __init__(self, tree: Tree, installs: Sequence[Package], removes: Sequence[Package], others: Sequence[Package], epoch: int) -> None:
         self._tree = tree
         self._installs, self._removes = installs, removes
