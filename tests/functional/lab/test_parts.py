@@ -18,9 +18,9 @@ from tests.needs import needs
 from topcoat.errors import UsageError
 from zuul_lab import gerrit, sandbox, services, zuul
 from zuul_lab.layout import REPOSITORY, Places, places_from
+from zuul_lab.registry_view import without_epoch
 from zuul_lab.scenes import Finished
 from zuul_lab.sets_world import base_of_two, sets_world
-from zuul_lab.story import _without_epoch
 from zuul_lab.verdict import Verdict
 
 
@@ -115,8 +115,8 @@ class Results(unittest.TestCase):
         self.assertEqual(found, {"base": {**image, "host": "10.99.0.12:5000", "path": "demo/base"}})
 
     def test_an_epoch_is_not_part_of_what_rpm_lists(self):
-        self.assertEqual(_without_epoch("python3-nova-1:29.0.0-0.1.el9"), "python3-nova-29.0.0-0.1.el9")
-        self.assertEqual(_without_epoch("python3-nova-29.0.0-0.1.el9"), "python3-nova-29.0.0-0.1.el9")
+        self.assertEqual(without_epoch("python3-nova-1:29.0.0-0.1.el9"), "python3-nova-29.0.0-0.1.el9")
+        self.assertEqual(without_epoch("python3-nova-29.0.0-0.1.el9"), "python3-nova-29.0.0-0.1.el9")
 
     def test_one_failure_makes_the_story_fail_and_the_rest_is_still_told(self):
         said = []
