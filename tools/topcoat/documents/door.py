@@ -22,6 +22,8 @@ MAX_DEPTH = 64
 """Levels. What is read is written again, by programs that go down by recursion."""
 MAX_VALUES = 2_000_000
 """Values of one document: each becomes an object of some fifty bytes."""
+_HOLDERS = (dict, list)
+"""What the decoder makes of objects and arrays, and no subclass: asking for a type is a fraction of asking for an instance."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -51,7 +53,8 @@ class Door:
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
         if len(raw) > self.limit:
             raise self._refused(f"{what} is larger than {self.limit} bytes", where)
-        if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_VALUES:
+        # each of them takes a byte, so most documents need not be counted
+        if len(raw) > MAX_VALUES and raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_VALUES:
             raise self._refused(f"{what} holds more than {MAX_VALUES} values", where)
         try:
             # the decoder of bytes guesses UTF-16 and UTF-32 as well; RFC 8259, 8.1, knows UTF-8 only
@@ -113,14 +116,12 @@ class Door:
     def _refused(self, what: str, where: str | None) -> TopcoatError:
         return self.failure(what, where=where, next_step=self.next_step)
 
-    def _check_depth(self, value: object, what: str, where: str | None) -> None:
-        level = [value] if isinstance(value, dict | list) else []
+    def _check_depth(self, value: Any, what: str, where: str | None) -> None:
+        level = [value] if type(value) in _HOLDERS else []
         for _ in range(MAX_DEPTH):
             if not level:
                 return
-            level = [
-                entry for holder in level for entry in (holder.values() if isinstance(holder, dict) else holder) if isinstance(entry, dict | list)
-            ]
+            level = [entry for holder in level for entry in (holder.values() if type(holder) is dict else holder) if type(entry) in _HOLDERS]
         if level:
             raise self._refused(f"{what} is nested more than {MAX_DEPTH} levels deep", where)
 

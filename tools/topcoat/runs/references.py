@@ -100,7 +100,7 @@ class ImageReader:
         found = _opened(self._cache.read(reference.digest, self._image_kind)) if reference.digest else None
         if found is None:
             try:
-                digest = client.manifest(reference.repository, reference.target, cached=False).digest
+                digest = client.manifest(reference.repository, reference.target).digest
             except (NotFoundError, HiddenError):  # of what is hidden, a push will tell whether it may be made
                 return None
             found = _opened(self._cache.read(digest, self._image_kind))

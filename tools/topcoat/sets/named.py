@@ -15,7 +15,8 @@ from topcoat.model import Digest, ImageReference, Profile
 from topcoat.model.image import check_tag
 from topcoat.process.each import each
 from topcoat.promotion import Control, History, SetRecord
-from topcoat.registry import AccessError, RefusedError, Registries
+from topcoat.registry import AccessError, NotFoundError, RefusedError, Registries
+from topcoat.registry.errors import HiddenError
 from topcoat.report import receipt_from_dict
 
 _PARALLEL = 12
@@ -122,8 +123,12 @@ def _tagged(tag: str, registries: Registries, profile: Profile, images: Iterable
 
     def one(image: str) -> tuple[str, ImageReference | None]:
         repository = profile.repository_of(image)
-        digest = client.head(repository, tag)
-        return image, ImageReference(profile.registry, repository, digest=digest) if digest else None
+        try:
+            # not HEAD: whoever compares sets asks for the manifest next, and has it then
+            digest = client.manifest(repository, tag).digest
+        except (NotFoundError, HiddenError):
+            return image, None
+        return image, ImageReference(profile.registry, repository, digest=digest)
 
     return {image: reference for image, reference in each(images, one, workers=_PARALLEL) if reference is not None}
 
