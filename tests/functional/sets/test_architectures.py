@@ -96,8 +96,26 @@ class TwoArchitectures(SiteTest):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return json.loads(done.stdout), done.stderr
 
+    def rename(self) -> None:
+        """Write a list by which the image tool was called implement before."""
+        (self.site.tree / "lists").mkdir()
+        images = [{"image": name, "parameters": [f"{name.title()}Image"]} for name in ("base", "tool")]
+        aliases = [{"name": "implement", "image": "tool", "until": "2999-12-31"}]
+        (self.site.tree / "lists/deploy.yaml").write_text(json.dumps({"images": images, "aliases": aliases}))
+
+    def require_old_name(self, tag: str, digests: dict[str, str]) -> None:
+        """The old name shows the same index as the new one under a tag, each image is there whole, and what is attached to it."""
+        client = self.site.client
+        self.assertEqual(client.head("site/implement", tag), client.head("site/tool", tag))
+        self.assertEqual(list(self.platforms("implement", tag).values()), list(digests.values()))
+        for digest in digests.values():
+            for blob in client.manifest("site/implement", digest, cached=False).blobs:
+                self.assertEqual(client.blob_problem("site/implement", blob), "")
+            self.assertTrue(client.referrers("site/implement", digest))
+
     def test_the_life_of_a_set_of_two_architectures(self):
         client = self.site.client
+        self.rename()
         first = {"x86_64": self.build("x86_64", "t1")}
         self.fail_with(1, "t1 is not made: aarch64: no run of it has finished t1-aarch64", "index", "--tag", "t1")
         self.assertIsNone(client.head("site/tool", "t1"))
@@ -114,6 +132,12 @@ class TwoArchitectures(SiteTest):
         self.assertEqual((seen["Architecture"], seen["Labels"]["io.topcoat.image"]), ("arm64", "tool"))
         self.succeed("promote", "--from", "t1", "--to", "current-passed-ci")
         self.assertEqual(client.head("site/only-arm", "current-passed-ci"), client.head("site/only-arm", "t1"))
+        tools = {arch: made[arch]["tool"] for arch in ARCHITECTURES}
+        for tag in ("t1", "current-passed-ci"):
+            self.require_old_name(tag, tools)
+        environment = self.site.directory / "environment.yaml"
+        self.succeed("discover", "--output", str(self.site.directory / "found.yaml"), "--environment", str(environment))
+        self.assertIn(f"site/tool@{client.head('site/tool', 't1')}", environment.read_text())
 
         # The slow architecture does not hold the fast one up; what only it has stays what it was.
         self.repositories("2")
@@ -152,3 +176,9 @@ class TwoArchitectures(SiteTest):
             self.assertTrue(client.referrers(f"site/{name}", digest))
         shown = self.succeed("--arch", "aarch64", "changes", "current-passed-ci.previous", "current-passed-ci", "--format", "json")
         self.assertEqual([(row["source"], row["kind"]) for row in json.loads(shown.output)["packages"]], [("tool", "updated")])
+
+        # The old name went the whole way: it moved with the set, nothing that it needs was collected, and it goes back with the set.
+        self.require_old_name("current-passed-ci", self.platforms("tool", "t2"))
+        self.assertEqual({tag for tag in self.tags("implement") if tag.startswith("t")}, {"t1", "t2"})
+        self.succeed("promote", "--rollback", "--to", "current-passed-ci")
+        self.require_old_name("current-passed-ci", tools)
