@@ -46,6 +46,14 @@ class Client(RegistryCase):
         self.assertEqual(8, client.traffic.requests["PATCH"])
         self.assertEqual(data, self.client().blob("client/chunks", digest_of(data)))
 
+    def test_a_document_without_an_end_is_not_read_to_it(self) -> None:
+        data = random_bytes("endless", 3_000_000)
+        client = self.client()
+        client.put_blob("client/endless", digest_of(data), data)
+        self.assertEqual(data, client.blobs.read("client/endless", digest_of(data), most=len(data)))
+        with self.assertRaisesRegex(ContentError, "client/endless: the blob sha256:[0-9a-f]+ has more than 1000000 bytes"):
+            client.blobs.read("client/endless", digest_of(data), most=1_000_000)
+
     def test_a_wrong_digest_is_refused_by_the_registry(self) -> None:
         with self.assertRaises(TopcoatError):
             self.client().put_blob("client/wrong", digest_of(b"other"), b"this")

@@ -117,7 +117,11 @@ def _short_names(directories: Sequence[Path]) -> dict[Path, str]:
             for depth in range(1, len(parts) + 1)
             if not any(other != directory and other.parts[-depth:] == parts[-depth:] for other in directories)
         )
-        names[directory] = "-".join(parts[-depth:])
+        # A part may itself hold a hyphen.
+        name = "-".join(parts[-depth:])
+        while name in names.values():
+            name += "_"
+        names[directory] = name
     return names
 
 

@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from topcoat.errors import InfrastructureError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository
 from topcoat.registry import scopes
@@ -23,6 +23,8 @@ from topcoat.registry.transport import Response, Transport
 
 SMALL_BYTES = 1 << 20
 """Up to here a blob is sent without a question whether it is there: the question costs as much as the answer saves."""
+MEMORY_BYTES = 64 << 20
+"""Up to here a blob is read into memory; no configuration, list of packages or receipt comes near it."""
 
 
 class Blobs:
@@ -51,10 +53,22 @@ class Blobs:
 
         return self._transport.operation(f"head blob {repository} {digest}", work)
 
-    def read(self, repository: str, digest: Digest) -> bytes:
-        """A small blob (configuration, inventory), verified, in memory."""
+    def read(self, repository: str, digest: Digest, most: int = MEMORY_BYTES) -> bytes:
+        """A small blob (configuration, inventory), verified, in memory.
+
+        :param most: bytes that it may have.
+        :raises ContentError: it has more; the rest is not read.
+        """
+        content = bytearray()
         with self.stream(repository, digest) as chunks:
-            return b"".join(chunks)
+            for chunk in chunks:
+                content += chunk
+                if len(content) > most:
+                    raise ContentError(
+                        f"{self._transport.host}/{repository}: the blob {digest} has more than {most} bytes, too many for a document",
+                        next_step="see who pushed it: what lies beside an image, or is its configuration, is small",
+                    )
+        return bytes(content)
 
     @contextlib.contextmanager
     def stream(self, repository: str, digest: Digest, size: int = 0) -> Iterator[Iterator[bytes]]:
