@@ -401,8 +401,8 @@ def places() -> Mapping[str, Place]:
         "token": Place(_json({"token": "abc", "expires_in": 60}), _token),
         "challenge": Place(b'Bearer realm="https://t.example.org/",service="s", Basic realm="x"', _challenge, text=False),
         "auth file": Place(_json(AUTHS), _file(Credentials.from_authfile)),
-        "claim on an inventory": Place(LABEL, lambda data: claims.claimed(data.decode("utf-8", "replace"), [DIGEST])),
-        "claim on the files": Place(LABEL, lambda data: claims.sketch(data.decode("utf-8", "replace"), [DIGEST])),
+        "claim on an inventory": Place(LABEL, lambda data: claims.claimed(data.decode("utf-8", "replace"), [DIGEST]).files),
+        "claim on the files": Place(LABEL, lambda data: claims.claimed(data.decode("utf-8", "replace"), [DIGEST]).sketch),
         "list of an image's files": Place(
             gzip.decompress(draw(TREE, ()) or b"").partition(b"\n")[0], lambda data: restore(gzip.compress(data + b"\n" + PASSWD), ())
         ),

@@ -79,3 +79,7 @@ class RunOptions:
     """This and the next two: how external programs reach registries; our own clients use the same."""
     ca_file: Path | None = None
     plain_http: tuple[str, ...] = ()
+
+    def log_of(self, name: str) -> Path:
+        """Log file of an image."""
+        return self.logs / f"{name.replace('/', '-')}.log"

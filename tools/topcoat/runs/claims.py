@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from topcoat.documents import Door
+from topcoat.documents import Door, Shape
 from topcoat.errors import UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest
@@ -34,6 +34,14 @@ class Sketch:
     layers: int
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What an image says of its inventory: name of each file -> its digest, none where it says nothing; and of the document of its files."""
+
+    files: Mapping[str, Digest] = field(default_factory=dict)
+    sketch: Sketch | None = None
+
+
 def claim(files: Mapping[str, Digest], diff_ids: Sequence[Digest], sketch: Sketch | None = None) -> str:
     """The label's text.
 
@@ -46,33 +54,30 @@ def claim(files: Mapping[str, Digest], diff_ids: Sequence[Digest], sketch: Sketc
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
-def claimed(text: str | None, diff_ids: Sequence[Digest]) -> dict[str, Digest] | None:
-    """File name -> digest of an image's inventory; None where the image claims nothing, or something about other layers."""
+def claimed(text: str | None, diff_ids: Sequence[Digest]) -> Claim:
+    """What the label of an image with these layers says; nothing where it is none, or about other layers."""
     try:
-        document, shape = _opened(text, diff_ids), _DOOR.shape("the claim")
+        document, shape = _DOOR.json_object(text or "", "the claim"), _DOOR.shape("the claim")
+    except UsageError:
+        return Claim()
+    return Claim(_files(document, shape), _sketch(document, shape, len(diff_ids))) if document.get("layers") == _layers(diff_ids) else Claim()
+
+
+def _files(document: Mapping[str, object], shape: Shape) -> dict[str, Digest]:
+    try:
         files = {name: check_digest(digest) for name, digest in shape.texts(document.get("files"), "files").items()}
     except UsageError:
-        return None
-    return files if 0 < len(files) <= _MOST_FILES else None
+        return {}
+    return files if len(files) <= _MOST_FILES else {}
 
 
-def sketch(text: str | None, diff_ids: Sequence[Digest]) -> Sketch | None:
-    """Which document is about an image's files; None where the image claims nothing of that, or something about other layers."""
+def _sketch(document: Mapping[str, object], shape: Shape, most: int) -> Sketch | None:
     try:
-        shape = _DOOR.shape("the claim")
-        found = shape.table(_opened(text, diff_ids).get("sketch"), "sketch")
-        count = shape.number(found.get("layers"), "sketch.layers", most=len(diff_ids))
+        found = shape.table(document.get("sketch"), "sketch")
+        count = shape.number(found.get("layers"), "sketch.layers", most=most)
         return Sketch(check_digest(shape.text(found.get("digest"), "sketch.digest")), count) if count else None
     except UsageError:
         return None
-
-
-def _opened(text: str | None, diff_ids: Sequence[Digest]) -> dict[str, object]:
-    """:raises UsageError: it is no claim, or one about other layers."""
-    document = _DOOR.json_object(text or "", "the claim")
-    if document.get("layers") != _layers(diff_ids):
-        raise UsageError("the claim is about other layers", next_step=_DOOR.next_step)
-    return document
 
 
 def _layers(diff_ids: Sequence[Digest]) -> Digest:

@@ -19,6 +19,8 @@ from topcoat.process import Processes
 from topcoat.process.each import each
 from topcoat.promotion import Place, Target
 from topcoat.publisher import Publisher
+from topcoat.registry import Registries
+from topcoat.report import document
 from topcoat.runs import coverage, verdict
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
@@ -40,14 +42,13 @@ def execute(
     steps: Steps,
     publisher: Publisher,
     *,
-    save: Callable[[Receipt], None],
+    registries: Registries,
     listeners: Sequence[Callable[[Event], None]] = (),
     processes: Processes | None = None,
     gating: Iterable[GatedPackage] = (),
 ) -> Receipt:
     """Do everything that a plan says.
 
-    :param save: writes the receipt; called once, whatever happens.
     :param gating: packages of the gating repository with their changes, for the receipt.
     :returns: the receipt of a run that succeeded.
     :raises TopcoatError: the error that decides the run's exit code; the receipt is written before.
@@ -55,7 +56,7 @@ def execute(
     started = time.time()
     mine = names_of(decision.plan, options.shard) if options.shard else None
     planned = [image for image in decision.plan.images if image.action in options.only and (mine is None or image.name in mine)]
-    facts = Facts(decision, options.tag, steps, started)
+    facts = Facts(decision, options, started)
     results: dict[str, TaskResult] = {}
     table: tuple[coverage.Covered, ...] = ()
     moved: tuple[str, ...] = ()
@@ -69,7 +70,7 @@ def execute(
             listeners=listeners,
             keep_going=options.keep_going,
             processes=processes,
-            log_of=steps.log_of,
+            log_of=options.log_of,
             describe=_describe,
         )
         results = engine.run(_tasks(planned, steps))
@@ -81,7 +82,7 @@ def execute(
             if options.check_coverage:
                 coverage.require(table)
             aliases = _answer_to_old_names(publisher, done, options, decision)
-            moved = _move(steps, done, aliases, options.floating_tags)
+            moved = _move(registries, done, aliases, options.floating_tags)
     except TopcoatError as caught:
         error = caught
     except KeyboardInterrupt:
@@ -109,8 +110,8 @@ def execute(
             gated=gated(gating),
             recipes=recipes_of(decision.request.recipes_root),
         )
-        mark_failures(receipt, steps)
-        save(receipt)
+        mark_failures(receipt, options)
+        document.save(receipt, options.receipt)
     if error:
         raise error
     return receipt
@@ -185,7 +186,9 @@ def _answer_to_old_names(
     return found
 
 
-def _move(steps: Steps, done: Mapping[str, ImageOutcome], aliases: Mapping[str, tuple[ImageRepository, ...]], tags: Sequence[str]) -> tuple[str, ...]:
+def _move(
+    registries: Registries, done: Mapping[str, ImageOutcome], aliases: Mapping[str, tuple[ImageRepository, ...]], tags: Sequence[str]
+) -> tuple[str, ...]:
     """Floating tags last, for the whole set with its old names, all or nothing: after a failure every tag shows again what it showed.
 
     :raises TopcoatError: nothing moved; or, in so many words, what could not be brought back.
@@ -195,7 +198,7 @@ def _move(steps: Steps, done: Mapping[str, ImageOutcome], aliases: Mapping[str, 
     host = next(iter(done.values())).stored.host
     wanted = {outcome.stored.repository: outcome.stored.digest for outcome in done.values()}
     wanted |= {place.path: done[name].stored.digest for name, places in aliases.items() for place in places}
-    target = Target(Place(host, "", tuple((repository, repository) for repository in wanted)), steps.client(host), REGISTRY_SLOTS)
+    target = Target(Place(host, "", tuple((repository, repository) for repository in wanted)), registries.client(host), REGISTRY_SLOTS)
     before = {tag: target.digests(tag) for tag in tags}
     try:
         for tag in tags:
@@ -218,10 +221,10 @@ def _move(steps: Steps, done: Mapping[str, ImageOutcome], aliases: Mapping[str, 
     return tuple(tags)
 
 
-def mark_failures(receipt: Receipt, steps: Steps) -> None:
+def mark_failures(receipt: Receipt, options: RunOptions) -> None:
     """Give the log of each failed image a second name that sorts first in a log tree."""
     for image in receipt.images:
-        log = steps.log_of(image.name)
+        log = options.log_of(image.name)
         marked = log.with_name(f"000_FAILED_{log.name}")
         marked.unlink(missing_ok=True)
         if image.status is Status.FAILED:

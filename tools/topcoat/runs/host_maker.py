@@ -189,14 +189,9 @@ class HostMaker:
                     Path(folder),
                     repo_file=server.repo_file(),
                     refusal=server.refusal,
-                    release=profile_release(self._decision),
+                    release=self._decision.request.profile.release,
                     network=network.path,
                     processes=self._processes,
                 )
             builder: Builder = self.__dict__["_containerfile_builder"]
             return builder
-
-
-def profile_release(decision: Decision) -> str:
-    """Value of dnf's ``$releasever``."""
-    return decision.request.profile.release

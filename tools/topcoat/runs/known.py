@@ -18,12 +18,11 @@ from typing import BinaryIO, Generic, TypeVar
 from topcoat.builder import Known
 from topcoat.errors import ContentError
 from topcoat.layers import Layer
-from topcoat.model import Digest, labels
+from topcoat.model import Digest
 from topcoat.registry import Registries, digest_of
 from topcoat.registry.oci import Descriptor
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import layerdb
-from topcoat.runs import claims
 from topcoat.runs.cache import DigestCache
 from topcoat.runs.claims import Sketch
 from topcoat.runs.references import StoredImage
@@ -77,7 +76,7 @@ class KnownFiles:
         :raises InfrastructureError: the registry.
         """
         layers = stored.image.layers
-        sketch = claims.sketch(stored.labels.get(labels.INVENTORY), stored.image.diff_ids)
+        sketch = stored.claim.sketch
         below = self._sketched(stored, sketch) if sketch else None
         tree = below.tree.copy() if below else self._below(stored, layers[:-1]).copy()
         for layer in layers[sketch.layers :] if below and sketch else layers[-1:]:

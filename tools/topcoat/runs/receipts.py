@@ -11,11 +11,10 @@ from pathlib import Path
 from topcoat.engine import TaskResult
 from topcoat.errors import TopcoatError
 from topcoat.gating import GatedPackage
-from topcoat.model import ImageResult, PlannedImage, Status
+from topcoat.model import ImageResult, PlannedImage, RunOptions, Status
 from topcoat.process.git import Git
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
-from topcoat.runs.steps import Steps
 
 
 def gated(packages: Iterable[GatedPackage]) -> tuple[dict[str, object], ...]:
@@ -45,15 +44,14 @@ def recipes_of(root: Path | None) -> dict[str, object]:
 class Facts:
     """What every line of a receipt shares."""
 
-    def __init__(self, decision: Decision, tag: str, steps: Steps, started: float) -> None:
+    def __init__(self, decision: Decision, options: RunOptions, started: float) -> None:
         self.decision = decision
-        self.tag = tag
-        self.steps = steps
+        self.options = options
         self.started = started
 
     def log_of(self, name: str) -> str | None:
         """Path of an image's log from the receipt; None where this run wrote none (an earlier one in the same folder may have)."""
-        log = self.steps.log_of(name)
+        log = self.options.log_of(name)
         # File systems keep coarser times than clocks do.
         return f"logs/{log.name}" if log.exists() and log.stat().st_mtime >= self.started - 1 else None
 
@@ -77,7 +75,7 @@ def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts)
         reason=planned.reason.code,
         sentence=planned.sentence,
         repository=f"{profile.registry}/{profile.repository_of(planned.name)}",
-        tag=facts.tag if outcome else None,
+        tag=facts.options.tag if outcome else None,
         digest=outcome.stored.digest if outcome else None,
         base_digest=outcome.base_digest if outcome else None,
         fingerprint=planned.fingerprint,

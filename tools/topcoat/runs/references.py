@@ -28,6 +28,7 @@ from topcoat.rpm.inventory import Inventory, Listing
 from topcoat.rpm.rpmdb import WithoutRpmError
 from topcoat.runs import claims
 from topcoat.runs.cache import DigestCache
+from topcoat.runs.claims import Claim
 
 _PARALLEL_REQUESTS = 8
 _INVENTORY = "proven-inventory"
@@ -53,6 +54,11 @@ class StoredImage:
     def labels(self) -> Mapping[str, str]:
         """Labels of the image's configuration."""
         return self.image.labels
+
+    @functools.cached_property
+    def claim(self) -> Claim:
+        """What its configuration says of its inventory."""
+        return claims.claimed(self.labels.get(labels.INVENTORY), self.image.diff_ids)
 
     @property
     def place(self) -> ImageRepository:
@@ -135,12 +141,11 @@ class ImageReader:
         One small blob an image, and as bound to the image's bytes as ``inventory`` is.
         """
         kept = self._cache.read(stored.digest, _INVENTORY)
-        files = claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids)
         try:
             if kept is not None:
                 return inventories.listing(inventories.files_of(kept)[inventories.FILE_PACKAGES])
-            if files is not None:
-                content = self._registries.client(stored.host).blob(stored.repository, files[inventories.FILE_PACKAGES])
+            if stored.claim.files:
+                content = self._registries.client(stored.host).blob(stored.repository, stored.claim.files[inventories.FILE_PACKAGES])
                 return inventories.listing(content)
         except (ContentError, KeyError):  # gone, cut off or of another version: the layers are the truth
             return None
@@ -187,18 +192,16 @@ class ImageReader:
     def has_documents(self, stored: StoredImage) -> bool:
         """Whether the repository holds what the image's configuration says of its inventory; True where it says nothing and something is attached."""
         client = self._registries.client(stored.host)
-        files = claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids)
         attached = client.referrers(stored.repository, stored.digest, INVENTORY_TYPE)
-        return bool(attached) and all(client.has_blob(stored.repository, digest) for digest in (files or {}).values())
+        return bool(attached) and all(client.has_blob(stored.repository, digest) for digest in stored.claim.files.values())
 
     def _claimed(self, stored: StoredImage) -> Inventory | None:
         """The inventory whose files the image's configuration names by digest; None where it names none, or they are gone or of another version."""
-        files = claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids)
-        if files is None:
+        if not stored.claim.files:
             return None
         client = self._registries.client(stored.host)
         try:
-            found = Inventory.from_files({name: client.blob(stored.repository, digest) for name, digest in files.items()})
+            found = Inventory.from_files({name: client.blob(stored.repository, digest) for name, digest in stored.claim.files.items()})
         except ContentError:  # not there, or unreadable: the layers are the truth
             return None
         client.note_documents(stored.repository)
@@ -318,9 +321,7 @@ def update_base(stored: StoredImage) -> Digest | None:
     Labels are inherited by whoever builds on an image, so the one that names it counts only beside a claim about exactly these layers.
     """
     below = stored.labels.get(labels.UPDATE_BASE)
-    if not below or claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids) is None:
-        return None
-    return check_digest(below)
+    return check_digest(below) if below and stored.claim.files else None
 
 
 def _with_base(reader: ImageReader, stored: StoredImage, places: Iterable[ImageRepository]) -> ReferenceImage:

@@ -142,7 +142,7 @@ def carry_out(
             options,
             steps,
             publisher,
-            save=lambda receipt: document.save(receipt, options.receipt),
+            registries=registries,
             listeners=listeners,
             processes=processes,
             gating=packages,

@@ -8,8 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
 
 from topcoat.engine import Context, of_kind
 from topcoat.errors import ContentError, InfrastructureError, UsageError
@@ -18,11 +16,12 @@ from topcoat.model import Action, Digest, ImageReference, ImageRepository, Layer
 from topcoat.model.ancestry import chain
 from topcoat.publisher import Publisher, Source
 from topcoat.publisher.changelogs import ChangelogWriter
-from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, RegistryClient, digest_of, image_manifest
+from topcoat.registry import INVENTORY_TYPE, Image, NotFoundError, Registries, digest_of, image_manifest
 from topcoat.registry.oci import parse_image, to_json, with_labels
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs import bills, claims, input_tags
 from topcoat.runs.claims import Sketch
+from topcoat.runs.host_maker import HostMaker
 from topcoat.runs.locks import Locks
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
@@ -36,20 +35,15 @@ FOUND = "found"
 
 @dataclass(frozen=True)
 class Looked:
-    """What the stage ``look`` found: what the input tag of an image shows, and the finished image where that is all that has to be done."""
+    """What the stage ``look`` found."""
 
-    digest: Digest | None
+    base: StoredImage
+    """What the image is made from."""
+    input_tag: str
+    digest: Digest | None = None
+    """What the input tag shows."""
     outcome: ImageOutcome | None = None
-
-
-class Maker(Protocol):
-    """Makes images; its ways live in ``builder``."""
-
-    def build(self, planned: PlannedImage, recipe: Recipe, parent: StoredImage, parent_inventory: Inventory, log: Path) -> BuiltImage:
-        """A new image on its parent's published manifest."""
-
-    def update(self, planned: PlannedImage, base: StoredImage, log: Path) -> BuiltImage:
-        """An update of a published image."""
+    """The finished image, where that is all that has to be done."""
 
 
 class Steps:
@@ -60,7 +54,7 @@ class Steps:
         decision: Decision,
         options: RunOptions,
         *,
-        maker: Maker,
+        maker: HostMaker,
         publisher: Publisher,
         registries: Registries,
         reader: ImageReader,
@@ -68,7 +62,6 @@ class Steps:
     ) -> None:
         self._decision = decision
         self._options = options
-        self._host = decision.request.profile.registry
         self._maker = maker
         self._publisher = publisher
         self._registries = registries
@@ -78,20 +71,9 @@ class Steps:
         self._changelogs = ChangelogWriter()
         self._locks = locks
 
-    def log_of(self, name: str) -> Path:
-        """Log file of an image."""
-        return self._options.logs / f"{name.replace('/', '-')}.log"
-
-    def client(self, host: str) -> RegistryClient:
-        """Client of a registry."""
-        return self._registries.client(host)
-
-    def repository_of(self, name: str) -> str:
-        """Repository path that an image is published to."""
-        return self._decision.request.profile.repository_of(name)
-
     def _place_of(self, name: str) -> ImageRepository:
-        return ImageRepository(self._host, self.repository_of(name))
+        profile = self._decision.request.profile
+        return ImageRepository(profile.registry, profile.repository_of(name))
 
     # ---- stages -----------------------------------------------------------------------------------------------------------------------------
 
@@ -101,20 +83,19 @@ class Steps:
         if reference is None:
             raise ContentError("nothing to reuse: the reference image is gone since the plan", image=planned.name, next_step="plan again")
         stored = reference.base if planned.reference == reference.base.digest else reference.stored
-        self._require_locked(planned, stored)
+        inventory = self._reader.inventory(stored)
+        self._require_locked(planned, inventory)
         place = self._place_of(planned.name)
+        here = replace(stored, host=place.host, repository=place.path)
         pushed = mounted = 0
         if stored.place == place:
             self._publisher.move_tag(place, stored.digest, self._options.tag)
-            if not self._is_ours(stored):
-                self._attach_if_missing(planned.name, stored)
         else:
             copied = self._publisher.copy(stored.reference, place.tag(self._options.tag))
             pushed, mounted = copied.bytes_pushed, copied.bytes_mounted
-            self._attach_if_missing(planned.name, stored)
-        here = replace(stored, host=place.host, repository=place.path)
-        self._read_back(here.reference.with_tag(self._options.tag), stored.digest)
-        inventory = self._reader.inventory(stored)
+        if stored.place != place or not stored.claim.files:
+            self._attach_if_missing(here, inventory)
+        self._read_back(here)
         return ImageOutcome(
             here,
             inventory.nevras,
@@ -140,25 +121,26 @@ class Steps:
         place = self._place_of(planned.name).tag(name)
         digest = self._registries.client(place.host).head(place.repository, name)
         if digest is None or not self._reader.is_made_of(digest, name):
-            return Looked(digest)
+            return Looked(base, name, digest)
         found = self._reader.find(place.with_digest(digest))
         if found is None:
-            return Looked(None)
+            return Looked(base, name)
         inventory = self._reader.inventory(found)
         self._require_locked(planned, inventory)
-        self._complete(planned.name, found, inventory)
+        self._complete(found, inventory)
         self._publisher.move_tag(found.place, found.digest, self._options.tag)
-        self._read_back(found.reference.with_tag(self._options.tag), found.digest)
+        self._read_back(found)
         signed = {"signers": inventory.signers, "unsigned": inventory.unsigned}
         done = ImageOutcome(found, inventory.nevras, base.digest, FOUND, planned.changes, layers=_layers(found), **signed)  # type: ignore[arg-type]
-        return Looked(found.digest, done)
+        return Looked(base, name, found.digest, done)
 
     def make(self, context: Context, planned: PlannedImage) -> BuiltImage | None:
         """The layers, unless ``look`` found them."""
-        if of_kind(context.stage_result("look"), Looked).outcome is not None:
+        looked = of_kind(context.stage_result("look"), Looked)
+        if looked.outcome is not None:
             return None
-        base = self._start(context, planned)
-        log = self.log_of(planned.name)
+        base = looked.base
+        log = self._options.log_of(planned.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         if planned.action is Action.UPDATE:
             return self._maker.update(planned, base, log)
@@ -174,11 +156,11 @@ class Steps:
 
     def publish(self, context: Context, planned: PlannedImage) -> ImageOutcome:
         """Push, attach bill of materials and inventory, read back, and only then our unique tag."""
-        found = of_kind(context.stage_result("look"), Looked)
-        if found.outcome is not None:
-            return found.outcome
+        looked = of_kind(context.stage_result("look"), Looked)
+        if looked.outcome is not None:
+            return looked.outcome
         built = of_kind(context.stage_result("make"), BuiltImage)
-        base = self._start(context, planned)
+        base = looked.base
         place = self._place_of(planned.name)
         blobs: dict[Digest, Source] = {layer.digest: base.place for layer in base.image.layers}
         blobs |= {layer.digest: layer.path for layer in built.layers}
@@ -188,31 +170,30 @@ class Steps:
         if built.inventory is not None:
             inventory, changelogs = inventory.with_changelogs(self._inventory_below(planned, base))
             if changelogs is not None:
-                self._changelogs.store(self.client(place.host), place.path, changelogs)
+                self._changelogs.store(self._registries.client(place.host), place.path, changelogs)
         files = inventory.to_files() | ({SKETCH: built.sketch} if built.sketch else {})
         made = self._with_claim(planned, built, inventory, base)
         if planned.action is Action.UPDATE and base.place not in (place, self._reference_place(planned.name)):
             # The next run computes the next update from it, whatever the maker's registry holds by then.
             self._publisher.copy(base.reference, place.at(base.digest))
-        name = self._input_tag(planned, base)
-        there = found.digest == digest_of(image_manifest(made)[0])
+        there = looked.digest == digest_of(image_manifest(made)[0])
         # An update whose tag shows nothing is new. A build may give what is there under another tag: a rebuild from newer repositories, most of all.
-        fresh = planned.action is Action.UPDATE and found.digest is None and bool(built.layers)
+        fresh = planned.action is Action.UPDATE and looked.digest is None and bool(built.layers)
         known = there if there or fresh else None
         # What the registry took is proven with our own tag, at the end.
         new = {layer.digest for layer in built.layers if not layer.shared} if fresh else set()
-        published = self._publisher.publish(place, made, blobs, () if there else (name,), read_back=False, there=known, new=new)
+        published = self._publisher.publish(place, made, blobs, () if there else (looked.input_tag,), read_back=False, there=known, new=new)
         image = parse_image(published.manifest, to_json(made.config))
         stored = StoredImage(place.host, place.path, published.manifest, image)
         attached = None
         if there:
-            self._complete(planned.name, stored, inventory)
+            self._complete(stored, inventory)
         else:
             documents = self._bills(self._options.bills, stored, inventory) | {INVENTORY_TYPE: files}
             attached = self._publisher.attach(place, published.digest, documents)[INVENTORY_TYPE]
         self._publisher.move_tag(place, published.digest, self._options.tag, look=published.unchanged)
-        self._read_back(stored.reference.with_tag(self._options.tag), published.digest)
-        self._reader.remember(stored, inventory, made_of=name)
+        self._read_back(stored)
+        self._reader.remember(stored, inventory, made_of=looked.input_tag)
         for layer in built.layers:
             if not layer.shared:
                 layer.path.unlink(missing_ok=True)
@@ -274,12 +255,11 @@ class Steps:
         wanted = reference_names(request.profile, [name], request.reference_tag, request.artifacts)
         return wanted[name], collect(self._reader, wanted, request.recipes)[name]
 
-    def _require_locked(self, planned: PlannedImage, what: Inventory | StoredImage) -> None:
+    def _require_locked(self, planned: PlannedImage, inventory: Inventory) -> None:
         """An image takes what its locks name, beside the packages of its base image and of the changes under test."""
         if self._locks is None:
             return
         recipes = self._decision.request.recipes
-        inventory = what if isinstance(what, Inventory) else self._reader.inventory(what)
         root = recipes[chain(planned.name, recipes)[-1]]
         below = self._adopted(root.name).base_inventory if root.adopted else self._reader.inventory(self._base_of(root))
         self._locks.require(planned.name, inventory.nevras - below.nevras - set(self._decision.plan.gated))
@@ -329,9 +309,6 @@ class Steps:
         profile = self._decision.request.profile
         return ImageRepository(profile.reference_registry or profile.registry, profile.reference_repository_of(name))
 
-    def _is_ours(self, stored: StoredImage) -> bool:
-        return claims.claimed(stored.labels.get(labels.INVENTORY), stored.image.diff_ids) is not None
-
     def _input_tag(self, planned: PlannedImage, base: StoredImage) -> str:
         if planned.action is Action.UPDATE:
             return input_tags.update_tag(planned, base.digest, self._decision.snapshot, self._options.update_way)
@@ -354,11 +331,12 @@ class Steps:
         if built.sketch:
             sketch: Sketch | None = Sketch(digest_of(built.sketch), len(built.image.diff_ids))
         else:  # an update goes on layers that have one, as a rule
-            sketch = claims.sketch(base.labels.get(labels.INVENTORY), base.image.diff_ids) if planned.action is Action.UPDATE else None
+            sketch = base.claim.sketch if planned.action is Action.UPDATE else None
         return with_labels(built.image, {labels.INVENTORY: claims.claim(files, built.image.diff_ids, sketch)}, remove=inherited)
 
-    def _read_back(self, reference: ImageReference, digest: Digest) -> None:
+    def _read_back(self, stored: StoredImage) -> None:
         """The manifest under our tag, its digest computed from the bytes that come."""
+        reference, digest = stored.place.tag(self._options.tag), stored.digest
         try:
             found: Digest | None = self._registries.client(reference.host).manifest(reference.repository, reference.target).digest
         except NotFoundError:
@@ -372,24 +350,19 @@ class Steps:
         profile = self._decision.request.profile
         return bills.documents(names, stored, inventory, distro=profile.distro, release=profile.release)
 
-    def _complete(self, name: str, stored: StoredImage, inventory: Inventory) -> None:
-        """An earlier run may have been killed before all documents were attached, or have made other ones."""
-        self._attach_if_missing(name, stored)
-        self._attach_missing_bills(stored, inventory)
-
-    def _attach_missing_bills(self, stored: StoredImage, inventory: Inventory) -> None:
-        """The registry is asked which bills it has: an earlier run may have made others."""
+    def _complete(self, stored: StoredImage, inventory: Inventory) -> None:
+        """An earlier run may have been killed before all documents were attached, or have made other bills: the registry is asked what it has."""
+        self._attach_if_missing(stored, inventory)
         if not self._options.bills:
             return
         there = {entry.artifact_type for entry in self._registries.client(stored.host).referrers(stored.repository, stored.digest)}
         missing = [name for name in self._options.bills if bills.artifact_type(name) not in there]
         self._publisher.attach(stored.place, stored.digest, self._bills(missing, stored, inventory))
 
-    def _attach_if_missing(self, name: str, stored: StoredImage) -> None:
+    def _attach_if_missing(self, stored: StoredImage, inventory: Inventory) -> None:
         """A copied image keeps its inventory; where the source registry had none, the one we made goes with it."""
-        here = f"{self._host}/{self.repository_of(name)}"
-        if not self._reader.has_documents(replace(stored, host=self._host, repository=self.repository_of(name))):
-            self._publisher.attach_inventory(here, stored.digest, self._reader.inventory(stored).to_files())
+        if not self._reader.has_documents(stored):
+            self._publisher.attach(stored.place, stored.digest, {INVENTORY_TYPE: inventory.to_files()})
 
 
 def _layers(stored: StoredImage, new: set[Digest] | None = None) -> tuple[LayerSize, ...]:
