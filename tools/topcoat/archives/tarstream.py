@@ -37,7 +37,7 @@ class TarError(ValueError):
 
 
 @dataclass
-class Entry:
+class Member:
     """One member. Names are as the archive has them, undecodable bytes as surrogates (PEP 383)."""
 
     name: str
@@ -55,7 +55,7 @@ class Entry:
 
 
 class Reader:
-    """Entries of an archive, in order. The content of an entry is read, or skipped, before the next one is asked for."""
+    """Members of an archive, in order. The content of one is read, or skipped, before the next one is asked for."""
 
     def __init__(self, more: Callable[[], bytes]) -> None:
         """:param more: gives the next piece of the plain archive; empty at its end."""
@@ -64,9 +64,9 @@ class Reader:
         self._at = 0
         self._left = 0  # of the current entry's content, with padding
         self._content = 0  # the same without padding
-        self._entry = Entry("", REGULAR, 0, 0, 0, 0, 0, "", (0, 0))
+        self._entry = Member("", REGULAR, 0, 0, 0, 0, 0, "", (0, 0))
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Member]:
         """:raises TarError: damaged, or ends in the middle."""
         first = True
         while True:
@@ -138,7 +138,7 @@ class Reader:
                 raise TarError("a sparse file of too many parts")
         return tuple(found)
 
-    def _sparse(self, entry: Entry, records: dict[str, bytes], stored: int) -> int:
+    def _sparse(self, entry: Member, records: dict[str, bytes], stored: int) -> int:
         """Of GNU's PAX formats 0.0, 0.1 and 1.0; returns how many bytes of the content the map took."""
         if "GNU.sparse.name" in records:
             entry.name = records["GNU.sparse.name"].decode("utf-8", "surrogateescape")
@@ -198,13 +198,13 @@ class Reader:
             left -= len(piece)
         return b"".join(parts)
 
-    def _extension(self, entry: Entry) -> bytes:
+    def _extension(self, entry: Member) -> bytes:
         if entry.size > _EXTENSION_LIMIT:
             raise TarError(f"an extended header of {entry.size} bytes")
         return self._take(entry.size + -entry.size % BLOCK)[: entry.size]
 
 
-def _parse(header: bytes) -> Entry:
+def _parse(header: bytes) -> Member:
     checksum = _number(header[148:156])
     plain = sum(header) - sum(header[148:156]) + 256
     # Very old programs summed up signed bytes.
@@ -221,7 +221,7 @@ def _parse(header: bytes) -> Entry:
     size = _number(header[124:136])
     if size < 0:
         raise TarError("an entry of negative size")
-    return Entry(
+    return Member(
         name,
         kind,
         _number(header[100:108]),
@@ -274,7 +274,7 @@ def _records(data: bytes) -> dict[str, bytes]:
     return found
 
 
-def _apply(entry: Entry, records: dict[str, bytes]) -> None:
+def _apply(entry: Member, records: dict[str, bytes]) -> None:
     for key, value in records.items():
         if key.startswith(XATTR_RECORD):
             entry.attributes[key.removeprefix(XATTR_RECORD)] = value
@@ -306,7 +306,7 @@ def _old_parts(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def _check(entry: Entry, stored: int) -> None:
+def _check(entry: Member, stored: int) -> None:
     """Refuse what no file system holds, before anybody hands it to the kernel.
 
     :raises TarError: with the value.

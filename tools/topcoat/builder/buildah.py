@@ -45,7 +45,7 @@ _NOT_IN_STEPS = ("CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_NET_RAW", "CAP_AUDIT_WRITE"
 
 
 @dataclass(frozen=True)
-class StoredImage:
+class LocalImage:
     """One built image in the storage."""
 
     config: dict[str, object]
@@ -114,7 +114,7 @@ class Buildah:
         arguments: Mapping[str, str] | None = None,
         log: Path | None = None,
         image: str | None = None,
-    ) -> StoredImage:
+    ) -> LocalImage:
         """Build the Containerfile of a context; everything it changes is one layer.
 
         buildah runs in a root of its own (``process/jail/confine.py``): it sees its storage, the context and the volumes. Images that the
@@ -222,7 +222,7 @@ class Buildah:
             mounts.unmount_all(mounts.mounts_below(os.fspath(folder)))
         return len(left)
 
-    def _stored(self, identity: str) -> StoredImage:
+    def _stored(self, identity: str) -> LocalImage:
         """Read an image's parts out of the storage (containers/storage, "overlay" driver)."""
         images = json.loads((self._root / "overlay-images" / "images.json").read_text())
         entry = next((entry for entry in images if entry["id"] == identity), None)
@@ -233,7 +233,7 @@ class Buildah:
         layers = self._root / "overlay"
         top = layers / entry["layer"]
         chain = (top / "lower").read_text().split(":") if (top / "lower").exists() else []
-        return StoredImage(config, top / "diff", tuple((layers / link).resolve() for link in chain))
+        return LocalImage(config, top / "diff", tuple((layers / link).resolve() for link in chain))
 
 
 def _at_step(error: confined.LimitError) -> confined.LimitError:

@@ -109,7 +109,7 @@ def read_layer(stream: BinaryIO) -> LayerListing:
     return LayerListing(entries, tuple(whiteouts), tuple(opaque), contents)
 
 
-def _entry(reader: tarstream.Reader, member: tarstream.Entry, path: str, contents: dict[str, bytes]) -> FileEntry:
+def _entry(reader: tarstream.Reader, member: tarstream.Member, path: str, contents: dict[str, bytes]) -> FileEntry:
     head = b""
     if member.kind == tarstream.REGULAR and (member.mode & 0o111 or path in KEPT):
         head = _first(reader, _KEPT_BYTES if path in KEPT else _HEAD_BYTES)

@@ -96,7 +96,7 @@ class _Layer:
         self._kinds: dict[str, int] = {"": stat.S_IFDIR}
         self._times: dict[str, int] = {}
 
-    def add(self, entry: tarstream.Entry) -> None:
+    def add(self, entry: tarstream.Member) -> None:
         path = _clean(entry.name)
         head, _, name = path.rpartition("/")
         if self._kinds.get(head) != stat.S_IFDIR:
@@ -140,7 +140,7 @@ class _Layer:
             os.mknod(self._at(path), stat.S_IFCHR | 0o000, os.makedev(0, 0))
             self._kinds[path] = stat.S_IFCHR
 
-    def _make(self, path: str, entry: tarstream.Entry) -> None:
+    def _make(self, path: str, entry: tarstream.Member) -> None:
         target, kind = self._at(path), entry.kind
         opaque = self._clear(path, directory=kind == tarstream.DIRECTORY)
         if kind == tarstream.REGULAR:
@@ -192,7 +192,7 @@ class _Layer:
         del self._kinds[path]
         return was_whiteout and directory
 
-    def _hardlink(self, path: str, entry: tarstream.Entry) -> None:
+    def _hardlink(self, path: str, entry: tarstream.Member) -> None:
         source = _clean(entry.link)
         kind = self._kinds.get(source)
         if kind is None or kind == stat.S_IFDIR or (kind == stat.S_IFCHR and self._is_whiteout(source)):
@@ -203,7 +203,7 @@ class _Layer:
         # The header of a link holds for the file, as container tools read it.
         _metadata(target, entry, link=kind == stat.S_IFLNK)
 
-    def _file(self, target: str, entry: tarstream.Entry) -> None:
+    def _file(self, target: str, entry: tarstream.Member) -> None:
         """Owner before mode and attributes: changing it clears set-user-ID bits and file capabilities (chown(2), capabilities(7))."""
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -228,7 +228,7 @@ class _Layer:
             os.utime(self._at(path), ns=(self._times[path], self._times[path]))
 
 
-def _metadata(target: str, entry: tarstream.Entry, *, link: bool) -> None:
+def _metadata(target: str, entry: tarstream.Member, *, link: bool) -> None:
     """Of everything but the content of files."""
     os.lchown(target, entry.uid, entry.gid)
     if not link:
@@ -238,7 +238,7 @@ def _metadata(target: str, entry: tarstream.Entry, *, link: bool) -> None:
         os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
-def _set_attributes(target: str | int, entry: tarstream.Entry) -> None:
+def _set_attributes(target: str | int, entry: tarstream.Member) -> None:
     """Those that this file system has no place for are left out, as container tools do."""
     options = {} if isinstance(target, int) else {"follow_symlinks": False}
     for name, value in entry.attributes.items():

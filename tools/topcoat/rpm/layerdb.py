@@ -158,7 +158,7 @@ def _read_layer(stream: BinaryIO, view: _View) -> None:
     view.apply(files, links, hidden, emptied)
 
 
-def _content(reader: tarstream.Reader, entry: tarstream.Entry, name: str) -> bytes | None:
+def _content(reader: tarstream.Reader, entry: tarstream.Member, name: str) -> bytes | None:
     if name not in (SQLITE, WAL):
         return None
     if entry.kind != tarstream.REGULAR:
@@ -166,7 +166,7 @@ def _content(reader: tarstream.Reader, entry: tarstream.Entry, name: str) -> byt
     return _bytes(reader, entry, _MAX_DATABASE, "a package database")
 
 
-def _bytes(reader: tarstream.Reader, entry: tarstream.Entry, most: int, what: str) -> bytes:
+def _bytes(reader: tarstream.Reader, entry: tarstream.Member, most: int, what: str) -> bytes:
     if entry.size > most:
         raise tarstream.TarError(f"{entry.name} has {entry.size} bytes; {what} has at most {most}")
     return b"".join(bytes(piece) for piece in reader.content())  # a hole's length makes as many zeros

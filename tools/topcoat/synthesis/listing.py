@@ -132,7 +132,7 @@ def read_listing(stream: BinaryIO) -> Listing:
     return found
 
 
-def _node(reader: tarstream.Reader, entry: tarstream.Entry, path: str, found: Listing) -> Node:
+def _node(reader: tarstream.Reader, entry: tarstream.Member, path: str, found: Listing) -> Node:
     kind, digest = _KINDS.get(entry.kind, "o"), ""
     if kind == "f":
         folder, _, name = path.rpartition("/")
