@@ -109,7 +109,7 @@ def _place(wanted: Path) -> Iterator[Path]:
 
 def _short_names(directories: Sequence[Path]) -> dict[Path, str]:
     """For each checkout a name of its own for logs and build trees: as few of the last parts of its path as no other one ends with."""
-    names = {}
+    names: dict[Path, str] = {}
     for directory in directories:
         parts = directory.parts[1:]
         depth = next(
