@@ -30,7 +30,7 @@ from topcoat.sets.reading import SetReader
 from topcoat.sets.skew import Skew, skews
 from topcoat.trunk import Criteria, DlrnApi, load_criteria
 
-__all__ = ["SCHEMA", "Documents", "Promotable", "Wish", "collect", "made"]
+__all__ = ["SCHEMA", "BoardOptions", "Documents", "Promotable", "collect", "made"]
 
 SCHEMA = "https://topcoat.dev/schemas/board/1"
 _PARALLEL = 12
@@ -38,7 +38,7 @@ _BUNDLES = "application/vnd.dev.sigstore.bundle"
 
 
 @dataclass(frozen=True)
-class Wish:
+class BoardOptions:
     """What the board is made of."""
 
     rules: Mapping[str, Criteria] = field(default_factory=dict)
@@ -64,17 +64,19 @@ class Documents:
     packages: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
 
-def collect(wish: Wish, reader: SetReader, registries: Registries, profile: Profile, *, say: Callable[[str], None] = lambda line: None) -> Documents:
+def collect(
+    options: BoardOptions, reader: SetReader, registries: Registries, profile: Profile, *, say: Callable[[str], None] = lambda line: None
+) -> Documents:
     """Read the registry, and DLRN where it is asked.
 
     :raises TopcoatError: the registry or the records in it cannot be read.
     """
     place = f"{profile.registry}/{profile.namespace}".rstrip("/")
     found = Documents({"schema": SCHEMA, "time": round(time.time(), 3), "place": place, "profile": profile.name, "phases": PHASES})
-    found.board |= {"dlrn": wish.api.url if wish.api else "", "zuul": wish.zuul}
-    found.board["architectures"] = [one.architecture.name for one in wish.wanted]
-    all_streams = streams.read(registries, profile, newest=wish.newest, rules=wish.rules, api=wish.api, say=say)
-    found.board["streams"] = [_StreamMaker(stream, wish, reader, registries, profile, found, say).made() for stream in all_streams]
+    found.board |= {"dlrn": options.api.url if options.api else "", "zuul": options.zuul}
+    found.board["architectures"] = [one.architecture.name for one in options.wanted]
+    all_streams = streams.read(registries, profile, newest=options.newest, rules=options.rules, api=options.api, say=say)
+    found.board["streams"] = [_StreamMaker(stream, options, reader, registries, profile, found, say).made() for stream in all_streams]
     return found
 
 
@@ -104,8 +106,8 @@ def made(
     if dlrn and not rules:
         raise UsageError("with --dlrn the names of candidates are needed", next_step="give --criteria too, or write criteria/PROFILE.yaml")
     reader = SetReader(registries, work, profile.platform)
-    wish = Wish(rules, DlrnApi(dlrn, ca_file=registries.ca_file) if dlrn else None, zuul, newest, promotable.images, wanted)
-    found = collect(wish, reader, registries, profile, say=say)
+    options = BoardOptions(rules, DlrnApi(dlrn, ca_file=registries.ca_file) if dlrn else None, zuul, newest, promotable.images, wanted)
+    found = collect(options, reader, registries, profile, say=say)
     contents = report.files(found.board, found.sets, found.changes, found.packages, profile.links)
     first = contents.pop("index.html")
     for name, text in (*contents.items(), ("index.html", first)):
@@ -119,7 +121,7 @@ class _StreamMaker:
     def __init__(
         self,
         stream: Stream,
-        wish: Wish,
+        options: BoardOptions,
         reader: SetReader,
         registries: Registries,
         profile: Profile,
@@ -127,7 +129,7 @@ class _StreamMaker:
         say: Callable[[str], None],
     ) -> None:
         self._stream = stream
-        self._wish = wish
+        self._options = options
         self._reader = reader
         self._registries = registries
         self._profile = profile
@@ -144,7 +146,7 @@ class _StreamMaker:
         held = streams.holdings(self._shown, self._reader, say=self._say)
         self._packages(held)
         self._compare()
-        if self._wish.wanted:
+        if self._options.wanted:
             for one in stream.sets:
                 self._sides[one.source] = self._architectures(one)
         by_source = {one.recorded.entry.source: one for one in held}
@@ -208,7 +210,7 @@ class _StreamMaker:
         if not ahead or not current or current.source not in self._recorded or ahead.source in self._recorded:
             return
         try:
-            waiting = find(ahead.source, registries=self._registries, profile=self._profile, images=self._wish.images)
+            waiting = find(ahead.source, registries=self._registries, profile=self._profile, images=self._options.images)
         except UsageError:
             return  # nothing was published under its tag yet
         except TopcoatError as error:
@@ -296,16 +298,16 @@ class _StreamMaker:
             if named:
                 return self._joined(named)
             if one.phase in WAITING:
-                parts = [look(wanted, one.source, self._registries) for wanted in self._wish.wanted]
+                parts = [look(wanted, one.source, self._registries) for wanted in self._options.wanted]
                 return {part.name: _side(part.wanted, part.images, part.problem or "built, not joined yet") for part in parts}, []
         except TopcoatError as error:
             self._say(f"{one.source} by architecture is not known: {error.what}")
         return {}, []
 
     def _joined(self, named: NamedSet) -> tuple[dict[str, Any], list[Skew]]:
-        facts = {one.architecture.name: self._reader.of_platform(one.profile.platform).facts(named) for one in self._wish.wanted}
+        facts = {one.architecture.name: self._reader.of_platform(one.profile.platform).facts(named) for one in self._options.wanted}
         skew = skews(facts)
-        sides = {one.architecture.name: _side(one, facts[one.architecture.name]) for one in self._wish.wanted}
+        sides = {one.architecture.name: _side(one, facts[one.architecture.name]) for one in self._options.wanted}
         for name, side in sides.items():
             side["differs"] = len({found.source for found in skew if found.arch == name})
         return sides, skew
