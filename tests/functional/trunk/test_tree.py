@@ -66,6 +66,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 class TrunkOverHttp(unittest.TestCase):
     def setUp(self) -> None:
+        # Asked here: a test whose parts alone are skipped never ends for stestr, and the run is red without a failure.
+        self.python = environment() / "bin/python"
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.root = self.folder / "data/repos"
         self.root.mkdir(parents=True)
@@ -86,7 +88,7 @@ class TrunkOverHttp(unittest.TestCase):
             f"[DEFAULT]\ndatadir={self.folder}/data\nscriptsdir={self.folder}\nbaseurl={self.url}\ndistro=rpm-master\nsource=master\n"
             f"target=centos9\nreponame=delorean\ndatabase_connection=sqlite:///{self.folder}/commits.sqlite\nuse_components={components}\n"
         )
-        words = [str(environment() / "bin/python"), "-c", _WRITE, str(ini), json.dumps(rows)]
+        words = [str(self.python), "-c", _WRITE, str(ini), json.dumps(rows)]
         done = subprocess.run(words, capture_output=True, text=True, cwd=self.folder)
         self.assertEqual(0, done.returncode, done.stderr)
         return json.loads(done.stdout.splitlines()[-1])
