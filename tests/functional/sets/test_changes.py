@@ -115,7 +115,7 @@ class Changes(SiteTest):
 
     def test_what_is_no_set_is_one_line(self):
         self.fail_with(2, "no promotion record 'nothing'", "changes", "nothing", "two")
-        self.fail_with(2, "cannot read", "changes", "./nothing.json", "two")
+        self.fail_with(2, "nothing.json: the set cannot be read: ", "changes", "./nothing.json", "two")
         broken = self.site.directory / "broken.json"
         for text in ("{", "[]", '{"record": null}', '{"record": {}, "places": ["x/y"]}', '{"schema": 1}'):
             broken.write_text(text)
