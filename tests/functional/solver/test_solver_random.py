@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.functional.solver.support import Bench, SolverTestCase, _lists
 from topcoat.errors import ContentError
+from topcoat.model import Repository
 from topcoat.rpm import evr, inventory
 from topcoat_demo.rpms import RpmSpec
 
@@ -77,15 +78,19 @@ INSTALLED = st.lists(packages(), min_size=1, max_size=5, unique_by=lambda spec: 
 GATED = st.lists(packages(), max_size=3, unique_by=lambda spec: spec.nevra)
 
 
+def repositories(bench: Bench, repos: list[dict], gated: list[RpmSpec]) -> list[Repository]:
+    """Those of a profile, the one of gated packages ahead of them where there are any."""
+    made = [bench.repository(f"repo{number}", **options) for number, options in enumerate(repos)]
+    return [bench.repository("gating", gated, priority=1, gated=True), *made] if gated else made
+
+
 class RandomRepositories(SolverTestCase):
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize=FIXED)
     @given(installed=INSTALLED, repos=st.lists(REPOSITORY, min_size=1, max_size=3), gated=GATED)
     def test_solver_equals_dnf(self, installed: list[RpmSpec], repos: list[dict], gated: list[RpmSpec]) -> None:
         with tempfile.TemporaryDirectory(prefix="topcoat-random-") as folder:
             bench = Bench(Path(folder))
-            made = [bench.repository(f"repo{number}", **options) for number, options in enumerate(repos)]
-            if gated:
-                made.insert(0, bench.repository("gating", gated, priority=1, gated=True))
+            made = repositories(bench, repos, gated)
             root = bench.root(installed)
             found = inventory.from_root(root)
             solver = self.solver(*made, bench=bench)
@@ -116,9 +121,7 @@ class RandomRepositories(SolverTestCase):
     def test_indexing_only_what_matters_changes_nothing(self, installed: list[RpmSpec], repos: list[dict], gated: list[RpmSpec]) -> None:
         with tempfile.TemporaryDirectory(prefix="topcoat-random-") as folder:
             bench = Bench(Path(folder))
-            made = [bench.repository(f"repo{number}", **options) for number, options in enumerate(repos)]
-            if gated:
-                made.insert(0, bench.repository("gating", gated, priority=1, gated=True))
+            made = repositories(bench, repos, gated)
             found = inventory.from_root(bench.root(installed))
             answers = []
             for many in (0, 1000):
