@@ -10,6 +10,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from topcoat.errors import ContentError
 from topcoat.layers.leftovers import is_junk
 from topcoat.layers.lower import LowerView
 from topcoat.layers.writer import Layer, litter, write_layers
@@ -121,6 +122,14 @@ class News(Case):
         self.put(self.upper, "usr/a", mtime=6)
         self.assertEqual(self.names(), ["usr", "usr/a"])
         self.assertEqual(self.member("usr/a").mtime, 6)
+
+    def test_a_name_that_says_that_another_file_is_gone_is_refused(self) -> None:
+        """Whoever unpacks the layer would lose that other file."""
+        self.put(self.upper, "opt/foo")
+        self.put(self.upper, "opt/.wh.foo")
+        with self.assertRaises(ContentError) as caught:
+            self.layers()
+        self.assertIn("/opt/.wh.foo", caught.exception.what)
 
     def test_content_mode_and_new_files_are(self) -> None:
         self.put(self.lower, "a", "1")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from topcoat.archives import whiteouts
 from topcoat.archives.tarstream import XATTR_RECORD
-from topcoat.errors import InfrastructureError
+from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import database, leftovers
 from topcoat.layers.archive import Archive
 from topcoat.layers.lower import LowerEntry, LowerView
@@ -115,6 +115,7 @@ def write_layers(
     :param drop: (path, mode, size) -> whether the entry stays out; folders of entries that stay are there all the same.
     :param level: gzip level; part of the result's digest.
     :returns: lowest first: the layer of files, and the one of the package database; of each only what there is.
+    :raises ContentError: an entry has a name that says in an archive that another one is gone.
     :raises InfrastructureError: cannot read or write.
     """
     database.settle(upper)
@@ -235,6 +236,11 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times
             archive.add(_plain(f"{head}/{whiteouts.WHITEOUT_PREFIX}{name}" if head else f"{whiteouts.WHITEOUT_PREFIX}{name}"), {})
             written += 1
             continue
+        if item.path.rpartition("/")[2].startswith(whiteouts.WHITEOUT_PREFIX):
+            raise ContentError(
+                f"no layer can hold /{item.path}: its name says in an archive that another file is gone",
+                next_step="give the file of the package or the step another name",
+            )
         place = f"{upper}/{item.path}"
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             first = first_of.setdefault((status.st_dev, status.st_ino), item.path)

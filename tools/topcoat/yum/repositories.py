@@ -51,8 +51,9 @@ _MAY_BE_NEW = (MissingError, WrongError, UnsignedError)
 _KEY_LIMIT = 1 << 20
 KEYS_SUFFIX = "#keys"
 """A view names the keys of a repository under its id and this."""
-# What dnf asks for when it loads a repository. Change logs, SQLite twins and delta indexes stay where they are until somebody asks.
-_EAGER = ("primary", "filelists", "group", "group_gz", "group_xz", "updateinfo", "modules")
+# What dnf asks for when it loads a repository: older ones want the index of deltas whatever they are told. Change logs and SQLite twins stay where
+# they are until somebody asks.
+_EAGER = ("primary", "filelists", "group", "group_gz", "group_xz", "updateinfo", "modules", "prestodelta")
 
 
 @dataclass(frozen=True)
