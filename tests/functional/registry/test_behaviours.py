@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import unittest
 from dataclasses import replace
@@ -10,12 +12,24 @@ from tests.functional.registry.base import QUICK, make_image, publisher_over, ra
 from tests.functional.registry.behaviours import PASSWORD, BehavingRegistry, Behaviour
 from tests.functional.registry.faults import Fault
 from tests.functional.registry.spoiling import Asked
-from topcoat.errors import InfrastructureError
+from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import ImageReference
 from topcoat.promotion import Control
 from topcoat.publisher import Publisher
-from topcoat.registry import AccessError, Credentials, Limits, Login, NotFoundError, RefusedError, RegistryClient
+from topcoat.registry import (
+    AccessError,
+    Credentials,
+    DigestMismatchError,
+    Limits,
+    Login,
+    NotFoundError,
+    RefusedError,
+    RegistryClient,
+    digest_of,
+    image_manifest,
+)
 from topcoat.registry.errors import HiddenError
+from topcoat.registry.oci import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
 TYPE = "application/vnd.test.note.v1+json"
 
@@ -154,6 +168,117 @@ class Single(BehaviourCase):
         Publisher(Both()).copy(ImageReference(registry.host, "ns/a", "t"), ImageReference(other.host, "ns/a", "t"))
         self.assertEqual(digest, other.repositories["ns/a"].tags["t"])
         self.assertIn(data, other.repositories["ns/a"].blobs.values())
+
+    def test_what_leads_to_no_address_is_one_line(self) -> None:
+        data = b"x"
+        calls = {
+            ("GET manifest by tag", 307, "Location", "{}"): lambda client: client.manifest("ns/a", "t"),
+            ("GET tags", 200, "Link", '<{}>; rel="next"'): lambda client: client.tags("ns/a"),
+            ("GET referrers", 200, "Link", '<{}>; rel="next"'): lambda client: client.referrers("ns/a", digest_of(data)),
+            ("POST upload", 202, "Location", "{}"): lambda client: client.put_blob("ns/a", digest_of(data), data),
+            ("GET tags", 401, "WWW-Authenticate", 'Bearer realm="{}"'): lambda client: client.tags("ns/a"),
+        }
+        for (kind, status, header, form), call in calls.items():
+            for target in ("http://[::1/x", "https://host:99999/x", "https://host:port/x", "https:///x", "https://host/\xe9", "https://host/\x7f"):
+                with self.subTest(kind=kind, target=target):
+                    registry = self.serve()
+                    body = b'{"schemaVersion": 2, "tags": [], "manifests": []}'
+                    fault = Fault(status=status, headers={header: form.replace("{}", target)}, body=body)
+                    registry.spoiler.rule = lambda asked, kind=kind, fault=fault: fault if asked.kind == kind else None
+                    with self.assertRaisesRegex(InfrastructureError, "which is no address"):
+                        call(self.client(registry))
+
+    def test_pages_without_an_end_are_left(self) -> None:
+        registry = self.serve()
+        for kind, call in (
+            ("GET tags", lambda client: client.tags("ns/a")),
+            ("GET catalog", lambda client: client.catalog()),
+            ("GET referrers", lambda client: client.referrers("ns/a", digest_of(b"x"))),
+        ):
+            with self.subTest(kind):
+
+                def endless(asked: Asked, kind: str = kind) -> Fault | None:
+                    entry = {"mediaType": OCI_MANIFEST, "digest": digest_of(b"y"), "size": 1}
+                    body = json.dumps({"schemaVersion": 2, "tags": ["t"], "repositories": ["ns/a"], "manifests": [entry]})
+                    link = f'<{asked.path.partition("?")[0]}?from={asked.number}>; rel="next"'
+                    return Fault(status=200, headers={"Link": link}, body=body.encode()) if asked.kind == kind else None
+
+                registry.spoiler.rule = endless
+                with self.assertRaisesRegex(InfrastructureError, "does not end"):
+                    call(self.client(registry))
+
+    def test_a_list_that_is_an_error_is_not_empty(self) -> None:
+        registry = self.serve()
+        registry.spoiler.rule = lambda asked: Fault(status=200, body=b'{"errors": [{"code": "UNKNOWN", "message": "later"}]}')
+        for call in (lambda client: client.tags("ns/a"), lambda client: client.catalog()):
+            with self.assertRaisesRegex(InfrastructureError, "holds no list"):
+                call(self.client(registry))
+
+    def test_tags_that_are_no_names_are_the_registrys_fault(self) -> None:
+        registry = self.serve()
+        for tag in ("../../x", "a b", "\u001b[31mred", "x" * 129):
+            registry.spoiler.rule = lambda asked, tag=tag: Fault(status=200, body=json.dumps({"name": "ns/a", "tags": ["t", tag]}).encode())
+            with self.subTest(tag), self.assertRaisesRegex(InfrastructureError, "no.* tag of the OCI grammar"):
+                self.client(registry).tags("ns/a")
+
+    def test_a_token_that_lives_for_ever_is_a_token(self) -> None:
+        registry = self.serve(bearer=True)
+        client = self.client(registry)
+        client.put_blob("ns/a", digest_of(b"x"), b"x")
+        for seconds in ("1" + "0" * 400, "-1", "0", "null", '"x"', "true", "1e300"):
+            registry.spoiler.rule = lambda asked, seconds=seconds: (
+                Fault(status=200, body=b'{"access_token": "%s", "expires_in": %s}' % (next(iter(registry.tokens)).encode(), seconds.encode()))
+                if asked.kind == "GET token"
+                else None
+            )
+            with self.subTest(seconds):
+                self.assertEqual(b"x", self.client(registry).blob("ns/a", digest_of(b"x")))
+
+    def test_a_manifest_that_is_packed_on_the_way_gets_no_digest(self) -> None:
+        registry = self.serve()
+        image, _blobs = make_image(b"x")
+        body = image_manifest(image)[0]
+        headers = {"Content-Type": OCI_MANIFEST, "Content-Encoding": "gzip"}
+        registry.spoiler.rule = lambda asked: Fault(status=200, headers=headers, body=gzip.compress(body))
+        with self.assertRaisesRegex(InfrastructureError, "sent as gzip"):
+            self.client(registry).shown("ns/a", "t")
+
+    def test_a_digest_of_another_algorithm_is_a_digest(self) -> None:
+        registry = self.serve()
+        client = self.client(registry)
+        image, blobs = make_image(b"x")
+        digest = publisher_over(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"]).digest
+        body = image_manifest(image)[0]
+        for said, good in ((hashlib.sha512(body).hexdigest(), True), ("0" * 128, False)):
+            header = {"Docker-Content-Digest": f"sha512:{said}"}
+            registry.spoiler.rule = lambda asked, header=header: Fault(headers=header) if "manifest by tag" in asked.kind else None
+            for call in (lambda: client.head("ns/a", "t"), lambda: client.shown("ns/a", "t")):
+                if good:
+                    self.assertEqual(digest, call())
+                else:
+                    with self.assertRaises(DigestMismatchError):
+                        call()
+
+    def test_a_document_that_is_an_image_and_an_index_is_neither(self) -> None:
+        registry = self.serve()
+        client = self.client(registry)
+        image, blobs = make_image(b"x")
+        publisher_over(client).publish(f"{registry.host}/ns/a", image, blobs, ["t"])
+        plain = json.loads(image_manifest(image)[0])
+        entry = {"mediaType": OCI_MANIFEST, "digest": digest_of(b"y"), "size": 1}
+        for document, kind in (
+            ({**plain, "manifests": [entry]}, OCI_MANIFEST),
+            ({**plain, "manifests": [entry], "mediaType": OCI_INDEX}, OCI_INDEX),
+            (plain, OCI_INDEX),
+            ({**plain, "mediaType": OCI_INDEX}, OCI_MANIFEST),
+            ({**plain, "mediaType": DOCKER_MANIFEST}, OCI_MANIFEST),
+        ):
+            body = json.dumps(document).encode()
+            registry.spoiler.rule = lambda asked, kind=kind, body=body: (
+                Fault(status=200, headers={"Content-Type": kind}, body=body) if asked.kind == "GET manifest by tag" else None
+            )
+            with self.subTest(document=sorted(document), kind=kind), self.assertRaisesRegex(ContentError, "alone"):
+                client.image("ns/a", "t", platform="linux/amd64")
 
     def test_a_catalog_of_what_are_no_names_is_the_registrys_fault(self) -> None:
         registry = self.serve()

@@ -107,6 +107,8 @@ class Shapes(unittest.TestCase):
             lambda: shape.number(True, "x"),
             lambda: shape.moment("5", "x"),
             lambda: shape.moment(1e300, "x"),
+            lambda: shape.moment(10**400, "x"),
+            lambda: shape.moment(float("nan"), "x"),
             lambda: shape.one_of("a", "x", ("b",)),
         )
         for number, call in enumerate(wrong):

@@ -30,6 +30,10 @@ class ParseTest(unittest.TestCase):
             "registry.example/a:" + "t" * 129,
             "registry.example/a:b c",
             "registry.example:port/a",
+            "registry.example:99999/a",
+            "registry.example:0/a",
+            "[:::]/a",
+            "[1:2]:5000/a",
         ):
             with self.subTest(text):
                 if text.endswith(":"):

@@ -11,8 +11,9 @@ from pathlib import Path
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.registry import AccessError, Credentials, Login, NotFoundError, RefusedError
 from topcoat.registry.auth import Authenticator, choose_challenge
+from topcoat.registry.limits import Limits, Traffic
 from topcoat.registry.scopes import delete, push
-from topcoat.registry.transport import Response, failure
+from topcoat.registry.transport import Response, Transport, failure
 
 CANARY = "correct-horse-canary"
 
@@ -55,6 +56,20 @@ class AuthFiles(unittest.TestCase):
             self.assertIsNone(caught.exception.__cause__)
         with self.assertRaises(UsageError):
             Credentials.from_authfile(Path("/nonexistent/auth.json"))
+
+
+class Locations(unittest.TestCase):
+    def test_what_is_ours_is_written_as_we_write_it(self) -> None:
+        for host, ours in (
+            ("reg.example.org", ("https://reg.example.org:443/v2/x", "http://reg.example.org/v2/x", "https://REG.example.org/v2/x", "/v2/x")),
+            ("reg.example.org:5000", ("https://reg.example.org:5000/v2/x", "http://reg.example.org:5000/v2/x")),
+            ("[::1]:5000", ("https://[::1]:5000/v2/x",)),
+        ):
+            there = Transport(host, credentials=None, context=None, plain_hosts=frozenset(), limits=Limits(), traffic=Traffic())
+            for location in ours:
+                self.assertEqual(f"https://{host}/v2/x", there.own(location))
+            for other in ("https://reg.example.org.evil/v2/x", "https://ci:x@reg.example.org/v2/x", "https://reg.example.org:444/v2/x"):
+                self.assertEqual(other, there.own(other))
 
 
 class Challenges(unittest.TestCase):

@@ -5,7 +5,6 @@ This module must never turn a value of another kind into the one that is wanted:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
@@ -89,7 +88,7 @@ class Shape:
 
     def moment(self, value: object, place: str) -> float:
         """Seconds since the epoch."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > MAX_NUMBER:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -MAX_NUMBER <= value <= MAX_NUMBER:
             raise self.wrong(place, "a time in seconds")
         return float(value)
 

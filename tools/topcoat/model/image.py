@@ -5,6 +5,7 @@ This module must never contact a registry.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from typing import NewType, TypeGuard
@@ -18,7 +19,7 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 IMAGE_NAME = re.compile(_COMPONENT)
 """What an image may be called: one component."""
-_HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(?::[0-9]{1,5})?")
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|[a-zA-Z0-9.-]+)(?::([0-9]{1,5}))?")
 
 _URL = "docker://"
 
@@ -41,6 +42,17 @@ def check_digest(value: str) -> Digest:
 def is_digest(target: str) -> TypeGuard[Digest]:
     """Whether what a manifest request asks for is a digest: no tag has a colon. It may still be malformed."""
     return ":" in target
+
+
+def is_host(value: str) -> bool:
+    """Whether a text is ``host``, ``host:port`` or an IPv6 address in brackets, and can be connected to at all."""
+    match = _HOST.fullmatch(value)
+    if match is None or not 0 < int(match[2] or 1) <= 0xFFFF:
+        return False
+    try:
+        return match[1] is None or bool(ipaddress.IPv6Address(match[1]))
+    except ValueError:
+        return False
 
 
 def check_repository(value: str) -> str:
@@ -67,7 +79,7 @@ class ImageRepository:
     path: str
 
     def __post_init__(self) -> None:
-        if not _HOST.fullmatch(self.host):
+        if not is_host(self.host):
             raise UsageError(f"not a registry host: {self.host!r}")
         check_repository(self.path)
 

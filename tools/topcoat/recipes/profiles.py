@@ -12,7 +12,7 @@ from pathlib import Path
 from topcoat.documents.expressions import expression
 from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
-from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag
+from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag, is_host
 from topcoat.model.profile import ARCHITECTURES, MISSING, Architecture, Base, Link, Profile, Repository, SignaturePolicy, WantedImages
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import read_packages, read_steps
@@ -24,7 +24,6 @@ _ARCH = "arch"
 _ARCH_KEYS = ("arch", "architectures")
 """What says which architecture that can be, so it is filled before."""
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
-_HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 _URL = re.compile(r"(?:file|http|https)://\S+")
 _REPOSITORY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _PATTERN = re.compile(r"[A-Za-z0-9._+*?\[\]!-]+")
@@ -283,7 +282,7 @@ def _fill(node: Node, values: Mapping[str, str | None], problems: Problems) -> N
 
 def _check_names(texts: Mapping[str, str], entries: Mapping[str, Node], problems: Problems) -> None:
     for key in ("registry", "reference_registry"):
-        if texts.get(key) and not _HOST.fullmatch(texts[key]):
+        if texts.get(key) and not is_host(texts[key]):
             problems.add(entries[key], f"{key} is not a registry host: {texts[key]!r}", "write host or host:port")
     for key in ("namespace", "reference_namespace"):
         if texts.get(key):

@@ -25,6 +25,7 @@ _PART = re.compile(
     rf"|(?P<scheme>{_TOKEN})(?:\s+[A-Za-z0-9\-._~+/]+=*(?=\s*(?:,|$)))?"
 )
 _EARLY_SECONDS = 5.0
+_LONGEST_LIFE = 86400.0
 _LONGEST = 8192
 """Letters of a header that are read; web servers send no longer ones."""
 _TOKEN_VALUE = re.compile(r"[!-~]+")  # it becomes a header
@@ -204,10 +205,10 @@ class Authenticator:
         if not isinstance(value, str) or not _TOKEN_VALUE.fullmatch(value):
             raise UsageError(f"the token server of {self._host} answered without a token", next_step="check the registry's auth configuration")
         seconds = answer.get("expires_in")
-        if not isinstance(seconds, int | float) or seconds <= 0:
+        if not isinstance(seconds, int | float) or not seconds > 0:
             seconds = 60  # the token specification's default
         # a token that lives shorter than the safety margin is still good for the request at hand
-        return _Token(value, time.monotonic() + max(float(seconds) - _EARLY_SECONDS, 1.0))
+        return _Token(value, time.monotonic() + max(min(seconds, _LONGEST_LIFE) - _EARLY_SECONDS, 1.0))
 
     def learn(self, challenge: str) -> None:
         """Take over what a 401 answer asks for.

@@ -5,12 +5,14 @@ This module must never leave a page out, and never follow one to another host.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from topcoat.errors import ContentError, InfrastructureError, UsageError
-from topcoat.model.image import check_repository
+from topcoat.model.image import check_repository, check_tag
 from topcoat.registry import oci, scopes
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import AccessError, HiddenError, NotFoundError, RefusedError
-from topcoat.registry.links import next_page
+from topcoat.registry.links import MOST_IDLE, MOST_PAGES, next_page
 from topcoat.registry.transport import Response, Transport
 
 
@@ -26,9 +28,9 @@ class Listing:
         for query in ("?n=1000", ""):  # a registry without pages may know no such parameter and answer 404
             try:
                 found = self.pages(f"{path}{query}", "tags", scopes.pull(repository))
-                return tuple(sorted(tag for tag in found if ":" not in tag))  # some list digests as tags too
             except (NotFoundError, HiddenError):
                 continue
+            return self._checked(check_tag, (tag for tag in found if ":" not in tag), f"the list of tags of {repository}")  # some list digests too
         return ()
 
     def catalog(self) -> tuple[str, ...]:
@@ -42,17 +44,25 @@ class Listing:
             raise RefusedError(
                 f"{self._transport.host} shows no catalog of its repositories", next_step="name the images, or give an image list"
             ) from error
+        return self._checked(check_repository, names, "its catalog")
+
+    def _checked(self, check: Callable[[str], str], names: Iterable[str], what: str) -> tuple[str, ...]:
+        """The names of a list, sorted, each proved: they end in paths and on screens."""
         try:
-            return tuple(sorted(map(check_repository, names)))
+            return tuple(sorted(map(check, names)))
         except UsageError as error:
             raise InfrastructureError(
-                f"{self._transport.host}: its catalog names what is {error.what}", retriable=False, next_step="look at the registry"
+                f"{self._transport.host}: {what} names what is {error.what}", retriable=False, next_step="look at the registry"
             ) from error
 
     def pages(self, path: str, key: str, needed: tuple[str, ...]) -> set[str]:
-        """All entries of a list that comes in pages (Link header, rel="next")."""
+        """All entries of a list that comes in pages (Link header, rel="next").
+
+        :raises InfrastructureError: a page is no such list, or the pages have no end.
+        """
         found: set[str] = set()
         seen: set[str] = set()
+        idle = 0
         next_path: str | None = path
         while next_path is not None and next_path not in seen:
             path = next_path
@@ -63,13 +73,20 @@ class Listing:
 
             answer = self._transport.operation(f"list {path.split('?')[0]}", work)
             try:
-                entries = oci.read_json(answer.body, f"the list at {path}").get(key) or []
+                document = oci.read_json(answer.body, f"the list at {path}")
             except ContentError as error:
                 raise InfrastructureError(f"{self._transport.host}: {error.what}", retriable=False, next_step="look at the registry") from error
-            if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            entries = document.get(key) or []
+            if "errors" in document or not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
                 raise InfrastructureError(
                     f"{self._transport.host}: the list at {path} holds no list of {key}", retriable=False, next_step="look at the registry"
                 )
+            before = len(found)
             found.update(entries)
+            idle = idle + 1 if len(found) == before else 0
+            if idle > MOST_IDLE or len(seen) > MOST_PAGES:
+                raise InfrastructureError(
+                    f"{self._transport.host}: the list at {path.partition('?')[0]} does not end", retriable=False, next_step="look at the registry"
+                )
             next_path = next_page(answer.headers.get("link", ""), path)
         return found

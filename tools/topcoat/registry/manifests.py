@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from topcoat.errors import ContentError
+from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.model import Digest
 from topcoat.model.image import check_digest, check_repository, check_tag, is_digest
 from topcoat.registry import oci, scopes
@@ -57,7 +57,7 @@ class Manifests:
     def _checked(self, repository: str, target: str, answer: Response) -> Manifest:
         digest = oci.digest_of(answer.body)
         promised = target if is_digest(target) else answer.headers.get("docker-content-digest") or digest
-        if promised != digest:
+        if promised not in (digest, oci.sha512_of(answer.body)):
             raise DigestMismatchError(
                 f"{self.host}: the manifest {repository} {target} has the digest {digest}, the registry says {promised}",
                 next_step="the registry or something on the way damages manifests; look at both",
@@ -93,12 +93,19 @@ class Manifests:
                 return None
             if answer.status == 404:
                 return None
-            digest = answer.headers.get("docker-content-digest") or self.get(repository, target, cached=False).digest
+            said = answer.headers.get("docker-content-digest", "")
+            # who says nothing, or says it by another algorithm, is asked for the bytes
+            digest = said if said.startswith("sha256:") else self.get(repository, target, cached=False).digest
             if is_digest(target) and digest != target:
                 raise DigestMismatchError(
                     f"{self.host}: asked for {repository}@{target}, the registry answers with {digest}", next_step="look at the registry"
                 )
-            return check_digest(digest)
+            try:
+                return check_digest(digest)
+            except UsageError as error:
+                raise InfrastructureError(
+                    f"{self.host}: {repository} {target} is {error.what}", retriable=False, next_step="look at the registry"
+                ) from error
 
         return self._transport.operation(f"head {repository} {target}", work)
 

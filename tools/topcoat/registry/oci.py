@@ -58,6 +58,11 @@ def digest_of(data: bytes) -> Digest:
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
 
 
+def sha512_of(data: bytes) -> str:
+    """The digest that a registry may give by the other algorithm that it has to know (image-spec, descriptor.md, "Registered algorithms")."""
+    return "sha512:" + hashlib.sha512(data).hexdigest()
+
+
 def to_json(document: object) -> bytes:
     """Compact JSON with sorted keys: the one form in which this package writes documents."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -135,6 +140,11 @@ class Manifest:
         """The parsed body, its lists and objects of the right kind; ContentError when it is not."""
         what = f"manifest {self.digest}"
         document, shape = read_json(self.body, what), DOOR.shape(what)
+        said, is_index = document.get("mediaType") or self.media_type, self.is_index
+        # What the one reader takes for an image and the other for an index is two things under one digest (image-spec, manifest.md and
+        # image-index.md, "mediaType"): what was proved of the one says nothing of the other.
+        if said != self.media_type or any(document.get(name) for name in (("config", "layers") if is_index else ("manifests",))):
+            raise shape.wrong("it", f"a document of the type {self.media_type} alone")
         for name in ("manifests", "layers"):
             shape.items(document.get(name), name, dict, "objects")
         for name in ("config", "subject"):

@@ -30,7 +30,7 @@ from topcoat.registry import oci, scopes
 from topcoat.registry.blobs import Blobs
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import NotFoundError
-from topcoat.registry.links import next_page
+from topcoat.registry.links import MOST_IDLE, MOST_PAGES, next_page
 from topcoat.registry.listing import Listing
 from topcoat.registry.manifests import Manifests
 from topcoat.registry.oci import Descriptor
@@ -78,6 +78,8 @@ class Referrers:
             return None
         found: list[Descriptor] = []
         seen: set[str] = set()
+        known: set[Digest] = set()
+        idle = 0
         path: str | None = f"/v2/{check_repository(repository)}/referrers/{check_digest(digest)}"
         while path is not None and path not in seen:
             seen.add(path)
@@ -93,7 +95,14 @@ class Referrers:
                     raise InfrastructureError(f"{self._transport.host}: a page of the referrers of {repository}@{digest} is missing")
                 return None
             self._without_api = 0
-            found += _parsed(entries)
+            before, more = len(known), _parsed(entries)
+            found += more
+            known.update(entry.digest for entry in more)
+            idle = idle + 1 if len(known) == before else 0
+            if idle > MOST_IDLE or len(seen) > MOST_PAGES:
+                raise InfrastructureError(
+                    f"{self._transport.host}: the list of referrers of {repository}@{digest} does not end", retriable=False, next_step="look there"
+                )
             path = next_page(answer.headers.get("link", ""), path)
         return tuple(found)
 

@@ -22,12 +22,15 @@ from topcoat.registry.connection import ConnectionPool, Deadline
 from topcoat.registry.errors import AccessError, HiddenError, NotFoundError, RefusedError
 from topcoat.registry.exchange import Reply, Upload, exchange
 from topcoat.registry.limits import Limits, Traffic
+from topcoat.registry.links import absolute
 
 T = TypeVar("T")
 
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _SAME_VERB = {307, 308}  # RFC 9110, 15.4: the others may turn a PUT into a GET
+_PORTS = {"http": 80, "https": 443}
+_PACKED = {"gzip", "x-gzip", "deflate", "compress", "br", "zstd"}
 _MAX_DOCUMENT = 16 * 1024 * 1024
 _MAX_ERROR = 4 * 1024
 _TOKENS = Door(InfrastructureError, "check the token server")
@@ -122,7 +125,15 @@ class Transport:
         :raises TopcoatError: by class of what went wrong (see ``failure``).
         """
         with self.send(verb, path, deadline, scopes=scopes, headers=headers, body=body, ok=ok) as reply:
-            return Response(reply.status, reply.headers, reply.read(_MAX_DOCUMENT))
+            body_of = reply.read(_MAX_DOCUMENT)
+            packed = reply.headers.get("content-encoding", "").strip().lower()
+            if body_of and packed in _PACKED:  # its digest would be that of other bytes
+                raise InfrastructureError(
+                    f"{self.host}: {verb} {path.partition('?')[0]} is sent as {packed}, which nobody asked for",
+                    retriable=False,
+                    next_step="look at the registry, and at proxies on the way",
+                )
+            return Response(reply.status, reply.headers, body_of)
 
     def send(
         self,
@@ -143,7 +154,7 @@ class Transport:
                 return reply
             with reply:
                 if reply.status in (_REDIRECTS if verb in ("GET", "HEAD") else _SAME_VERB) and "location" in reply.headers:
-                    url = urllib.parse.urljoin(url, reply.headers["location"])
+                    url = self._same(absolute(url, reply.headers["location"]))
                     reply.read(_MAX_DOCUMENT)
                     continue
                 answer = _error_response(reply)
@@ -221,7 +232,7 @@ class Transport:
             )
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         where = f"{parts.netloc}: {verb} {parts.path}"
-        whole = {"Host": parts.netloc, "User-Agent": "topcoat", **headers}
+        whole = {"Host": parts.netloc, "User-Agent": "topcoat", "Accept-Encoding": "identity", **headers}
         return exchange(self._pool(parts), verb, target, whole, body, deadline, where, self.traffic)
 
     def _pool(self, parts: urllib.parse.SplitResult) -> ConnectionPool:
@@ -250,15 +261,23 @@ class Transport:
         """A Location header as a URL of this registry.
 
         Behind a proxy that ends TLS, registries name themselves with http://; where only the scheme differs the answer is taken as ours.
+
+        :raises InfrastructureError: it is no address.
         """
-        url = urllib.parse.urljoin(self._base + "/", location)
-        parts = urllib.parse.urlsplit(url)
-        return self._base + url.split(parts.netloc, 1)[1] if parts.netloc == self._address else url
+        return self._same(absolute(self._base + "/", location))
+
+    def _same(self, url: str) -> str:
+        """A URL as we write it ourselves, where it is this registry's: some give their port although it is the usual one, or capital letters."""
+        parts, mine = urllib.parse.urlsplit(url), urllib.parse.urlsplit(self._base)
+        there = (parts.hostname, parts.port or _PORTS.get(parts.scheme))
+        here = (mine.hostname, mine.port or _PORTS[mine.scheme])
+        is_same = parts.username is None and (there == here or (parts.netloc == self._address and mine.scheme == "https"))
+        return self._base + url.split(parts.netloc, 1)[1] if is_same and parts.scheme in _PORTS else url
 
     def _fetch_token(self, realm: str, service: Mapping[str, str], scopes: tuple[str, ...], login: str | None) -> dict[str, object]:
         """Ask a token server (distribution project, "Token Authentication Specification")."""
         query = urllib.parse.urlencode([*service.items(), *(("scope", scope) for scope in scopes)])
-        realm = urllib.parse.urljoin(f"{self._base}/", realm)
+        realm = absolute(f"{self._base}/", realm)
         url = f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm
 
         refusals = 0
