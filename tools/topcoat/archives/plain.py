@@ -14,13 +14,12 @@ from typing import BinaryIO, cast
 import zstandard
 from isal import isal_zlib
 
+from topcoat.archives import magic
 from topcoat.errors import ContentError
 
 PIECE = 4 << 20
 """Most plain bytes at once."""
-_LONGEST_MAGIC = 6
 _WINDOW = 1 << 31  # as podman's reader: what `zstd --ultra --long=31` writes
-_ZSTD, _SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 _DAMAGED = "rebuild and push the image; its blob is damaged"
 
 
@@ -41,21 +40,21 @@ class Plain:
         :raises CutOffError: it ends in the middle. :raises ContentError: it is not what it seems.
         """
         if self._read is None:
-            self._read = self._opened(self._raw.head(_LONGEST_MAGIC))
+            self._read = self._opened(self._raw.head(magic.LONGEST))
         return self._read()
 
     def _opened(self, head: bytes) -> Callable[[], bytes]:
-        if head.startswith(b"\x1f\x8b"):
-            return _Gzip(self._raw).next
-        # A skippable frame may come first (RFC 8878, 3.1.2); zstd:chunked puts its table of contents into such frames.
-        if head.startswith(_ZSTD) or (head[1:4] == _SKIPPABLE and 0x50 <= head[0] <= 0x5F):
-            return _Zstd(self._raw).next
-        if head.startswith(b"\xfd7zXZ\x00"):
-            reader = lzma.LZMAFile(io.BufferedReader(self._raw))  # noqa: SIM115 - what it reads is not ours to close
-            return lambda: _named("xz", reader.read)
-        if head.startswith(b"BZh"):
-            bzip = bz2.BZ2File(io.BufferedReader(self._raw))
-            return lambda: _named("bzip2", bzip.read)
+        match magic.compression(head):
+            case "gzip":
+                return _Gzip(self._raw).next
+            case "zstd":
+                return _Zstd(self._raw).next
+            case "xz":
+                reader = lzma.LZMAFile(io.BufferedReader(self._raw))  # noqa: SIM115 - what it reads is not ours to close
+                return lambda: _named("xz", reader.read)
+            case "bzip2":
+                bzip = bz2.BZ2File(io.BufferedReader(self._raw))
+                return lambda: _named("bzip2", bzip.read)
         return lambda: self._raw.read(PIECE)
 
 
@@ -113,7 +112,7 @@ class _Frames:
     def _advance(self) -> None:
         held, self._held = self._held, b""
         number = int.from_bytes(held, "little")
-        if self._expect == "magic" and held == _ZSTD:
+        if self._expect == "magic" and held == magic.ZSTD:
             self._expect, self._need = "descriptor", 1
         elif self._expect == "magic":  # of a skippable frame; anything else the reader refuses
             self._expect = "length"

@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 import zstandard
 
+from topcoat.archives import magic
+
 ERRORS = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 """What reading a damaged stream raises, beside OSError of bzip2."""
 
@@ -41,14 +43,15 @@ class _Rewound(io.RawIOBase):
 
 def opened(stream: BinaryIO) -> BinaryIO:
     """A reader of the plain content; the caller closes the stream itself."""
-    head = stream.read(6)
+    head = stream.read(magic.LONGEST)
     reader = io.BufferedReader(_Rewound(head, stream), 1 << 20)
-    if head.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=reader)  # type: ignore[return-value]
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return zstandard.ZstdDecompressor().stream_reader(reader, read_across_frames=True)
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return lzma.LZMAFile(reader)  # type: ignore[return-value]
-    if head.startswith(b"BZh"):
-        return bz2.BZ2File(reader)  # type: ignore[return-value]
+    match magic.compression(head):
+        case "gzip":
+            return gzip.GzipFile(fileobj=reader)  # type: ignore[return-value]
+        case "zstd":
+            return zstandard.ZstdDecompressor().stream_reader(reader, read_across_frames=True)
+        case "xz":
+            return lzma.LZMAFile(reader)  # type: ignore[return-value]
+        case "bzip2":
+            return bz2.BZ2File(reader)  # type: ignore[return-value]
     return reader
