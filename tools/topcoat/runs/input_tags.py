@@ -21,8 +21,7 @@ def update_tag(planned: PlannedImage, base: Digest, snapshot: Snapshot, way: str
 
     :param way: ``RunOptions.update_way``: the ways give the same tree in other layers, and whoever asks for one gets no other.
     """
-    checksums = _checksums(snapshot)
-    moves = [[*change.key, checksums.get(str(change.new), "") if change.new else ""] for change in planned.changes]
+    moves = [[*change.key, snapshot.checksums.get(str(change.new), "") if change.new else ""] for change in planned.changes]
     return _tag(["update", way, base, moves, [list(entry) for entry in snapshot.policies]])
 
 
@@ -35,13 +34,3 @@ def _tag(inputs: list[object]) -> str:
     # A maker that was mended must not find what it made before it was.
     text = json.dumps([generation.images(), *inputs], separators=(",", ":"))
     return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:_HEX]
-
-
-def _checksums(snapshot: Snapshot) -> dict[str, str]:
-    """NEVRA → checksums of its files in the view (two repositories may hold one NEVRA with other content: then both count)."""
-    found: dict[str, str] = {}
-    for frozen in snapshot.repositories:
-        for package in snapshot.packages(frozen.id):
-            name = str(package.nevra)
-            found[name] = f"{found[name]} {package.checksum}" if name in found else package.checksum
-    return found

@@ -9,6 +9,7 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -143,6 +144,16 @@ class Snapshot:
                 self._packages[repo_id] = _list_packages(frozen)
                 self._by_href[repo_id] = {package.href: package for package in self._packages[repo_id]}
             return self._packages[repo_id]
+
+    @cached_property
+    def checksums(self) -> dict[str, str]:
+        """NEVRA → checksums of its files in the view (two repositories may hold one NEVRA with other content: then both count)."""
+        found: dict[str, str] = {}
+        for frozen in self.repositories:
+            for package in self.packages(frozen.id):
+                name = str(package.nevra)
+                found[name] = f"{found[name]} {package.checksum}" if name in found else package.checksum
+        return found
 
     def gated(self) -> tuple[Nevra, ...]:
         """The packages that images must hold: of every gated repository the newest build of each name and architecture, sorted."""
