@@ -25,7 +25,7 @@ def command(settings: Settings, package: str, reference_tag: str | None, images:
     if unknown:
         raise UsageError(f"no such image: {', '.join(unknown)}", next_step="'topcoat list' shows the names")
     names = [name for name in settings.recipes if not images or name in images]
-    reader = references.ImageReader(settings.registries, settings.work_dir / "cache" / "images", settings.profile.platform)
+    reader = references.ImageReader(settings.registries, settings.work_dir, settings.profile.platform)
     wanted = references.reference_names(settings.profile, names, reference_tag or settings.profile.reference_tag)
     found = references.collect(reader, wanted, settings.recipes)
     known: dict[str, Requirements] = {}

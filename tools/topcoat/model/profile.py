@@ -156,6 +156,11 @@ class Profile:
         return tuple(dict.fromkeys(key for policy in policies for key in policy.keys))
 
     @property
+    def place(self) -> str:
+        """``host[:port]/namespace`` that is published to."""
+        return f"{self.registry}/{self.namespace}".rstrip("/")
+
+    @property
     def platform(self) -> str:
         """``os/architecture`` of the images; see ``platform_of``."""
         return platform_of(self.arch)

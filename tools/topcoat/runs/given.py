@@ -44,7 +44,7 @@ def decide(
     recipes = {name: Recipe(name, "", "", None) for name in names}
     snapshot = repos.freeze(repositories, work / "repositories")
     solver = UpdateSolver(snapshot, arch=arch)
-    found = references.collect(ImageReader(registries, work / "cache" / "images", profile.platform), names, recipes)
+    found = references.collect(ImageReader(registries, work, profile.platform), names, recipes)
     absent = [str(names[name]) for name, image in found.items() if image is None]
     if absent:
         raise ContentError(f"{absent[0]} does not exist", next_step="check the reference")

@@ -56,7 +56,7 @@ def difference(access: Access, first: str, second: str) -> tuple[PackageChange, 
 
 def reader_of(access: Access) -> ImageReader:
     """What reads images, with its cache."""
-    return ImageReader(access.registries, access.work_dir / "cache" / "images", access.profile.platform)
+    return ImageReader(access.registries, access.work_dir, access.profile.platform)
 
 
 def find(reader: ImageReader, image: str) -> StoredImage:

@@ -94,7 +94,7 @@ def decide(request: RunRequest, *, registries: Registries, work: Path) -> Decisi
     prints = fingerprints(request.recipes, request.profile)
     snapshot = repos.freeze(repo_set(request.profile, request.gating_repository), work / "repositories", view=request.view)
     solver = UpdateSolver(snapshot, arch=request.profile.arch)
-    reader = ImageReader(registries, work / "cache" / "images", request.profile.platform)
+    reader = ImageReader(registries, work, request.profile.platform)
     names = references.reference_names(request.profile, recipes, request.reference_tag, request.artifacts)
     found = references.collect(reader, names, recipes, anew=request.full)
     known = {name: references.as_planner_reference(name, image) if image else None for name, image in found.items()}

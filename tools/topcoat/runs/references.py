@@ -89,10 +89,12 @@ class ReferenceImage:
 class ImageReader:
     """Reads images and their inventories from registries; everything that a digest names is kept in the cache."""
 
-    def __init__(self, registries: Registries, cache: Path, platform: str) -> None:
-        """:param platform: ``os/architecture`` that images are wanted for: the profile's."""
+    def __init__(self, registries: Registries, work: Path, platform: str) -> None:
+        """:param work: the work folder, which keeps the cache.
+        :param platform: ``os/architecture`` that images are wanted for: the profile's.
+        """
         self._registries = registries
-        self._cache = DigestCache(cache)
+        self._cache = DigestCache(work / "cache" / "images")
         self._platform = platform
         # One name of an index is another image for each platform.
         self._image_kind = f"image-{platform.replace('/', '-')}"

@@ -119,7 +119,7 @@ def carry_out(
     """Run a decided plan with everything it needs open around it."""
     processes = Processes()
     publisher = Publisher(registries, scratch=_folder(options.work / "tmp"))
-    reader = ImageReader(registries, options.work / "cache" / "images", decision.request.profile.platform)
+    reader = ImageReader(registries, options.work, decision.request.profile.platform)
     known = KnownFiles(registries, DigestCache(options.work / "cache" / "layers"))
     with ExitStack() as stack:
         stack.callback(decision.snapshot.close)

@@ -71,8 +71,7 @@ def collect(
 
     :raises TopcoatError: the registry or the records in it cannot be read.
     """
-    place = f"{profile.registry}/{profile.namespace}".rstrip("/")
-    found = Documents({"schema": SCHEMA, "time": round(time.time(), 3), "place": place, "profile": profile.name, "phases": PHASES})
+    found = Documents({"schema": SCHEMA, "time": round(time.time(), 3), "place": profile.place, "profile": profile.name, "phases": PHASES})
     found.board |= {"dlrn": options.api.url if options.api else "", "zuul": options.zuul}
     found.board["architectures"] = [one.architecture.name for one in options.wanted]
     all_streams = streams.read(registries, profile, newest=options.newest, rules=options.rules, api=options.api, say=say)

@@ -75,7 +75,7 @@ def find(name: str, *, registries: Registries, profile: Profile, images: Iterabl
         found = _tagged(name, registries, place, wanted)
         if found:
             return NamedSet(name, name, place.registry, found)
-    where = " and ".join(f"{place.registry}/{place.namespace}".rstrip("/") for place in places)
+    where = " and ".join(place.place for place in places)
     raise UsageError(
         f"{where} {'have' if len(places) > 1 else 'has'} no promotion record {name!r} and no image with this tag",
         next_step="check the name; a receipt is given as a file, ./receipt.json",

@@ -34,7 +34,7 @@ class SetReader:
         self._registries = registries
         self._work = work
         self._platform = platform
-        self._reader = ImageReader(registries, work / "cache" / "images", platform)
+        self._reader = ImageReader(registries, work, platform)
         self._read_layers = read_layers
         self._bundles: dict[_Place, Mapping[str, tuple[ChangelogEntry, ...]]] = {}
         self._shared: dict[frozenset[Package], frozenset[Package]] = {}

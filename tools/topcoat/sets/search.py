@@ -117,8 +117,7 @@ def answer(
     found = streams.read(registries, profile, newest=newest, say=say)
     sets = [streams.holdings(streams.recorded(one, registries, profile), reader, say=say) for one in found]
     rows = look(word, sets, reader, [one.current.source if one.current else "" for one in found])
-    place = f"{profile.registry}/{profile.namespace}".rstrip("/")
-    return {"schema": SCHEMA, "asked": word, "place": place, "sets": sum(map(len, sets)), "found": rows}
+    return {"schema": SCHEMA, "asked": word, "place": profile.place, "sets": sum(map(len, sets)), "found": rows}
 
 
 def text(shape: dict[str, Any]) -> str:
