@@ -1,6 +1,7 @@
 """Transactions with repositories whose metadata is of a rarer kind; dnf reads all of these."""
 
 import hashlib
+import subprocess
 from pathlib import Path
 
 from tests.functional.updater.world import WorldCase
@@ -37,4 +38,12 @@ class Repositories(WorldCase):
         add_record(folder, "prestodelta", "<prestodelta></prestodelta>")
         for kind in ("group", "group_xz", "group_zst", "updateinfo", "updateinfo_zck", "primary_zck", "primary_db", "susedata", "productid"):
             add_record(folder, kind, "<comps></comps>" if kind.startswith("group") else "<updates></updates>")
+        self.update(folder)
+
+    def test_packages_below_another_base(self) -> None:
+        """``xml:base``: the metadata lies in one place, the packages in another, which no transaction sees."""
+        packages = make_repository(self.world.path("packages"), [NEW])
+        folder = self.world.path("index")
+        folder.mkdir()
+        subprocess.run(["createrepo_c", "--quiet", "--baseurl", packages.as_uri(), "--outputdir", folder, packages], check=True)
         self.update(folder)

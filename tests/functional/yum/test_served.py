@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.functional.solver.support import SolverTestCase
 from tests.needs import need
+from topcoat.model import Repository
 from topcoat.rpm import inventory
 from topcoat.yum.server import RepositoryServer
 from topcoat_demo.rpms import File, RpmSpec
@@ -25,12 +26,12 @@ class Served(SolverTestCase):
         super().setUp()
         need("dnf", root=True)
 
-    def dnf(self, root: Path, repo_file: str, *command: str) -> subprocess.CompletedProcess:
+    def dnf(self, root: Path, repo_file: str, *command: str, settings: str = "") -> subprocess.CompletedProcess:
         home = self.bench.path("home")
         (home / "repos").mkdir(parents=True)
         (home / "repos/frozen.repo").write_text(repo_file)
         (home / ".rpmmacros").write_text("%_dbpath /var/lib/rpm\n")
-        (home / "dnf.conf").write_text("[main]\nmodule_platform_id=platform:el9\nplugins=0\ninstall_weak_deps=0\nbest=1\n" + FILELISTS)
+        (home / "dnf.conf").write_text("[main]\nmodule_platform_id=platform:el9\nplugins=0\ninstall_weak_deps=0\nbest=1\n" + FILELISTS + settings)
         options = [f"--installroot={root}", f"--config={home}/dnf.conf", f"--setopt=reposdir={home}/repos", f"--setopt=cachedir={home}/cache"]
         options += ["--releasever=9", "--forcearch=x86_64", "-y"]
         return subprocess.run(["dnf", *options, *command], env={**os.environ, "HOME": str(home)}, capture_output=True, text=True, timeout=120)
@@ -56,6 +57,29 @@ class Served(SolverTestCase):
             result = self.dnf(root, server.repo_file(), "install", "app")
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         self.assertIn("lib-1:1.5.1~dev-1.el9.noarch", map(str, inventory.from_root(root).nevras))
+
+    def test_whatever_the_image_says_of_signed_metadata_and_of_the_way_to_other_hosts(self) -> None:
+        current = self.bench.repository("current", [APP, LIB, DATA])
+        for settings in ("repo_gpgcheck=1\n", "proxy=http://127.0.0.1:9\n", "ip_resolve=6\n"):
+            root = self.bench.root([])
+            with self.subTest(settings), self.bench.freeze(current) as snapshot, RepositoryServer(snapshot) as server:
+                result = self.dnf(root, server.repo_file(), "install", "app", settings=settings)
+                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    def test_packages_below_another_base(self) -> None:
+        """A build has no way to where ``xml:base`` sends it."""
+        store = self.bench.repository("store", [APP, LIB, DATA])
+        folder, packages = self.bench.path("index"), Path(store.baseurl.removeprefix("file://"))
+        folder.mkdir()
+        subprocess.run(["createrepo_c", "--quiet", "--zck", "--baseurl", store.baseurl, "--outputdir", folder, packages], check=True)
+        current = Repository("current", folder.as_uri())
+        root = self.bench.root([])
+        with self.bench.freeze(current) as snapshot, RepositoryServer(snapshot) as server:
+            snapshot.fetch_all([("current", spec.filename) for spec in (APP, LIB, DATA)])
+            packages.rename(packages.with_name("out-of-reach"))
+            result = self.dnf(root, server.repo_file(), "install", "app")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertIn("app-2.0-1.el9.noarch", map(str, inventory.from_root(root).nevras))
 
     def test_repository_that_went_away_fails_the_build(self) -> None:
         """A package that cannot be had any more is an error of dnf, never a quick green."""

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from topcoat.errors import InfrastructureError, TopcoatError, UsageError
 from topcoat.process.network import PrivateNetwork
+from topcoat.yum.gathered import Gathered
 from topcoat.yum.repositories import Snapshot
 
 
@@ -29,10 +30,10 @@ class RepositoryServer:
         self._running: list[tuple[http.server.ThreadingHTTPServer, threading.Thread]] = []
 
     def __enter__(self) -> RepositoryServer:
-        snapshot = self._snapshot
+        gathered = Gathered(self._snapshot)
 
         class Handler(_Handler):
-            view = snapshot
+            view = gathered
             refused = self._refused
 
         self._server = self._serve(_Server(("127.0.0.1", 0), Handler))
@@ -90,7 +91,11 @@ class RepositoryServer:
                 f"baseurl={self.url(repository.id)}",
                 "enabled=1",
                 "gpgcheck=0",
+                "repo_gpgcheck=0",
                 "metadata_expire=-1",
+                # what the image's dnf.conf says of the way to other hosts is no way to loopback
+                "proxy=",
+                "ip_resolve=4",
                 # the view behind this server has tried often enough already
                 "retries=1",
                 "skip_if_unavailable=0",
@@ -116,7 +121,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     """GET and HEAD of ``/<repository id>/<href>``."""
 
     protocol_version = "HTTP/1.1"
-    view: Snapshot
+    view: Gathered
     refused: dict[str, TopcoatError]
 
     def do_GET(self) -> None:

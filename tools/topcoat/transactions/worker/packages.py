@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import tempfile
+from urllib.parse import unquote, urlsplit
 
 import database
 import dnf
@@ -290,7 +291,7 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
         transaction.setFlags(flags)
         transaction.setProbFilter(ignored)
         for package, replaces in installs:
-            path = package.localPkg()
+            path = _file(package)
             with open(path, "rb") as stream:
                 try:
                     header = transaction.hdrFromFdno(stream.fileno())
@@ -319,6 +320,11 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
     finally:
         transaction.closeDB()
     return dates, order
+
+
+def _file(package) -> str:  # type: ignore[no-untyped-def]
+    """Where the caller put a package: below its repository, also where the metadata says that it lies elsewhere (``xml:base``)."""
+    return os.path.join(unquote(urlsplit(package.repo.baseurl[0]).path), package.location)
 
 
 def _check_module(package, header) -> None:  # type: ignore[no-untyped-def]
