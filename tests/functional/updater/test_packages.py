@@ -1,5 +1,6 @@
 """What package transactions must do to images, each case against real rpm, dnf and a real registry."""
 
+import base64
 import os
 import shutil
 import sqlite3
@@ -256,6 +257,25 @@ class Scriptlets(WorldCase):
         base = self.world.base("scriptlets/fail-postun", [LIB.bump(postun="exit 1")])
         with self.assertRaises(ContentError):
             self.world.update(base, self.world.repository("current", [LIB2]))
+
+    def test_accounts_that_a_package_makes_are_there_or_it_is_refused(self) -> None:
+        """rpm makes them from 4.19 on; an older one on the host warned, and gave the files to root."""
+        line = base64.b64encode(b"u keeper - - - -").decode()
+        files = (File("/usr/lib/lib/kept", "k", user="keeper", group="keeper"),)
+        current = self.world.repository("current", [LIB2.bump(files=files, provides=(f"user(keeper) = {line}", f"group(keeper) = {line}"))])
+        try:
+            with self.world.updated(self.world.base("accounts/made", [LIB]), current) as (_, root):
+                self.assertIn("keeper:", (root / "etc/passwd").read_text())
+                self.assertNotEqual((root / "usr/lib/lib/kept").stat().st_uid, 0)
+        except ContentError as refused:
+            self.assertRegex(refused.what, r"python3-lib-0:2.0-1.el9.noarch makes the (user|group) keeper, and rpm \S+ of this host does not")
+
+    def test_accounts_that_no_rpm_of_the_image_would_make_are_left_as_they_are(self) -> None:
+        line = base64.b64encode(b"u keeper - - - -").decode()
+        base = self.world.base("accounts/old", [LIB, RpmSpec("rpm", "4.16.1.3")])
+        current = self.world.repository("current", [LIB2.bump(provides=("user(nobody-makes-it)", f"user(keeper) = {line}"))])
+        with self.world.updated(base, current) as (built, _):
+            self.assertEqual([change.name for change in built.changes], ["python3-lib"])
 
     def test_no_network_and_no_time_of_the_day_in_the_result(self) -> None:
         body = "ls /sys/class/net 2>/dev/null > /var/lib/net; cat /proc/net/dev > /var/lib/dev; echo x > /var/lib/made"

@@ -104,10 +104,10 @@ def _owner(root: str, text) -> tuple:  # type: ignore[no-untyped-def]
     if not text:
         return 0, 0
     user, _, group = text.partition(":")
-    entry = _entry(root, "passwd", user)
+    entry = account(root, "passwd", user)
     uid = int(user) if user.isdigit() else int(entry[2]) if entry else None
     if group:
-        row = _entry(root, "group", group)
+        row = account(root, "group", group)
         gid = int(group) if group.isdigit() else int(row[2]) if row else None
     else:
         gid = int(entry[3]) if entry else 0
@@ -116,8 +116,9 @@ def _owner(root: str, text) -> tuple:  # type: ignore[no-untyped-def]
     return uid, gid
 
 
-def _entry(root: str, table: str, name: str):  # type: ignore[no-untyped-def]
-    with open(inside(root, f"/etc/{table}"), encoding="utf-8", errors="replace") as lines:
+def account(root: str, table: str, name: str):  # type: ignore[no-untyped-def]
+    """The fields of an account in ``/etc/passwd`` or ``/etc/group`` of the image; None where it, or the table, is not there."""
+    with contextlib.suppress(FileNotFoundError), open(inside(root, f"/etc/{table}"), encoding="utf-8", errors="replace") as lines:
         for line in lines:
             fields = line.rstrip("\n").split(":")
             if fields[0] == name:

@@ -20,6 +20,7 @@ import dnf.conf
 import dnf.exceptions
 import dnf.repo
 import dnf.transaction
+import files
 import image
 import rpm
 from protocol import Clock, Refused, environment
@@ -70,9 +71,12 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
         with clock.step("fetch"):
             fetch(sorted([package.reponame, package.location] for package, _ in installs))
         with clock.step("transaction"), environment(**_SCRIPTLET_ENVIRONMENT):
+            made: dict = {}
             dates, order = _transaction(
-                base, root, installs, erases, request["options"], fetch.doing, database_only=request.get("database_only", False)
+                base, root, installs, erases, request["options"], fetch.doing, made, database_only=request.get("database_only", False)
             )
+            if not request.get("database_only"):
+                _check_accounts(base, root, made)
             if installs or erases:
                 image.keep_module_data(base, root)
     finally:
@@ -229,6 +233,7 @@ def _check_room(root: str, installs: list) -> None:
         raise Refused("infrastructure", what, errno.ENOSPC)
 
 
+_MAKES_ACCOUNTS = "4.19"
 # Tags that rpm gives to the scripts of triggers and file triggers alike, and has no names for (rpmtag.h: RPMTAG_TRIGGERIN and its kin).
 _TRIGGERS = {1100: "triggerin", 1101: "triggerun", 1102: "triggerpostun", 1171: "triggerprein"}
 
@@ -267,10 +272,11 @@ def _package_of(key) -> str:  # type: ignore[no-untyped-def]
     return os.path.basename(key).removesuffix(".rpm") if isinstance(key, str) else str(key or "a package")
 
 
-def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict, doing, *, database_only: bool) -> tuple:  # type: ignore[no-untyped-def]
+def _transaction(base: dnf.Base, root: str, installs: list, erases: list, options: dict, doing, made: dict, *, database_only: bool) -> tuple:  # type: ignore[no-untyped-def]
     """Run rpm. dnf's own do_transaction runs everything twice (a test first) and writes a history; rpm checks conflicts by itself before it starts.
 
     :param doing: told which scriptlet runs.
+    :param made: gets the accounts that packages make, with the name of the package.
     :param database_only: change the package database and nothing else; no scriptlet and no trigger runs.
     :returns: the dates of the new packages; their names with versions, in the order in which rpm took them.
     """
@@ -299,6 +305,7 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
                     raise Refused("content", f"{package}: {error}") from error
             _check_module(package, header)
             dates.add(header)
+            made.update(dict.fromkeys(_accounts(header), _name(package)))
             transaction.addInstall(header, path, "u" if replaces else "i")
         for package in erases:
             transaction.addErase(package.idx)
@@ -320,6 +327,33 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
     finally:
         transaction.closeDB()
     return dates, order
+
+
+_ACCOUNT = re.compile(r"(user|group)\(([^()/]+)\)")
+
+
+def _accounts(header) -> list:  # type: ignore[no-untyped-def]
+    """(table, name) of the accounts that rpm makes for a package: what it provides as ``user(NAME)`` or ``group(NAME)`` with a line of sysusers.d(5)
+    for its version (rpm's manual, "Users and groups")."""
+    versions, found = header[rpm.RPMTAG_PROVIDEVERSION] or (), []
+    for number, provided in enumerate(header[rpm.RPMTAG_PROVIDENAME] or ()):
+        match = _ACCOUNT.fullmatch(provided)
+        if match and versions[number]:
+            found.append(("passwd" if match.group(1) == "user" else "group", match.group(2)))
+    return found
+
+
+def _check_accounts(base: dnf.Base, root: str, made: dict) -> None:
+    """rpm makes accounts from 4.19 on. An older one on this host warns, and gives their files to root. What the image's own rpm would not make either
+    is left as it is."""
+    own = [package.version for package in base.sack.query().installed().filter(name="rpm")]
+    if own and all(rpm.labelCompare(("0", version, ""), ("0", _MAKES_ACCOUNTS, "")) < 0 for version in own):
+        return
+    for (table, name), package in sorted(made.items()):
+        if files.account(root, table, name) is None:
+            kind = "user" if table == "passwd" else "group"
+            what = f"{package} makes the {kind} {name}, and rpm {rpm.__version__} of this host does not: its files would be root's"
+            raise Refused("content", f"{what} (rpm {_MAKES_ACCOUNTS} and newer make it, and so does a build with buildah, by the image's own rpm)")
 
 
 def _file(package) -> str:  # type: ignore[no-untyped-def]
