@@ -15,7 +15,9 @@ from tests import schemas
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.base import make_image, random_bytes
 from tests.functional.registry.faults import Fault
+from topcoat.model import labels
 from topcoat.promotion import Control, History
+from topcoat.promotion.history import HOLD_TYPE
 from topcoat.publisher import Publisher
 from topcoat.registry import Credentials, RegistryClient, oci
 from topcoat.sets.contents import unpack
@@ -240,6 +242,15 @@ class Told(CommandCase):
         self.assertEqual({"floating", "floating.previous"}, set(Control(self.client(), self.space).records()))
         self.assertEqual(("floating",), Control(self.client(), self.space).floating_names())
 
+    def test_a_hold_that_others_wrote_moves_no_cursor(self) -> None:
+        history = History(Control(self.client(), self.space))
+        hold = {"reason": "\x1b[2J\x9b31m\u202enothing is held", "by": "x\x07y", "time": 1.0}
+        history._control.documents.write("floating.hold", HOLD_TYPE, {labels.HOLD: json.dumps(hold)})
+        line = [word for word in self.words() if word not in ("--format", "json")]
+        said = subprocess.run([*line[: line.index("promote")], "hold", "floating"], capture_output=True, text=True, check=True)
+        self.assertIn("nothing is held", said.stdout)
+        self.assertTrue(all(map(str.isprintable, said.stdout.splitlines())), said.stdout)
+
     def test_a_set_of_long_ago_does_not_come_back_unasked(self) -> None:
         for tag in ("one", "two", "three", "four"):
             self.push_set(self.space, tag)
@@ -253,7 +264,7 @@ class Told(CommandCase):
 
     def test_a_name_that_could_be_a_record_is_refused(self) -> None:
         self.push_set(self.space, "one")
-        for name in ("floating.hold", "floating.history-1", "floating.lock-x"):
+        for name in ("floating.hold", "floating.history-1", "floating.lock-x", "floating.previous", "floating.pending", "topcoat-gc.seen", "x" * 100):
             self.assertIn("cannot be promoted to", self.run_words(self.words("--from", "one", "--to", name), 2)["error"])
 
     def test_what_a_promoted_set_holds_is_written_down_and_damage_of_it_does_no_harm(self) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 import time
+import unittest.mock
 from types import SimpleNamespace
 
 from tests.functional.promotion.base import NAMES, SetCase
@@ -11,11 +15,15 @@ from tests.functional.registry.base import make_image, random_bytes
 from tests.functional.registry.faults import Fault, Request
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.garbage import Collector, KeepRules
-from topcoat.promotion import HalfMovedError, Promoter, Target
+from topcoat.promotion import Control, HalfMovedError, History, Promoter, Target
 from topcoat.promotion import Request as Promotion
 from topcoat.publisher import Publisher
+from topcoat.registry import digest_of, oci
 from topcoat.registry.oci import referrers_tag
 from topcoat.runs.execute import _move
+
+AMD64 = (("architecture", "amd64"), ("os", "linux"))
+UNKNOWN = (("architecture", "unknown"), ("os", "unknown"))
 
 
 class Lying(SetCase):
@@ -65,6 +73,96 @@ class Lying(SetCase):
         outcome = self.promoter(self.space).promote(Promotion("new", "floating"))
         self.assertTrue(outcome.recovered)
         self.assertEqual(self.new, self.shown(self.space, "floating"))
+
+    def test_a_record_a_plan_or_a_hold_that_is_listed_and_not_sent_moves_nothing(self) -> None:
+        control = Control(self.client(), self.space)
+        History(control).set_hold("floating", "two breaks it", "x")
+        record = control.read("floating")
+        control.write("floating.pending", record)
+        for part in ("floating", "floating.pending", "floating.hold"):
+            with self.subTest(part):
+
+                def absent(request: Request, part: str = part) -> Fault | None:
+                    return Fault(status=404) if request.verb == "GET" and request.target.endswith(f"/topcoat-promotions/manifests/{part}") else None
+
+                proxy = self.proxy(absent)
+                lying = Control(self.proxied(proxy).client(proxy.host), self.space)
+                with self.assertRaisesRegex(InfrastructureError, "lists the tag"):
+                    History(lying).hold("floating") if part.endswith("hold") else lying.read(part)
+                if not part.endswith("hold"):
+                    with self.assertRaisesRegex(InfrastructureError, "lists the tag"):
+                        self.through(absent).promote(Promotion("new", "floating"))
+                self.assertEqual(self.old, self.shown(self.space, "floating"))
+
+    def test_what_is_below_an_index_in_an_index_is_checked_and_statements_need_no_inventory(self) -> None:
+        client, path = self.client(), f"{self.space}/nova-api"
+        image = client.manifest(path, "new")
+        lost = json.dumps({**image.document, "layers": [{**image.document["layers"][0], "digest": "sha256:" + "5" * 64}]}).encode()
+        statement = oci.artifact_manifest("application/vnd.in-toto+json", (image.blobs[0],))
+        client.put_manifest(path, digest_of(statement), statement, oci.OCI_MANIFEST)
+        for below, problem in ((image.body, ""), (lost, "is missing")):
+            # registries take an index without looking, and this one's garbage collection is of another kind
+            with self.subTest(problem):
+                answers = {digest_of(below): (oci.OCI_MANIFEST, below)}
+                inner = oci.index_manifest([oci.Descriptor(oci.OCI_MANIFEST, digest_of(below), len(below), platform=AMD64)])
+                answers[digest_of(inner)] = (oci.OCI_INDEX, inner)
+                entries = [
+                    oci.Descriptor(oci.OCI_INDEX, digest_of(inner), len(inner)),
+                    oci.Descriptor(oci.OCI_MANIFEST, digest_of(statement), len(statement), platform=UNKNOWN),
+                ]
+                outer = oci.index_manifest(entries)
+                answers["new"] = (oci.OCI_INDEX, outer)
+
+                def rule(request: Request, answers: dict[str, tuple[str, bytes]] = answers) -> Fault | None:
+                    head, _, target = request.target.rpartition("/")
+                    if request.verb != "GET" or not head.endswith(f"/{path}/manifests") or target not in answers:
+                        return None
+                    kind, body = answers[target]
+                    return Fault(status=200, headers={"content-type": kind}, body=body)
+
+                proxy = self.proxy(rule)
+                target = Target(self.place(self.space, proxy.host), self.proxied(proxy).client(proxy.host))
+                if problem:
+                    with self.assertRaisesRegex(ContentError, problem):
+                        target.check(target.manifests("new"), inventories=True)
+                else:
+                    target.check(target.manifests("new"), inventories=True)
+
+    def test_a_lock_that_was_lost_moves_nothing(self) -> None:
+        control = Control(self.client(), self.space)
+
+        def lose(_manifests: object) -> None:
+            for tag in self.client().tags(control.repository):
+                if ".lock-" in tag:
+                    self.client().delete_tag(control.repository, tag)
+
+        with self.assertRaisesRegex(InfrastructureError, "lock on floating was lost"):
+            self.promoter(self.space).promote(Promotion("new", "floating"), prepare=lose)
+        self.assertEqual(self.old, self.shown(self.space, "floating"))
+        self.assertEqual("promoted", self.promoter(self.space).promote(Promotion("new", "floating")).state)
+
+    def test_a_lock_lasts_as_long_as_its_process_works(self) -> None:
+        control = Control(self.client(), self.space)
+        with unittest.mock.patch("topcoat.promotion.control.LOCK_SECONDS", 0.3), control.lock("floating") as lock:
+            first = lock.owner
+            while lock.owner == first:
+                time.sleep(0.05)
+            lock.require()
+            with self.assertRaises(InfrastructureError):
+                self.promoter(self.space).promote(Promotion("new", "floating"))
+        self.assertEqual([], [tag for tag in self.client().tags(control.repository) if ".lock-" in tag])
+
+    def test_a_process_of_another_container_of_this_machine_is_not_taken_for_dead(self) -> None:
+        control = Control(self.client(), self.space)
+        with control.lock("floating") as lock:
+            assert lock.owner
+            text = json.dumps(dataclasses.asdict(lock.owner))
+            there = "import json, sys; from topcoat.promotion.control import Owner; print(Owner(**json.loads(sys.argv[1])).is_dead(0.0))"
+            for words, dead in (([], "False"), (["unshare", "--pid", "--fork", "--mount-proc"], "False")):
+                said = subprocess.run([*words, sys.executable, "-c", there, text], capture_output=True, text=True, check=True)
+                self.assertEqual(dead, said.stdout.strip())
+            gone = dataclasses.replace(lock.owner, pid=2**22 + 1)
+            self.assertTrue(gone.is_dead(0.0))
 
     def test_a_blob_that_was_cut_off_on_the_registrys_disk_stops_everything(self) -> None:
         blob = self.client().manifest(f"{self.space}/nova-api", "new").blobs[-1]
@@ -149,6 +247,41 @@ class Lying(SetCase):
 
     def everything(self) -> dict[str, tuple[str, ...]]:
         return {name: self.client().tags(f"{self.space}/{name}") for name in NAMES}
+
+    def test_a_tag_that_came_meanwhile_saves_its_manifest_whatever_head_says_of_it(self) -> None:
+        client, path = self.client(), f"{self.space}/nova-api"
+        spare = self.push_set(self.space, "spare")["nova-api"]
+        self.collect()
+        self.assertNotIn("spare", client.tags(path))
+        body = client.manifest(path, spare)
+        listed = []
+
+        def rule(request: Request) -> Fault | None:
+            if request.verb == "GET" and f"/{path}/tags/list" in request.target:
+                listed.append(request)
+                if len(listed) == 2:  # the first is of the reading, this one of the deletion
+                    client.put_manifest(path, "again", body.body, body.media_type)
+            return Fault(status=404) if request.verb == "HEAD" and request.target.endswith("/manifests/again") else None
+
+        self.assertIn(f"{path}@{spare}", self.collect(rule, later=7200).spared)
+        self.assertEqual(spare, client.shown(path, "again"))
+
+    def test_an_image_of_a_kept_index_that_a_collection_lost_is_told(self) -> None:
+        client, path = self.client(), f"{self.space}/nova-api"
+        child = client.manifest(path, "new")
+        entry = oci.Descriptor(oci.OCI_MANIFEST, child.digest, len(child.body), platform=AMD64)
+        client.put_manifest(path, "kept", oci.index_manifest([entry]), oci.OCI_INDEX)
+        client.delete_tag(path, "new")
+        taken = []
+
+        def rule(request: Request) -> Fault | None:
+            if request.verb == "PUT" and "/topcoat-promotions/manifests/topcoat-gc.seen" in request.target and not taken:
+                taken.append(client.delete_manifest(path, child.digest))  # as a registry does that deletes more than it was asked to
+            return None
+
+        rules = KeepRules(tags=frozenset({"kept"}), younger_than=0, newest=0)
+        with self.assertRaisesRegex(ContentError, child.digest):
+            self.collect(rule, rules=rules)
 
     def test_a_record_that_cannot_be_had_stops_a_collection(self) -> None:
         before = self.everything()

@@ -62,6 +62,20 @@ class Expectation(unittest.TestCase):
         with self.assertRaisesRegex(ContentError, "without a digest"):
             expected_from_artifacts(parse_artifacts([artifact("a", 1, digest=False)]), ["a"])
 
+    def test_two_images_of_one_name_are_not_one(self) -> None:
+        other = artifact("a", 2)
+        other["url"] = "docker://r.example.org:5000/stable/a:b1"
+        other["metadata"]["repository"] = "stable/a"  # type: ignore[index]
+        artifacts = parse_artifacts([artifact("a", 1), other, artifact("b", 3)])
+        for names in ((), ("a",)):
+            with self.assertRaisesRegex(ContentError, "ns/a and stable/a were both returned"):
+                expected_from_artifacts(artifacts, names)
+        self.assertEqual(["b"], [image.name for image in expected_from_artifacts(artifacts, ["b"])])
+
+    def test_a_newer_image_without_a_digest_is_not_proved_by_an_older_one(self) -> None:
+        artifacts = parse_artifacts([artifact("a", 1), artifact("a", 2, tag="b2", digest=False), artifact("b", 3)])
+        self.assertEqual(["b"], [image.name for image in expected_from_artifacts(artifacts)])
+
     def test_from_a_receipt(self) -> None:
         done = ImageResult("a", "done", "update", "rpm-gated", "", repository="r.example.org/ns/a", tag="b1", digest=DIGESTS[1])
         failed = ImageResult("b", "failed", "update", "rpm-gated", "", repository="r.example.org/ns/b")

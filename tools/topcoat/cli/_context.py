@@ -32,7 +32,17 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be
 
 def say(line: str) -> None:
     """What goes on, for people: on standard error, beside the result."""
-    click.echo(line, err=True)
+    click.echo(harmless(line), err=True)
+
+
+def harmless(text: str) -> str:
+    """A text of several lines without anything that moves a terminal's cursor or sets its colours: words of registries and changes are in it."""
+    lines = text.split("\n")
+    if all(map(str.isprintable, lines)):
+        return text
+    from topcoat.report.console import clean
+
+    return "\n".join(map(clean, lines))
 
 
 def pairs(words: Iterable[str], option: str, *, empty: bool = True) -> dict[str, str]:
@@ -59,7 +69,7 @@ def emit(data: object, output_format: str, text: str) -> None:
 
         click.echo(yaml.safe_dump(data, sort_keys=False, default_flow_style=False), nl=False)
     elif text:
-        click.echo(text)
+        click.echo(harmless(text))
 
 
 def emit_plan(plan: Plan, output_format: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from topcoat.cli import _complete
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, say
 
 if TYPE_CHECKING:
     from topcoat.report.changelog import Against
@@ -58,5 +58,5 @@ def _against(settings: Settings, name: str, receipt: str) -> Against:
         reader = SetReader(settings.registries, settings.work_dir, profile.platform)
         return Against(comparison.document(reader, before, after, profile, changelog=True), links=tuple(profile.links))
     except TopcoatError as error:
-        click.echo(f"not compared with {name}: {error.what}", err=True)
+        say(f"not compared with {name}: {error.what}")
         return Against(None, error.what)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from topcoat.cli._context import Settings, emit, format_option
+from topcoat.cli._context import Settings, emit, format_option, say
 from topcoat.errors import TopcoatError, UsageError
 from topcoat.model import ImageReference
 from topcoat.zuul import load_variables, newest_images, parse_job
@@ -36,7 +36,7 @@ def command(settings: Settings, variables: str, reachable: bool, output: str | N
                     continue
             except TopcoatError as error:
                 lost[reference.host] = str(error)
-                click.echo(f"warning: {error.what}; images of changes ahead in {reference.host} are built from source", err=True)
+                say(f"warning: {error.what}; images of changes ahead in {reference.host} are built from source")
         if reference.host not in lost:
             kept.append(dict(artifact.source))
     if output:

@@ -205,8 +205,7 @@ class _Published:
         """Image -> its platform, of a manifest or an index."""
         if digest not in self._children:
             manifest = self._client.manifest(self._repository, digest)
-            # some builders put statements about an image beside it into its index
-            images = [one.digest for one in manifest.children if dict(one.platform).get("architecture") != "unknown"]
+            images = [one.digest for one in manifest.images]
             self._children[digest] = {image: self._platform(image) for image in (images if manifest.is_index else [digest])}
         return self._children[digest]
 

@@ -40,16 +40,25 @@ def expected_from_artifacts(artifacts: Sequence[Artifact], names: Sequence[str] 
     Artifacts without a digest (of other producers) cannot be proved and are left out, unless they are asked for.
 
     :param names: image names to take, empty for all.
-    :raises ContentError: nothing is left, or a name was not returned.
+    :raises ContentError: nothing is left, a name was not returned, or one is that of two images: which of them is meant cannot be told.
     """
     found: dict[str, Expected] = {}
     for artifact in newest_images(artifacts):
         name = artifact.image or artifact.repository.rpartition("/")[2]
         if artifact.digest:
             tagged = ImageReference.parse(artifact.url)
+            other = found.get(name)
+            if other and other.reference.repository != tagged.repository and (not names or name in names):
+                raise ContentError(
+                    f"{other.reference.repository} and {tagged.repository} were both returned under this name",
+                    image=name,
+                    next_step="let one of the two providers give its images a prefix, or consume them in two jobs",
+                )
             found[name] = Expected(name, ImageReference(tagged.host, tagged.repository, digest=check_digest(artifact.digest)))
         elif name in names:
             raise ContentError("was returned without a digest, so nothing can be proved", image=name, next_step="let its provider return the digest")
+        else:
+            found.pop(name, None)  # an older one of this name is not what the newest provider made
     return _chosen(found, names, "zuul.artifacts")
 
 

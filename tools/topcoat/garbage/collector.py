@@ -25,10 +25,10 @@ from topcoat.model.image import check_digest
 from topcoat.model.labels import GC_CONDEMNED, GC_SEEN, UPDATE_BASE
 from topcoat.process.each import each
 from topcoat.promotion import Control
+from topcoat.promotion.control import PENDING, PREVIOUS, SEEN, Lock
 from topcoat.registry import Manifest, NotFoundError, RegistryClient
 from topcoat.registry.oci import CONFIG_TYPES, DOOR, Descriptor, read_json
 
-_SEEN_TAG = "topcoat-gc.seen"
 _SEEN_TYPE = "application/vnd.topcoat.gc-seen.v1+json"
 
 
@@ -65,6 +65,7 @@ class Collector:
         self._control = Control(client, namespace)
         self._workers = workers
         self._say = say
+        self._locks: list[Lock] = []
 
     def collect(
         self,
@@ -83,8 +84,7 @@ class Collector:
         """
         with contextlib.ExitStack() as stack:
             if not dry_run:  # no set may be promoted onto manifests that are about to go
-                for name in self._control.floating_names():
-                    stack.enter_context(self._control.lock(name, wait=30.0, say=self._say))
+                self._locks = [stack.enter_context(self._control.lock(name, wait=30.0, say=self._say)) for name in self._control.floating_names()]
             return self._collect(repositories, rules, dry_run, time.time() if now is None else now, aliases)
 
     def _collect(self, repositories: Sequence[str], rules: KeepRules, dry_run: bool, moment: float, aliases: Mapping[str, str]) -> Collected:
@@ -122,9 +122,16 @@ class Collector:
             waiting = {entry: when for entry, when in condemned.items() if entry not in alive} | dict.fromkeys(result.condemned, moment)
             self._remember(kept_since, waiting)
             ready = set(due)
+            for lock in self._locks:
+                lock.require()
             self._untag_all(states, plans, lambda name, subject: f"{name}@{subject}" not in ready, result)
-            for entry, gone in zip(due, each(due, self._delete_entry, workers=self._workers), strict=True):
-                (result.deleted if gone else result.spared).append(entry)
+            for lock in self._locks:
+                lock.require()
+            # One after the other in a repository: what a deletion takes away may still be listed for a moment, and that contradiction is our own.
+            by_repository = [[entry for entry in due if entry.startswith(f"{name}@")] for name in sorted({entry.partition("@")[0] for entry in due})]
+            for done in each(by_repository, lambda entries: [(entry, self._delete_entry(entry)) for entry in entries], workers=self._workers):
+                for entry, gone in done:
+                    (result.deleted if gone else result.spared).append(entry)
             # what is attached to a manifest that was spared after all stays with it
             deleted = set(result.deleted)
             self._untag_all(states, plans, lambda name, subject: f"{name}@{subject}" in deleted, result)
@@ -144,7 +151,7 @@ class Collector:
         found: dict[str, set[Digest]] = {}
         records = self._control.records()
         for name in sorted(rules.tags):
-            for tag in (name, f"{name}.previous", f"{name}.pending"):
+            for tag in (name, name + PREVIOUS, name + PENDING):
                 if tag not in records and self._control.read(tag) is not None:
                     raise InfrastructureError(
                         f"the registry holds the record {tag} of a promoted set and does not list it",
@@ -152,7 +159,7 @@ class Collector:
                     )
         for tag, record in records.items():
             # the set before the previous one is history: nothing can go back to it
-            for images in (record.images,) if tag.endswith(".previous") else (record.images, record.previous):
+            for images in (record.images,) if tag.endswith(PREVIOUS) else (record.images, record.previous):
                 for image, digest in images.digests:
                     found.setdefault(record.repository_of(image), set()).add(digest)
         return {name: frozenset(digests) for name, digests in found.items()}
@@ -168,14 +175,17 @@ class Collector:
             if digest:
                 tags[tag] = digest
         needed: dict[Digest, tuple[Digest, ...]] = {}
+        absent: set[Digest] = set()
         todo = list({*tags.values(), *recorded.get(name, ())})
         while todo:
             digest = todo.pop()
             if digest in needed:
                 continue
+            if digest not in tags.values() and self._backup(name, digest) is None:
+                absent.add(digest)  # such as a base in another repository
             needed[digest] = tuple(self._needs(name, digest, must_be=digest in tags.values()))
             todo.extend(needed[digest])
-        return RepositoryState(name, tags, needed)
+        return RepositoryState(name, tags, needed, frozenset(absent))
 
     def _needs(self, name: str, digest: Digest, *, must_be: bool = False) -> Iterable[Digest]:
         """Manifests of the same repository that this one cannot do without.
@@ -216,9 +226,9 @@ class Collector:
 
         :raises InfrastructureError: the note is listed and cannot be had: to write a new one over it would forget what has to be deleted.
         """
-        if self._client.shown(self._control.repository, _SEEN_TAG) is None:
+        if self._client.shown(self._control.repository, SEEN) is None:
             return {}
-        note = self._control.documents.read(_SEEN_TAG, name)
+        note = self._control.documents.read(SEEN, name)
         if note is None:
             return {}
         what = f"the note {name} of an earlier collection"
@@ -228,7 +238,7 @@ class Collector:
     def _remember(self, seen: dict[str, float], condemned: dict[str, float]) -> None:
         text = json.dumps({tag: round(when) for tag, when in sorted(seen.items())}, separators=(",", ":"))
         notes = {GC_SEEN: text, GC_CONDEMNED: json.dumps({entry: round(when) for entry, when in sorted(condemned.items())}, separators=(",", ":"))}
-        self._control.documents.write(_SEEN_TAG, _SEEN_TYPE, notes)
+        self._control.documents.write(SEEN, _SEEN_TYPE, notes)
 
     # ---- removing -----------------------------------------------------------------------------------------------------------------------------
 
@@ -263,7 +273,7 @@ class Collector:
         """Delete a manifest that lost its tags in an earlier collection, when still nothing names it; False when something does."""
         looked: set[Digest] = set()
         for tag in self._client.tags(name):
-            shown = self._client.head(name, tag)
+            shown = self._client.shown(name, tag)
             todo = [shown] if shown else []
             while todo:  # an index needs its images, and these what lies below their update layers
                 one = todo.pop()
@@ -295,8 +305,8 @@ class Collector:
                 if self._client.shown(plan.name, tag) is None:
                     problems.append(f"{plan.name}:{tag}")
             for digest in plan.kept_digests:
-                if digest not in set(state.tags.values()) and self._client.head(plan.name, digest) is None:
-                    continue  # was not there before either: a base in another repository
+                if digest in state.absent:
+                    continue
                 try:
                     manifest = self._client.manifest(plan.name, digest, cached=False)
                 except NotFoundError:

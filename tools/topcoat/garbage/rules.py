@@ -40,6 +40,9 @@ class RepositoryState:
     needed: Mapping[Digest, tuple[Digest, ...]] = field(default_factory=dict)
     """Digest -> digests of the same repository that it needs: children of an index, the manifest below an update layer."""
 
+    absent: frozenset[Digest] = frozenset()
+    """Needed ones that the repository did not hold when it was read."""
+
 
 @dataclass(frozen=True)
 class RepositoryPlan:

@@ -9,18 +9,21 @@ Layout of the repository ``<namespace>/topcoat-promotions``, tags by floating na
 ``<name>.pending``   a promotion that has begun to move tags: what it moves from and to
 ``<name>.lock-<id>`` a promoter that is at work
 ``<name>.history-…``, ``<name>.hold``: see ``history``
+``topcoat-gc.seen``  what the garbage collection wrote down
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from topcoat.documents import Door
@@ -32,11 +35,16 @@ from topcoat.registry import AccessError, RefusedError, RegistryClient, digest_o
 from topcoat.registry.tagged import TaggedDocuments, annotation, body_of
 
 LOCKED, HISTORY, HOLD = ".lock-", ".history-", ".hold"
+PREVIOUS, PENDING = ".previous", ".pending"
+SEEN = "topcoat-gc.seen"
+"""Where the garbage collection writes down what it saw."""
 _ASIDE = re.compile(rf".*({re.escape(LOCKED)}|{re.escape(HISTORY)}).+|.+{re.escape(HOLD)}|sha256-.*")
 """Tags that are no records."""
 RECORD_TYPE = "application/vnd.topcoat.promotion.v1+json"
 LOCK_TYPE = "application/vnd.topcoat.promotion-lock.v1+json"
 LOCK_SECONDS = 900.0
+_LONGEST_NAME = 80
+"""Letters of a floating name: the tags of its history are some forty letters longer, and no tag has more than 128."""
 _DOOR = Door(InfrastructureError, "delete its tag in the control repository, if nobody promotes", limit=4096)
 
 
@@ -50,8 +58,13 @@ class Owner:
     boot: str
     expires: float
 
+    def notes(self) -> dict[str, str]:
+        """As it lies in the registry."""
+        shape = {"id": self.id, "host": self.host, "pid": self.pid, "boot": self.boot, "expires": self.expires}
+        return {labels.LOCK: json.dumps(shape, sort_keys=True)}
+
     def is_dead(self, now: float) -> bool:
-        """Its time is up, or it was a process of this machine that runs no more."""
+        """Its time is up, or it was a process of this machine, and of this container of it, that runs no more."""
         if self.expires < now:
             return True
         return (self.host, self.boot) == (socket.gethostname(), _boot_id()) and not Path(f"/proc/{self.pid}").exists()
@@ -60,11 +73,13 @@ class Owner:
 def check_name(name: str) -> str:
     """A floating name whose records can be told from everything else that lies beside them.
 
-    :raises UsageError: it could be the name of a lock or a hold, or is no tag.
+    :raises UsageError: it could be the name of a lock, a hold or another name's record, is too long for such beside it, or is no tag.
     """
     check_tag(name)
-    if _ASIDE.fullmatch(name):
+    if _ASIDE.fullmatch(name) or name.endswith((PREVIOUS, PENDING)) or name == SEEN:
         raise UsageError(f"{name!r} cannot be promoted to: names like it are kept for records", next_step="choose another floating tag")
+    if len(name) > _LONGEST_NAME:
+        raise UsageError(f"{name!r} cannot be promoted to: it has more than {_LONGEST_NAME} letters", next_step="choose a shorter floating tag")
     return name
 
 
@@ -114,7 +129,7 @@ class Control:
         """Every floating name that was ever promoted here."""
         found = set()
         for tag, record in self.records().items():
-            if tag in (record.name, f"{record.name}.previous", f"{record.name}.pending"):
+            if tag in (record.name, record.name + PREVIOUS, record.name + PENDING):
                 found.add(record.name)
         return tuple(sorted(found))
 
@@ -138,6 +153,7 @@ class Control:
                 mine.release()
                 raise
             if not others:
+                mine.keep()
                 return mine
             mine.release()
             other = others[0]
@@ -151,11 +167,9 @@ class Control:
 
     def _announce(self, name: str) -> Lock:
         owner = Owner(secrets.token_hex(8), socket.gethostname(), self._pid, _boot_id(), time.time() + LOCK_SECONDS)
-        text = json.dumps({"id": owner.id, "host": owner.host, "pid": owner.pid, "boot": owner.boot, "expires": owner.expires}, sort_keys=True)
-        notes = {labels.LOCK: text}
-        lock = Lock(self, f"{name}{LOCKED}{owner.id}", digest_of(body_of(LOCK_TYPE, notes)))
+        lock = Lock(self, f"{name}{LOCKED}{owner.id}", digest_of(body_of(LOCK_TYPE, owner.notes())), owner)
         try:
-            self.documents.write(lock.tag, LOCK_TYPE, notes)
+            self.documents.write(lock.tag, LOCK_TYPE, owner.notes())
         except BaseException:
             lock.release()
             raise
@@ -187,9 +201,50 @@ class Lock:
     control: Control
     tag: str
     digest: Digest
+    owner: Owner | None = None
+    """None: somebody else's."""
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+
+    def keep(self) -> None:
+        """Hold it for as long as this process works: what takes longer than a lock lasts (sets that are copied, collections) would lose it unseen."""
+
+        def renew() -> None:
+            while not self._ended.wait(LOCK_SECONDS / 3):
+                with contextlib.suppress(TopcoatError):  # a registry that is away; ``require`` says what came of it
+                    self.renew()
+
+        threading.Thread(target=renew, name=f"keeps {self.tag}", daemon=True).start()
+
+    def renew(self) -> None:
+        """Let it end later, unless it was given up or somebody took it for one of the dead."""
+        with self._writing:
+            if self._ended.is_set() or self.owner is None or self.control.client.shown(self.control.repository, self.tag) != self.digest:
+                return
+            owner = replace(self.owner, expires=time.time() + LOCK_SECONDS)
+            self.digest = self.control.documents.write(self.tag, LOCK_TYPE, owner.notes())
+            self.owner = owner
+
+    def require(self) -> None:
+        """It is still held: asked before the first thing that others must not do meanwhile.
+
+        :raises InfrastructureError: it ended, or somebody else took it away.
+        """
+        with self._writing:
+            if self.control.client.shown(self.control.repository, self.tag) != self.digest:
+                name = self.tag.partition(LOCKED)[0]
+                raise InfrastructureError(
+                    f"the lock on {name} was lost: another process took this one for dead; nothing was moved",
+                    next_step="look that clocks are right and nobody else promotes, and run again",
+                )
 
     def release(self) -> None:
         """Give the lock up; never raises, a lock that stays ends by its time."""
+        self._ended.set()
+        with self._writing:
+            self._release()
+
+    def _release(self) -> None:
         try:
             self.control.client.delete_manifest(self.control.repository, self.digest)
             client, repository = self.control.client, self.control.repository
@@ -229,7 +284,8 @@ def _owner(text: str | None) -> Owner | None:
 
 
 def _boot_id() -> str:
+    """Where process ids mean the same: one start of one kernel, and in it one name space of them. Containers of a machine may share its name."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
-        return ""
+        return secrets.token_hex(8)

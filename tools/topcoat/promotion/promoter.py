@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model import Digest
 from topcoat.model.receipt import Receipt
+from topcoat.promotion.control import PENDING, PREVIOUS, Lock
 from topcoat.promotion.history import History
 from topcoat.promotion.sets import ImageSet, SetRecord, check_receipt
 from topcoat.promotion.target import Target
@@ -125,9 +126,10 @@ class Promoter:
         begin = time.monotonic()
         outcome = Promoted("unknown", request.source, request.name, places=[str(target.place) for target in self._targets])
         with contextlib.ExitStack() as stack:
+            locks: list[Lock] = []
             if not dry_run:
                 for target in sorted(self._targets, key=lambda target: str(target.place)):
-                    stack.enter_context(target.control.lock(request.name, wait=request.wait_seconds, say=self._say))
+                    locks.append(stack.enter_context(target.control.lock(request.name, wait=request.wait_seconds, say=self._say)))
                 outcome.recovered = self.recover(request.name)
             manifests = self._targets[0].manifests(request.source)
             wanted = {image: manifest.digest for image, manifest in manifests.items()}
@@ -163,6 +165,8 @@ class Promoter:
             prepare(manifests)
             for target in self._targets:
                 target.check(manifests, inventories=request.inventories)
+            for lock in locks:
+                lock.require()
             written = self._apply(request, wanted, shown, records, announce)
             outcome.state, outcome.record = "promoted", written[self._targets[0]].as_dict()
         outcome.seconds = time.monotonic() - begin
@@ -177,7 +181,7 @@ class Promoter:
         :raises ContentError: the candidate is older.
         """
         target = self._targets[0]
-        before = target.control.read(f"{request.name}.previous")
+        before = target.control.read(request.name + PREVIOUS)
         current = target.control.read(request.name)
         back = before is not None and current is not None and before.source == request.source != current.source
         if current is not None and not back and request.source != current.source:
@@ -211,7 +215,7 @@ class Promoter:
         try:
             for target, plan in plans.items():
                 begun.append(target)
-                target.control.write(f"{request.name}.pending", plan)
+                target.control.write(request.name + PENDING, plan)
             for target in plans:
                 moves = {image: digest for image, digest in wanted.items() if shown[target][image] != digest}
                 self._say(f"{target.place}: moving {request.name} of {len(moves)} images")
@@ -219,7 +223,7 @@ class Promoter:
             for target, plan in plans.items():
                 before = records[target]
                 if before and before.source != request.source:
-                    target.control.write(f"{request.name}.previous", before)
+                    target.control.write(request.name + PREVIOUS, before)
                 written[target] = plan.over(before) if request.partial else plan
                 target.control.write(request.name, written[target])
             announce()
@@ -282,13 +286,13 @@ class Promoter:
                 target.control.write(plan.name, before)
             else:
                 target.control.clear(plan.name)
-        target.control.clear(f"{plan.name}.pending")
+        target.control.clear(plan.name + PENDING)
         return []
 
     def _forget(self, target: Target, name: str) -> None:
         """The promotion is done; a note that cannot be removed does no harm, the next run sees that the record is the same and drops it."""
         with contextlib.suppress(TopcoatError):
-            target.control.clear(f"{name}.pending")
+            target.control.clear(name + PENDING)
 
     def recover(self, name: str) -> list[str]:
         """Bring what a killed promotion left into one state. The caller holds the lock.
@@ -297,7 +301,7 @@ class Promoter:
 
         :returns: sentences about what was found and done.
         """
-        plans = {target: target.control.read(f"{name}.pending") for target in self._targets}
+        plans = {target: target.control.read(name + PENDING) for target in self._targets}
         pending = {target: plan for target, plan in plans.items() if plan}
         if not pending:
             return []
@@ -326,7 +330,7 @@ class Promoter:
         current = target.control.read(plan.name)
         if current is None or not current.is_result_of(plan):
             return current
-        previous = target.control.read(f"{plan.name}.previous")
+        previous = target.control.read(plan.name + PREVIOUS)
         return previous if previous and previous.images.holds(plan.previous) else None
 
     # ---- roll back by hand --------------------------------------------------------------------------------------------------------------------
@@ -343,7 +347,7 @@ class Promoter:
                 for target in sorted(self._targets, key=lambda target: str(target.place)):
                     stack.enter_context(target.control.lock(name, wait=wait_seconds, say=self._say))
                 outcome.recovered = self.recover(name)
-            records = {target: (target.control.read(name), target.control.read(f"{name}.previous")) for target in self._targets}
+            records = {target: (target.control.read(name), target.control.read(name + PREVIOUS)) for target in self._targets}
             for target, (current, previous) in records.items():
                 if not current or not previous:
                     raise ContentError(f"{target.place} has no set before {name}", next_step="promote an older hash by its tag instead")
@@ -360,12 +364,12 @@ class Promoter:
             for target, (current, previous) in records.items():
                 assert current and previous
                 known = Target(_place_of(target, current), target.client)
-                target.control.write(f"{name}.pending", current)
+                target.control.write(name + PENDING, current)
                 problems = known.restore(name, previous.images.as_dict(), current.images.as_dict())
                 if problems:
                     raise HalfMovedError(f"rolling {name} back failed: {'; '.join(problems[:5])}", next_step="run the rollback again")
                 target.control.write(name, previous)
-                target.control.clear(f"{name}.previous")
+                target.control.clear(name + PREVIOUS)
                 self._forget(target, name)
         outcome.state = "rolled-back"
         outcome.seconds = time.monotonic() - begin

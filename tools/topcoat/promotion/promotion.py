@@ -221,7 +221,7 @@ class Promotion:
         client = self._registries.client(first.host)
         found = {}
         for name, manifest in manifests.items():
-            for digest in [child.digest for child in manifest.children] if manifest.is_index else [manifest.digest]:
+            for digest in [child.digest for child in manifest.images] if manifest.is_index else [manifest.digest]:
                 image = client.image(own[name], digest)[1]
                 found[f"{name} ({image.platform})" if manifest.is_index else name] = ImageReference(first.host, own[name], digest=digest), image
         return found

@@ -89,11 +89,14 @@ class Target:
 
         :raises ContentError: something is missing or cut off; names images and digests.
         """
-        single = list(manifests.items())
-        for image, manifest in manifests.items():
-            single += [(image, self.client.manifest(self.repository_of(image), child.digest)) for child in manifest.children]
+        single = [(image, one) for image, manifest in manifests.items() for one in self._below(image, manifest)]
         blobs = {blob: image for image, manifest in reversed(single) for blob in manifest.blobs}
-        subjects = [(manifest.digest, image) for image, manifest in single if inventories and not manifest.is_index]
+        statements = {
+            child.digest for _image, manifest in single for child in manifest.children if child.digest not in {one.digest for one in manifest.images}
+        }
+        subjects = [
+            (manifest.digest, image) for image, manifest in single if inventories and not manifest.is_index and manifest.digest not in statements
+        ]
 
         def blob(item: tuple[Descriptor, str]) -> str | None:
             descriptor, image = item
@@ -113,6 +116,17 @@ class Target:
                 f"{self.place}: the set is not whole, {len(missing)} part(s) are missing or cut off: {'; '.join(sorted(missing)[:10])}",
                 next_step="build and publish the set again",
             )
+
+    def _below(self, image: str, manifest: Manifest) -> list[Manifest]:
+        """A manifest, and of an index everything below it, other indexes too; each once."""
+        found = {manifest.digest: manifest}
+        todo = [manifest]
+        while todo:
+            for child in todo.pop().children:
+                if child.digest not in found:
+                    found[child.digest] = self.client.manifest(self.repository_of(image), child.digest)
+                    todo.append(found[child.digest])
+        return list(found.values())
 
     def move(self, tag: str, digests: Mapping[str, Digest]) -> None:
         """Point the tag of each image at its digest and read each back.
@@ -144,7 +158,7 @@ class Target:
             repository = self.repository_of(image)
             manifest = self.client.manifest(repository, digests[image])
             # one architecture may have moved on while the others stayed
-            own = [self.client.manifest(repository, child.digest) for child in manifest.children] if manifest.is_index else [manifest]
+            own = [self.client.manifest(repository, child.digest) for child in manifest.images] if manifest.is_index else [manifest]
             return max((parse_image(single, self.client.blob(repository, single.config.digest)).created for single in own), default="")
 
         return max(each(sorted(digests), one, workers=self._workers), default="")

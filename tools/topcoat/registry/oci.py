@@ -168,6 +168,11 @@ class Manifest:
         return tuple(Descriptor.parse(entry) for entry in self.document.get("manifests") or ()) if self.is_index else ()
 
     @property
+    def images(self) -> tuple[Descriptor, ...]:
+        """The children of an index but for statements about images, which some builders put beside these as ``unknown/unknown``."""
+        return tuple(child for child in self.children if dict(child.platform).get("architecture") != "unknown")
+
+    @property
     def blobs(self) -> tuple[Descriptor, ...]:
         """Configuration and layers of a manifest, each digest once; empty for an index."""
         if self.is_index:

@@ -43,8 +43,14 @@ class TaggedDocuments:
             return None
 
     def read(self, tag: str, label: str) -> str | None:
-        """The text of a document; None where there is none, or it was cleared."""
-        return annotation(self.manifest(tag), label)
+        """The text of a document; None where there is none, or it was cleared.
+
+        :raises InfrastructureError: the registry lists the tag and does not send it: that is no answer that there is none.
+        """
+        manifest = self.manifest(tag)
+        if manifest is None and self._client.shown(self._repository, tag) is not None:
+            manifest = self.manifest(tag)  # it came meanwhile
+        return annotation(manifest, label)
 
     def keep(self, content: bytes, media_type: str, annotations: Mapping[str, str] | None = None) -> Descriptor:
         """Send a blob that a document will list, unless it is there."""

@@ -13,6 +13,7 @@ from topcoat.errors import ContentError, TopcoatError
 from topcoat.model import Profile
 from topcoat.process.each import each
 from topcoat.promotion import Control, Entry, History, candidates
+from topcoat.promotion.control import PENDING
 from topcoat.promotion.standing import Stream, stand
 from topcoat.registry import Registries
 from topcoat.sets.holdings import Held, RecordedSet, parts
@@ -55,7 +56,7 @@ def read(
             name,
             entries,
             current=control.read(name),
-            begun=control.read(f"{name}.pending"),
+            begun=control.read(name + PENDING),
             hold=history.hold(name),
             criteria=rules.get(name),
             candidates=_verdicts(api, rules[name], say) if api and name in rules else (),
