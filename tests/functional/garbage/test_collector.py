@@ -12,7 +12,7 @@ from topcoat.errors import ContentError
 from topcoat.garbage import Collector, KeepRules
 from topcoat.garbage.rules import subject_of
 from topcoat.garbage.scope import repositories_of
-from topcoat.model import Base, Profile, beside
+from topcoat.model import Base, ImageReference, Profile, beside
 from topcoat.promotion import Request
 from topcoat.publisher import Publisher
 from topcoat.registry import append_layer, digest_of, with_labels
@@ -69,8 +69,9 @@ class Collecting(SetCase):
             self.promoter(self.space, ("base",)).promote(Request(tag, "floating", partial=True))
         old_name = f"{self.space}/api-of-nova"
         digest = sets["daily"]["nova-api"]
+        source = ImageReference(self.server.host, f"{self.space}/nova-api", digest=digest)
         for tag in ("floating", "closed-1"):
-            Publisher(self.registries()).retag(self.server.host, f"{self.space}/nova-api", digest, old_name, tag)
+            Publisher(self.registries()).copy(source, ImageReference(self.server.host, old_name, tag))
         image, blobs = make_image(random_bytes("older", 500))
         Publisher(self.registries()).publish(f"{self.server.host}/{old_name}", image, blobs, ["closed-2"])
         self.paths.append(old_name)
@@ -121,7 +122,7 @@ class Collecting(SetCase):
     def test_a_digest_that_a_kept_tag_shares_only_loses_the_tag(self) -> None:
         digests = self.push_set(self.space, "open-1")
         for name, digest in digests.items():
-            Publisher(self.registries()).retag(self.server.host, f"{self.space}/{name}", digest, f"{self.space}/{name}", "closed-1")
+            Publisher(self.registries()).move_tag(f"{self.server.host}/{self.space}/{name}", digest, "closed-1")
         done = self.collect(dry_run=False)
         self.assertEqual({f"{path}:closed-1" for path in self.paths}, set(done.untagged))
         self.assertEqual([], done.condemned)

@@ -43,7 +43,7 @@ class Discover(SetCase):
         self.promoter(self.space).promote(Request(OTHER, "floating"))
         self.assertEqual({(OTHER, "record")}, {(entry.tag, entry.how) for entry in self.look("floating", Rule(hashes=True))})
         for name in self.names:  # moved by hand: the record does not know
-            Publisher(self.registries()).retag(self.server.host, f"{self.space}/{name}", self.sets[HASH][name], f"{self.space}/{name}", "floating")
+            Publisher(self.registries()).move_tag(f"{self.server.host}/{self.space}/{name}", self.sets[HASH][name], "floating")
         self.assertEqual({(HASH, "digest")}, {(entry.tag, entry.how) for entry in self.look("floating", Rule(hashes=True))})
         with self.assertRaises(ContentError):
             self.look("floating", Rule(hashes=True, pattern="never"))
@@ -58,7 +58,7 @@ class Discover(SetCase):
         self.assertIn("that tag is not this image", str(caught.exception))
         for name in self.names:
             digest = self.client().head(f"{self.space}/{name}", "labelled")
-            Publisher(self.registries()).retag(self.server.host, f"{self.space}/{name}", digest, f"{self.space}/{name}", HASH)
+            Publisher(self.registries()).move_tag(f"{self.server.host}/{self.space}/{name}", digest, HASH)
         self.assertEqual({(HASH, "label")}, {(entry.tag, entry.how) for entry in self.look("labelled", Rule(label="{version}_{release}"))})
 
     def test_missing_images_are_told_apart(self) -> None:

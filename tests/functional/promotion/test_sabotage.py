@@ -15,6 +15,7 @@ from tests.functional.registry.base import make_image, random_bytes
 from tests.functional.registry.faults import Fault, Request
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.garbage import Collector, KeepRules
+from topcoat.model import ImageReference
 from topcoat.promotion import Control, HalfMovedError, History, Promoter, Target
 from topcoat.promotion import Request as Promotion
 from topcoat.publisher import Publisher
@@ -200,7 +201,8 @@ class Lying(SetCase):
     def test_an_old_name_that_refuses_moves_nothing(self) -> None:
         publisher = Publisher(self.registries())
         for tag, sets in (("new", self.new), ("floating", self.old)):
-            publisher.retag(self.server.host, f"{self.space}/nova-api", sets["nova-api"], f"{self.space}/api-of-nova", tag)
+            source = ImageReference(self.server.host, f"{self.space}/nova-api", digest=sets["nova-api"])
+            publisher.copy(source, ImageReference(self.server.host, f"{self.space}/api-of-nova", tag))
 
         def rule(request: Request) -> Fault | None:
             return Fault(status=500) if request.verb == "PUT" and "api-of-nova" in request.target else None

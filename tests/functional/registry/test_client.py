@@ -81,7 +81,8 @@ class Client(RegistryCase):
             children.append(oci.Descriptor(manifest.media_type, manifest.digest, len(manifest.body), platform=platform))
         body = oci.index_manifest(children)
         digest = client.put_manifest("multi/source", "both", body, oci.OCI_INDEX)
-        Publisher(self.registries()).retag(self.server.host, "multi/source", digest, "multi/target", "both")
+        source, target = (ImageReference(self.server.host, f"multi/{name}", "both") for name in ("source", "target"))
+        Publisher(self.registries()).copy(source, target)
         found = client.manifest("multi/target", "both")
         self.assertTrue(found.is_index)
         self.assertEqual(digest, found.digest)
@@ -120,8 +121,8 @@ class Client(RegistryCase):
         client = registries.client(self.server.host)
         client.head("client/retag", "one")
         before = client.traffic.requests.total()
-        Publisher(registries).retag(self.server.host, "client/retag", digest, "client/retag", "two")
-        Publisher(registries).retag(self.server.host, "client/retag", digest, "client/retag", "three")
+        Publisher(registries).move_tag(f"{self.server.host}/client/retag", digest, "two", look=False)
+        Publisher(registries).move_tag(f"{self.server.host}/client/retag", digest, "three", look=False)
         self.assertEqual(before + 4 - 1, client.traffic.requests.total())  # the second GET came from memory
         self.assertEqual(digest, client.head("client/retag", "two"))
 

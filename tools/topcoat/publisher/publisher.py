@@ -132,14 +132,6 @@ class Publisher:
         client.put_manifest(target.path, tag, manifest.body, manifest.media_type, read_back=False)
         return True
 
-    def retag(self, host: str, source_repository: str, digest: Digest, target_repository: str, tag: str) -> Digest:
-        """Give a manifest a tag, in its own or another repository of the registry; blobs are mounted, an index keeps all its children."""
-        if source_repository == target_repository:
-            client = self._registries.client(host)
-            manifest = client.manifest(source_repository, digest)
-            return client.put_manifest(target_repository, tag, manifest.body, manifest.media_type, read_back=False)
-        return self.copy(ImageReference(host, source_repository, digest=digest), ImageReference(host, target_repository, tag)).digest
-
     def copy(self, source: ImageReference, target: ImageReference, *, artifacts: bool = True) -> Published:
         """Copy an image or an index with all its children, and what is attached to it; only what is missing goes over the wire.
 
