@@ -22,7 +22,7 @@ from topcoat.promotion import Control, History, Request, candidates
 from topcoat.trunk import DlrnApi, TrunkHash
 from topcoat.trunk.criteria import Criteria, TooOld
 
-COMMITS = [(f"{number:040x}", f"{number + 4096:040x}") for number in range(1, 31)]
+COMMITS = [(f"{number:040x}", f"{number + 4096:040x}") for number in range(1, 61)]
 
 
 class Dlrn(SetCase):

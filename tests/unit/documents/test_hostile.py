@@ -7,6 +7,7 @@ is a new one each time, it is printed, and TOPCOAT_FUZZ_SEED repeats it.
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.documents.doors import Place, places
+from topcoat.documents import packed
 from topcoat.errors import TopcoatError
 
 ROUNDS = int(os.environ.get("TOPCOAT_FUZZ") or 0)
@@ -31,10 +33,10 @@ DEEP: object = "x"
 for _ in range(200):
     DEEP = [DEEP]
 HOSTILE: tuple[object, ...] = (
-    None, True, False, 0, -1, 1, 5, 1 << 31, 1 << 63, 1 << 200, 0.5, 1e300, -1e300, "", "x", "\0", "a\nb", "\x1b[31m", "\ud800", "é" * 300,
-    "../../etc",
-    "/etc/passwd", "-", "--upload-pack=x", "{{ x }}", "sha256:../../x", "sha256:" + "g" * 64, "9" * 5000, "x" * 100_000, [], [None], [[]], [1, "a"],
-    {}, {"": None}, {"a": {"b": []}}, {"\n": "\n"}, DEEP,
+    None, True, False, 0, -1, 1, 5, 1 << 31, 1 << 63, 1 << 200, 10**400, 1e18, 0.5, 1e300, -1e300, "", "x", "\0", "a\nb",
+    "\x1b[31m", "\ud800", "é" * 300, "../../etc",
+    "/etc/passwd", "-", "--upload-pack=x", "{{ x }}", "sha256:../../x", "sha256:" + "g" * 64, "9" * 5000, "x" * 100_000,
+    [], [None], [[]], [1, "a"], {}, {"": None}, {"a": {"b": []}}, {"\n": "\n"}, DEEP,
 )  # fmt: skip
 
 
@@ -167,6 +169,31 @@ class Hostile(unittest.TestCase):
     @given(st.sampled_from(sorted(PLACES)), st.binary(max_size=400))
     def test_any_bytes(self, name: str, data: bytes) -> None:
         self.attempt(name, PLACES[name], data)
+
+
+class Found(unittest.TestCase):
+    """Documents that ended in a traceback once."""
+
+    def test_each_is_a_value_or_one_line(self) -> None:
+        receipt = json.loads(PLACES["receipt"].good)
+        inventory = json.loads(PLACES["inventory"].good)
+        stage = {"name": "push", "start": 1.5, "end": 10**400}
+        for name, document in (
+            *(("receipt", {**receipt, "started": moment}) for moment in (1e300, -1e300, 10**18, 10**400)),
+            ("receipt", {**receipt, "images": [{**receipt["images"][0], "stages": [stage]}]}),
+            *(("inventory", {**inventory, "packages": [entry, *inventory["packages"][1:]]}) for entry in ({"a": 1}, {}, "x", None)),
+        ):
+            with self.subTest(name, keys=str(document)[:80]):
+                try:
+                    PLACES[name].read(json.dumps(document).encode())
+                except TopcoatError as error:
+                    self.assertEqual("", told(error))
+
+    def test_what_is_kept_packed_passes_the_same_door(self) -> None:
+        for text in ('{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', '{"a": 1' + "0" * 400 + "}"):
+            with self.subTest(text[:20]), self.assertRaises(ValueError):
+                packed.unpack(gzip.compress(text.encode()), 1 << 20)
+        self.assertEqual({"a": [1, 2.5]}, packed.unpack(packed.pack({"a": [1, 2.5]}), 1 << 20))
 
 
 class Proportion(unittest.TestCase):

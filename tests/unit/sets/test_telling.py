@@ -217,6 +217,11 @@ class Telling(unittest.TestCase):
             found,
         )
 
+    def test_a_changelog_with_half_an_address_names_nothing(self) -> None:
+        shape = comparison("https://review.example.org/g")
+        shape["packages"][0]["changelog"] = [{"time": 1, "author": "x", "text": "see http://[::1/c/5 and https://review.example.org:x/5"}]
+        self.assertTrue(named(shape, "https://review.example.org/g"))
+
     def test_a_wrong_login_a_wrong_file_and_a_server_that_is_none(self) -> None:
         self.login("topcoat:guess")
         with self.assertRaisesRegex(UsageError, "answers 401"):

@@ -22,6 +22,7 @@ MAX_DEPTH = 64
 """Levels. What is read is written again, by programs that go down by recursion."""
 MAX_VALUES = 2_000_000
 """Values of one document: each becomes an object of some fifty bytes."""
+_MOST_DIGITS = 300
 _HOLDERS = (dict, list)
 """What the decoder makes of objects and arrays, and no subclass: asking for a type is a fraction of asking for an instance."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -58,7 +59,7 @@ class Door:
             raise self._refused(f"{what} holds more than {MAX_VALUES} values", where)
         try:
             # the decoder of bytes guesses UTF-16 and UTF-32 as well; RFC 8259, 8.1, knows UTF-8 only
-            value = json.loads(raw.decode("utf-8-sig"), parse_constant=_unknown, parse_float=_finite)
+            value = decoded(raw.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
             raise self._refused(f"{what} cannot be read: it is not JSON{_why(error)}", where) from None
         self._check_depth(value, what, where)
@@ -140,6 +141,14 @@ class Door:
                     raise self._refused(f"{what} holds a text that cannot be written (half a surrogate pair)", where) from None
 
 
+def decoded(text: str) -> Any:
+    """The value of a JSON text whose numbers all can be calculated with.
+
+    :raises ValueError: it is none, or holds a number that is none. :raises RecursionError: it is nested too deep.
+    """
+    return json.loads(text, parse_constant=_unknown, parse_float=_finite, parse_int=_whole)
+
+
 def _unknown(word: str) -> float:
     raise ValueError(f"{word} is no JSON number")
 
@@ -149,6 +158,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is too large a number")
     return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:  # it becomes a float where it meets one, and there is none so large
+        raise ValueError(f"{text[:20]} is too large a number")
+    return int(text)
 
 
 def _why(error: Exception) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 from isal import isal_zlib
 
+from topcoat.documents.door import decoded
+
 _GZIP = 31  # RFC 1952, with zlib's window
 
 
@@ -30,6 +32,6 @@ def unpack(content: bytes, most: int) -> Any:
         text = engine.decompress(content, most)
         if not engine.eof:
             raise ValueError("it is cut off, or larger than any real one")
-        return json.loads(text)
+        return decoded(text.decode())
     except (isal_zlib.error, RecursionError) as error:  # type: ignore[misc]
         raise ValueError(str(error)) from error

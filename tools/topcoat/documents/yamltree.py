@@ -20,6 +20,7 @@ from topcoat.errors import UsageError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 24
 MAX_NODES = 200_000
+_MOST_BITS = 1000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
@@ -237,7 +238,9 @@ class _Composer:
                     found = self.constructor.construct_object(yaml.ScalarNode(tag, text), deep=True)
                 except (ValueError, yaml.YAMLError):
                     return text
-                return text if isinstance(found, float) and not math.isfinite(found) else found  # JSON has no such number
+                # JSON has no such number, and a whole one of so many digits is no float where it meets one
+                none = not math.isfinite(found) if isinstance(found, float) else isinstance(found, int) and found.bit_length() > _MOST_BITS
+                return text if none else found
             return text
         if text in ("", "~", "null"):
             return None

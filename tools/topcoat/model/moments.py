@@ -19,14 +19,22 @@ def rfc3339(moment: float) -> str:
 
 def second(moment: float) -> str:
     """For people, to the second."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
+    return _shown(moment, "%Y-%m-%d %H:%M:%S UTC")
 
 
 def minute(moment: float) -> str:
     """For people, to the minute."""
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))
+    return _shown(moment, "%Y-%m-%d %H:%M UTC")
 
 
 def day(moment: float) -> str:
     """The day alone."""
-    return time.strftime("%Y-%m-%d", time.gmtime(moment))
+    return _shown(moment, "%Y-%m-%d")
+
+
+def _shown(moment: float, form: str) -> str:
+    """A moment that no calendar has is shown as such: documents of others hold whatever number they like."""
+    try:
+        return time.strftime(form, time.gmtime(moment))
+    except (ValueError, OverflowError, OSError):
+        return "at no time"

@@ -27,7 +27,7 @@ from topcoat.promotion.control import HISTORY, HOLD, Control
 from topcoat.promotion.sets import SetRecord
 from topcoat.registry import AccessError, Descriptor, RefusedError
 from topcoat.registry.tagged import annotation
-from topcoat.trunk.criteria import JobState
+from topcoat.trunk.criteria import JOB_KINDS, JOB_STATES, JobState
 
 ENTRY_TYPE = "application/vnd.topcoat.promotion-history.v1+json"
 HOLD_TYPE = "application/vnd.topcoat.promotion-hold.v1+json"
@@ -113,8 +113,8 @@ class Entry:
         jobs = tuple(
             JobNote(
                 shape.need(row, "job", str),
-                shape.need(row, "kind", str),
-                shape.need(row, "state", str),
+                shape.one_of(shape.need(row, "kind", str), "kind", JOB_KINDS),
+                shape.one_of(shape.need(row, "state", str), "state", JOB_STATES),
                 shape.need(row, "instead", str),
                 shape.number(row.get("attempts"), "attempts"),
                 shape.need(row, "url", str),
@@ -122,6 +122,8 @@ class Entry:
             for row in shape.items(document.get("jobs"), "jobs", dict, "objects")
         )
         record = shape.table(document.get("record"), "record")
+        if document.get("kind") == "promotion" and document.get("state") in ("on", "off", "rolled-back"):
+            shape.refuse("state", "that of a promotion")
         return cls(
             shape.need(document, "id", str),
             shape.need(document, "name", str),

@@ -22,6 +22,7 @@ from topcoat.promotion.story import HeldError, Story
 from topcoat.promotion.target import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.registry import Image, Manifest, Registries
+from topcoat.registry.addresses import check_address
 from topcoat.trunk import DlrnApi, DlrnPromotion
 from topcoat.trunk.criteria import Criteria, Verdict, load_criteria
 
@@ -229,8 +230,13 @@ class Promotion:
     # ---- which set --------------------------------------------------------------------------------------------------------------------------
 
     def _api(self, url: str) -> DlrnApi:
+        api = DlrnApi(url, ca_file=self._registries.ca_file)
         login = self._registries.credentials.find(urlsplit(url).netloc)
-        return DlrnApi(url, login=(login.user, login.password) if login else None, ca_file=self._registries.ca_file)
+        if login is None:
+            return api
+        api.close()
+        check_address(url, "a DLRN API", tuple(self._registries.plain_http))  # the password goes with each request
+        return DlrnApi(url, login=(login.user, login.password), ca_file=self._registries.ca_file)
 
     def _criteria(self, request: PromotionRequest, api: DlrnApi | None) -> Criteria | None:
         """The rule of a floating name: from the file given, else from that of the profile."""

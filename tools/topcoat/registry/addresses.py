@@ -19,8 +19,12 @@ def check_address(url: str, what: str, plain_http: Sequence[str] = ()) -> str:
     :param what: it is to be the address of, for errors. :param plain_http: ``host[:port]`` that may be without TLS.
     :raises UsageError: it is no address, or one without TLS of another machine.
     """
-    address = urlsplit(url)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    try:
+        address = urlsplit(url)
+        good = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # a bracket that is open, a port that is none
+        good = False
+    if not good:
         raise UsageError(f"{url[:80]!r} is no address of {what}", next_step="write https://host/path")
     if address.scheme == "http" and address.hostname not in _HERE and address.netloc not in plain_http:
         raise UsageError(f"{url} is without TLS, and everybody on the way would read what is sent", next_step="write https://, or --plain-http")

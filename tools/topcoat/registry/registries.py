@@ -28,7 +28,7 @@ class Registries:
         self.credentials = Credentials.from_authfile(authfile) if authfile else Credentials()
         """Also of servers that are no registries: their logins stand in the same file."""
         self.ca_file = ca_file
-        self._plain = frozenset(plain_http_hosts)
+        self.plain_http = frozenset(plain_http_hosts)
         self._limits = limits
         self._clients: dict[str, RegistryClient] = {}
         self._context: ssl.SSLContext | None = None
@@ -41,7 +41,12 @@ class Registries:
                 if self._context is None:
                     self._context = tls_context(self.ca_file)
                 self._clients[host] = RegistryClient(
-                    host, self.credentials, plain_http=host in self._plain, context=self._context, plain_hosts=self._plain, limits=self._limits
+                    host,
+                    self.credentials,
+                    plain_http=host in self.plain_http,
+                    context=self._context,
+                    plain_hosts=self.plain_http,
+                    limits=self._limits,
                 )
             return self._clients[host]
 

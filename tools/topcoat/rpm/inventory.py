@@ -189,7 +189,7 @@ class Inventory:
             )
             settings = Settings.from_data(shape.need(document, "settings", dict))
             return cls(packages, path, check_digest(shape.need(document, "key", str)), files[FILE_SOLV], settings, _bundles(document, shape))
-        except TypeError as error:
+        except (TypeError, LookupError) as error:
             raise shape.wrong("packages", "a list of packages with their signers") from error
         except (ValueError, UsageError) as error:
             raise ContentError(f"the inventory is damaged: {error}", next_step=_DOOR.next_step) from error

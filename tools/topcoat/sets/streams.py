@@ -6,7 +6,7 @@ This module must never write anything, and never need an image: what a promotion
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from topcoat.errors import ContentError, TopcoatError
@@ -46,15 +46,17 @@ def read(
     ids = history.ids()
     names = sorted({*ids, *control.floating_names(), *rules})
 
-    def one(name: str) -> Stream:
+    def told(name: str, one: str) -> Entry | None:
         try:
-            entries: Sequence[Entry] = history.newest(name, newest, ids=ids.get(name, ()))
-        except ContentError as error:
-            say(f"the history of {name} cannot be read: {error.what}")
-            entries = ()
+            return history.read(name, one)
+        except ContentError as error:  # of a later version, or damaged: it hides no other
+            say(f"the entry {one} of the history of {name} cannot be read: {error.what}")
+            return None
+
+    def one(name: str) -> Stream:
         return stand(
             name,
-            entries,
+            [entry for entry in each(ids.get(name, ())[:newest], lambda one: told(name, one), workers=_PARALLEL) if entry],
             current=control.read(name),
             begun=control.read(name + PENDING),
             hold=history.hold(name),

@@ -79,7 +79,10 @@ def _of_images(shape: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str]]]
 
 def _number(address: str, url: str) -> str:
     """The number of a change of this server that an address names; empty where it names none."""
-    mine, other = urlsplit(url), urlsplit(address)
+    try:
+        mine, other = urlsplit(url), urlsplit(address)
+    except ValueError:  # a changelog's address with a bracket that is open
+        return ""
     if other.netloc.lower() != mine.netloc.lower() or not other.path.startswith(mine.path.rstrip("/")):
         return ""
     found = _NUMBER.fullmatch((other.path + (f"#{other.fragment}" if other.fragment else "")).removeprefix(mine.path.rstrip("/")))

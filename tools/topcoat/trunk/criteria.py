@@ -18,6 +18,10 @@ _KEYS = {"candidate", "required", "alternatives", "max_age_hours", "too_old", "i
 _DOOR = Door(UsageError, "give a YAML file of promotion criteria")
 
 
+JOB_KINDS = ("blocking", "informing")
+JOB_STATES = ("passed", "failed", "missing", "again", "replaced")
+
+
 class TooOld(enum.Enum):
     """What becomes of a candidate that is older than the limit."""
 

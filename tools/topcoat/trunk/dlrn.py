@@ -21,6 +21,8 @@ _SECONDS = 60.0
 _ATTEMPTS = 4
 _PAGE = 100
 _MOST_SAID = 4096
+_MOST_IDLE = 3
+"""Pages in a row that hold nothing new."""
 _DOOR = Door(InfrastructureError, "check that this is a DLRN API")
 
 
@@ -62,7 +64,10 @@ class DlrnApi:
     def __init__(
         self, url: str, *, login: tuple[str, str] | None = None, ca_file: Path | None = None, first_wait: float = 0.5, page: int = _PAGE
     ) -> None:
-        """:param url: root of the API, without ``/api``. :param login: user and password, needed to promote or vote."""
+        """:param url: root of the API, without ``/api``. :param login: user and password, needed to promote or vote.
+
+        :raises UsageError: it is no address.
+        """
         import httpx
 
         self._httpx = httpx
@@ -70,7 +75,10 @@ class DlrnApi:
         self._first_wait = first_wait
         self._page = page
         trusted = ssl.create_default_context(cafile=ca_file) if ca_file else True
-        self._client = httpx.Client(base_url=self.url, auth=login, timeout=_SECONDS, verify=trusted)
+        try:
+            self._client = httpx.Client(base_url=self.url, auth=login, timeout=_SECONDS, verify=trusted)
+        except httpx.InvalidURL as error:
+            raise UsageError(f"{url[:80]!r} is no address of a DLRN API: {error}", next_step="write https://host/path") from error
 
     def __repr__(self) -> str:
         return f"DlrnApi({self.url!r})"
@@ -98,9 +106,10 @@ class DlrnApi:
         What is promoted meanwhile moves the pages: a row that was seen comes again then, and is not given twice.
         """
         seen: set[tuple[object, ...]] = set()
-        offset = 0
+        offset = idle = 0
         while True:
-            query = {"promote_name": name, "limit": str(min(at_once, self._page)), "offset": str(offset)}
+            wanted, before = min(at_once, self._page), len(seen)
+            query = {"promote_name": name, "limit": str(wanted), "offset": str(offset)}
             rows = self._get("/api/promotions", {**query, **({"component": component} if component else {})})
             for found in map(self._row, rows):
                 key = (found.hash, found.aggregate, found.time)
@@ -110,6 +119,15 @@ class DlrnApi:
             offset += len(rows)
             if not rows:  # a server may give fewer at a time than were asked for: only an empty page is the end
                 return
+            idle = idle + 1 if len(seen) == before else 0
+            if idle == _MOST_IDLE:
+                if len(rows) != wanted:  # it knows no pages and gives everything at once
+                    return
+                raise InfrastructureError(
+                    f"{self.url} gives the same promotions to {name} again and again, whatever page is asked for",
+                    retriable=False,
+                    next_step="look at the DLRN server: what it has beyond these cannot be seen",
+                )
 
     def find(self, tag: str, *, names: tuple[str, ...]) -> DlrnPromotion | None:
         """The newest promotion under one of these names whose image tag is ``tag``: a tag shortens the hashes, the API wants them whole."""

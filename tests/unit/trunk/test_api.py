@@ -1,0 +1,86 @@
+"""A DLRN API that answers otherwise: what it says again and again has an end, and no password goes to it unprotected."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import unittest
+import urllib.parse
+from types import SimpleNamespace
+
+from topcoat.errors import InfrastructureError, UsageError
+from topcoat.promotion.promotion import Promotion
+from topcoat.registry import Credentials, Login
+from topcoat.trunk import DlrnApi
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Knows so many promotions, and gives the newest of them whatever page is asked for."""
+
+    daemon_threads = True
+
+    def __init__(self, promotions: int, most: int | None) -> None:
+        rows = [
+            {"commit_hash": f"{number:040x}", "distro_hash": f"{number:040x}", "promote_name": "current", "timestamp": 1000 - number}
+            for number in range(promotions)
+        ]
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+                body = json.dumps(rows[: most and int(query["limit"][0])]).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_words: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+
+class Pages(unittest.TestCase):
+    def api(self, promotions: int, *, most: int | None = 1) -> DlrnApi:
+        server = Server(promotions, most)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        api = DlrnApi(f"http://127.0.0.1:{server.server_port}", page=5)
+        self.addCleanup(api.close)
+        return api
+
+    def test_a_server_that_knows_no_pages_and_has_more_is_told(self) -> None:
+        api = self.api(9)
+        self.assertEqual(5, len(api.promotions("current", limit=5)))
+        with self.assertRaisesRegex(InfrastructureError, "again and again"):
+            api.find("f" * 32, names=("current",))
+
+    def test_one_that_gives_everything_at_once_has_given_everything(self) -> None:
+        for promotions, most in ((9, None), (3, 1)):
+            api = self.api(promotions, most=most)
+            self.assertEqual(promotions, len(list(api.history("current"))))
+            self.assertIsNone(api.find("f" * 32, names=("current",)))
+
+
+class Addresses(unittest.TestCase):
+    def test_no_password_goes_out_without_tls(self) -> None:
+        login = Credentials({"dlrn.example.org": Login("ci", "secret"), "127.0.0.1:1": Login("ci", "secret")})
+        for plain, url, problem in (
+            ((), "http://dlrn.example.org/api", "without TLS"),
+            (("dlrn.example.org",), "http://dlrn.example.org/api", ""),
+            ((), "https://dlrn.example.org/api", ""),
+            ((), "http://127.0.0.1:1", ""),
+            ((), "http://other.example.org", ""),
+            ((), "http://[::1", "no address"),
+            ((), "https://dlrn.example.org:port/", "no address"),
+        ):
+            promotion = Promotion.__new__(Promotion)
+            promotion._registries = SimpleNamespace(credentials=login, ca_file=None, plain_http=frozenset(plain))  # type: ignore[assignment]
+            with self.subTest(url, plain=plain):
+                if problem:
+                    with self.assertRaisesRegex(UsageError, problem):
+                        promotion._api(url)
+                else:
+                    promotion._api(url).close()
