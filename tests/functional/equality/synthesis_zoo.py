@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.functional.equality import zoo
-from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, ghost, script, symlink
+from topcoat_demo.rpms import EPOCH, File, RpmSpec, Trigger, config, directory, ghost, script, symlink
 
 HELPER = "/usr/lib/systemd/systemd-update-helper"
 
@@ -27,6 +27,11 @@ getent passwd daemon >/dev/null 2>&1 || \\
 exit 0
 """
 PRESET = "[ ! -x /usr/bin/systemctl ] || systemctl preset account.service || :\n[ -x /usr/bin/other ] && other --now || :"
+
+
+def twins(caps: str | None = None) -> tuple[File, ...]:
+    """Files that two packages bring alike, but for what rpm does not compare."""
+    return (File("/usr/bin/twin", "1", mode=0o755, caps=caps), symlink("/usr/bin/twin-link", "twin"), config("/etc/twin", "1"))
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,14 @@ COMPOSED = (
         "accounts-there",
         (RpmSpec("account", "1", files=(File("/opt/ac", "1"),)), RpmSpec("getent", "1", files=(script("/usr/bin/getent", GETENT),))),
         (RpmSpec("account", "2", files=(File("/opt/ac", "2", user="daemon"),), pre=ACCOUNTS, post=PRESET),),
+    ),
+    Case(
+        "shared-by-two",  # the first of them, as rpm takes them, makes what both bring
+        (RpmSpec("twin-a", "1"), RpmSpec("twin-b", "1")),
+        (
+            RpmSpec("twin-a", "2", files=(directory("/opt/twin"), *twins(caps="cap_net_raw=ep"))),
+            RpmSpec("twin-b", "2", files=(directory("/opt/twin"), *twins()), time=EPOCH + 500),
+        ),
     ),
     Case(
         "triggers-elsewhere",

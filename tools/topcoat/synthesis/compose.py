@@ -83,6 +83,8 @@ class _Composer:
         self._epoch = epoch * _NANO
         self._users, self._groups = tree.ids("etc/passwd"), tree.ids("etc/group")
         self._placed: dict[str, Placed] = {}
+        self._folders: set[str] = set()
+        """Directories that a package brought."""
         self._whiteouts: set[str] = set()
         self._before: dict[str, list[tuple[Package, PackageFile]]] = defaultdict(list)
         for package in removes:
@@ -153,7 +155,10 @@ class _Composer:
         if file.path in ("etc/passwd", "etc/group"):
             raise Refusal(f"{name} holds the image's accounts")
         self._make_parents(file.path)
+        if kind == "d" and file.path in self._folders:
+            return  # as of files: the first of several packages makes it
         if kind == "d":
+            self._folders.add(file.path)
             self._check_folder(file.path)
             own = below.mtime if below is not None and file.path in self._tree.nodes else file.mtime * _NANO
             if below is None:
@@ -189,6 +194,8 @@ class _Composer:
             raise Refusal(f"/{path} comes with two packages, and differs")
         if known is not None and (known.hard_link or entry.hard_link):
             raise Refusal(f"/{path} comes with two packages, and is a hard link")
+        if known is not None:
+            return  # rpm writes a file that several packages bring once, as the first of them has it
         self._placed[path] = entry
         self._touch_parent(path)
 
