@@ -7,15 +7,34 @@ import sqlite3
 import subprocess
 import tarfile
 import unittest
+from pathlib import Path
 
 from tests.functional.updater.world import WorldCase, members, rpm
 from topcoat.errors import ContentError
 from topcoat.model import Repository
-from topcoat_demo.rpms import File, RpmSpec, Trigger, config, directory, ghost, make_repository, script, symlink
+from topcoat_demo._header import with_strings
+from topcoat_demo.rpms import EPOCH, File, RpmSpec, Trigger, build_rpm, config, directory, ghost, make_repository, script, symlink
 
 LIB = RpmSpec("python3-lib", "1.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "one\n"), File("/usr/lib/lib/b.py", "same\n")))
 LIB2 = LIB.bump(version="2.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "two\n"), File("/usr/lib/lib/b.py", "same\n")))
 SERVICE = RpmSpec("openstack-svc", "1.0", requires=("python3-lib",), files=(script("/usr/bin/svc", "echo svc 1.0"),))
+
+PRETRANSPROG = 1153
+REPLACED = """
+path = "/opt/kept"
+st = posix.stat(path)
+if st and st.type == "directory" then
+  status = os.rename(path, path .. ".rpmmoved")
+  if not status then
+    suffix = 0
+    while not status do
+      suffix = suffix + 1
+      status = os.rename(path .. ".rpmmoved", path .. ".rpmmoved." .. suffix)
+    end
+    os.rename(path, path .. ".rpmmoved")
+  end
+end
+"""
 
 
 class Updates(WorldCase):
@@ -151,6 +170,40 @@ class Updates(WorldCase):
         with self.world.updated(base, self.world.repository("current", [second])) as (_, root):
             self.assertEqual(os.readlink(root / "usr/lib/k/file-to-link"), "target")
             self.assertEqual((root / "usr/lib/k/link-to-file").read_text(), "y")
+
+    def test_a_directory_that_a_link_replaces(self) -> None:
+        """With the scriptlet of Fedora's packaging guidelines, which tries until the directory has another name."""
+        old = (
+            directory("/opt/kept"),
+            File("/opt/kept/one", "1", mode=0o755, hardlink="g"),
+            File("/opt/kept/deep/two", "1", mode=0o755, hardlink="g"),
+            File("/opt/kept/capable", "c", caps="cap_net_raw=ep"),
+            symlink("/opt/kept/link", "one"),
+        )
+        root = self.world.root([RpmSpec("kinds", "1", files=old)])
+        (root / "opt/kept/mine").write_text("of nobody")
+        os.utime(root / "opt/kept/mine", (5, 5))
+        for name, mode in (("kept", 0o2750), ("kept/one", 0o4755)):
+            os.chown(root / "opt" / name, 1, 4)
+            (root / "opt" / name).chmod(mode)
+        base = self.world.publish_root(root, "updates/replaced")
+        new = RpmSpec("kinds", "2", files=(symlink("/opt/kept", "real"), File("/opt/real/one", "2")), pretrans=REPLACED)
+        package = self.world.path("new.rpm")
+        package.write_bytes(with_strings(build_rpm(new), {PRETRANSPROG: "<lua>"}))
+        folder = make_repository(self.world.path("replacing"), [package])
+        with self.world.updated(base, Repository("current", folder.as_uri())) as (built, tree):
+            self.assertEqual((tree / "opt/kept").readlink(), Path("real"))
+            self.assertEqual((tree / "opt/kept/one").read_text(), "2")
+            self.assertEqual(sorted(os.listdir(tree / "opt/kept.rpmmoved")), ["capable", "deep", "link", "mine", "one"])
+            moved, mine = tree / "opt/kept.rpmmoved", tree / "opt/kept.rpmmoved/mine"
+            self.assertEqual((oct(moved.stat().st_mode), moved.stat().st_gid), ("0o42750", 4))
+            self.assertEqual((mine.read_text(), mine.stat().st_mtime), ("of nobody", 5))
+            one, two = (moved / name for name in ("one", "deep/two"))
+            self.assertEqual((oct(one.stat().st_mode), one.stat().st_uid, one.stat().st_mtime), ("0o104755", 1, EPOCH))
+            self.assertTrue(one.samefile(two))
+            self.assertEqual(os.listxattr(moved / "capable"), ["security.capability"])
+            self.assertEqual((moved / "link").readlink(), Path("one"))
+        self.assertFalse([member.pax_headers for member in members(built).values() if "overlay" in str(member.pax_headers)])
 
 
 class Files(WorldCase):

@@ -23,7 +23,7 @@ MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
 # Each would make the upper directory depend on inode numbers or on attributes that an archive cannot carry.
-_OVERLAY_OPTIONS = "index=off,metacopy=off,redirect_dir=off,xino=off"
+_OVERLAY_OPTIONS = "index=off,metacopy=off,xino=off"
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 
 
@@ -46,14 +46,18 @@ def unmount(target: str, flags: int = UMOUNT_NOFOLLOW) -> None:
         raise OSError(number, f"umount: {os.strerror(number)}", target)
 
 
-def mount_overlay(lower: list[str], upper: str, work: str, target: str) -> None:
+def mount_overlay(lower: list[str], upper: str, work: str, target: str, *, movable: bool = False) -> None:
     """Mount an overlay; ``lower`` is topmost first.
+
+    :param movable: directories of the lower ones can be renamed (rename(2) fails with EXDEV otherwise). The upper directory then says by an attribute
+        (``trusted.overlay.redirect``) where such a one was, and whoever wants to read it as it lies has to do away with that first.
 
     Directories are named as ``/proc/self/fd/N``: the kernel takes one page of options, and dozens of long paths do not fit into it; it also
     makes ``:`` and ``,`` in paths harmless. A device or a set-user-id file of an image means nothing there: it is nobody's to use on this machine.
 
     :raises OSError: as mount(2); EPERM without CAP_SYS_ADMIN.
     """
+    options = f"{_OVERLAY_OPTIONS},redirect_dir={'on' if movable else 'off'}"
     with contextlib.ExitStack() as stack:
 
         def short(path: str) -> str:
@@ -64,15 +68,15 @@ def mount_overlay(lower: list[str], upper: str, work: str, target: str) -> None:
         places = f"lowerdir={':'.join(map(short, lower))},upperdir={short(upper)},workdir={short(work)}"
         try:
             # "volatile": nothing is synced to disk; the upper directory is thrown away after a crash anyway.
-            mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, f"{places},{_OVERLAY_OPTIONS},volatile")
+            mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, f"{places},{options},volatile")
         except OSError as error:
             if error.errno != 22:
                 raise
-            mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, f"{places},{_OVERLAY_OPTIONS}")
+            mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, f"{places},{options}")
 
 
-def prepare_overlay(lower: list[str], directory: str) -> tuple[str, str]:
-    """Make ``upper``, ``work`` and ``merged`` in a directory and mount the overlay. Returns (upper, merged)."""
+def prepare_overlay(lower: list[str], directory: str, *, movable: bool = False) -> tuple[str, str]:
+    """Make ``upper``, ``work`` and ``merged`` in a directory and mount the overlay (``mount_overlay``). Returns (upper, merged)."""
     upper, work, merged = (os.path.join(directory, name) for name in ("upper", "work", "merged"))
     for path in (upper, work, merged):
         os.mkdir(path, 0o755)
@@ -80,7 +84,7 @@ def prepare_overlay(lower: list[str], directory: str) -> tuple[str, str]:
     top = os.stat(lower[0])
     os.chown(upper, top.st_uid, top.st_gid)
     os.chmod(upper, stat.S_IMODE(top.st_mode))
-    mount_overlay(lower, upper, work, merged)
+    mount_overlay(lower, upper, work, merged, movable=movable)
     return upper, merged
 
 

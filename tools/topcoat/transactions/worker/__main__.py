@@ -44,6 +44,7 @@ import dnf.exceptions
 import files
 import jail
 import limits
+import moved
 import packages
 import relay
 import rpm
@@ -99,16 +100,17 @@ class Service:
                 with clock.step("metadata"):
                     self._fill_cache(request, log)
             with clock.step("mount"):
-                root = self._overlay(request["lower"], request["work"], mounted)
+                upper, root = self._overlay(request["lower"], request["work"], mounted, movable=True)
             files.apply(root, request.get("before") or {})
             if changes:
                 # The cache is this transaction's alone: what an image's scriptlets do to it, no other image sees.
                 own = _folder(request["work"], "cache")
-                cache = self._overlay([request["cache"]], own, mounted)
+                _, cache = self._overlay([request["cache"]], own, mounted)
                 folders = [*_readable(request), (cache, "rw"), (root, "rw")]
                 with jail.Devices(root) as devices:
                     answer = self._jailed(_packages(root), {**request, "cache": cache}, log, folders, system=devices)
             files.apply(root, request.get("after") or {})
+            moved.settle(upper, root)
         finally:
             with clock.step("unmount"):
                 self._mounts.unmount_all(mounted)
@@ -124,10 +126,11 @@ class Service:
         answer = self._jailed(_packages(root), {**request, "database_only": True}, log, folders)
         return {**answer, "times": {**clock.times, **answer.get("times", {})}}
 
-    def _overlay(self, lower: list, directory: str, mounted: list) -> str:
-        _, root = self._mounts.prepare_overlay(lower, directory)
+    def _overlay(self, lower: list, directory: str, mounted: list, *, movable: bool = False) -> tuple:  # type: ignore[type-arg]
+        """(upper directory, merged tree) of a fresh overlay."""
+        upper, root = self._mounts.prepare_overlay(lower, directory, movable=movable)
         mounted.insert(0, root)
-        return root
+        return upper, root
 
     def _fill_cache(self, request: dict, log: int) -> None:
         """dnf's own form of the frozen metadata, made once: no transaction can write to it."""
