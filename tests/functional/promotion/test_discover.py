@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from tests.functional.promotion.base import SetCase
 from tests.functional.registry.base import make_image, random_bytes
+from tests.functional.registry.faults import Fault
+from tests.functional.registry.faults import Request as Asked
+from topcoat.adoption.found import FoundImage, in_references
 from topcoat.errors import ContentError
 from topcoat.lists import ListedImage, ResolvedList
+from topcoat.model import ImageReference
 from topcoat.promotion import Request
 from topcoat.promotion.discover import Rule, discover, fill_labels, newest_version
 from topcoat.publisher import Publisher
@@ -38,6 +42,28 @@ class Discover(SetCase):
         found = self.look(HASH)
         self.assertEqual(self.sets[HASH], {entry.image.name: entry.digest for entry in found})
         self.assertEqual(f"{self.server.host}/{self.space}/nova-api@{self.sets[HASH]['nova-api']}", found[0].pinned)
+
+    def test_a_head_that_lies_is_no_digest_and_no_copy(self) -> None:
+        for name in self.names:
+            Publisher(self.registries()).move_tag(f"{self.server.host}/{self.space}/{name}", self.sets[HASH][name], "floating")
+
+        def rule(request: Asked) -> Fault | None:
+            """As a cache that keeps answers to HEAD: what the tag showed before, or is to show."""
+            if request.verb != "HEAD" or not request.target.endswith("/manifests/floating"):
+                return None
+            return Fault(headers={"docker-content-digest": self.sets[OTHER]["nova-api" if "nova-api" in request.target else "nova-compute"]})
+
+        proxy = self.proxy(rule)
+        registries = self.proxied(proxy)
+        images = tuple(ListedImage(name, f"{proxy.host}/{self.space}/{name}:floating") for name in self.names)
+        found = discover(ResolvedList("test", images), registries.client, Rule(), namespace=self.space)
+        self.assertEqual(self.sets[HASH], {entry.image.name: entry.digest for entry in found})
+        wanted = [FoundImage(ImageReference(proxy.host, f"{self.space}/{name}", "floating")) for name in self.names]
+        self.assertEqual(list(self.sets[HASH].values()), [image.digest for image in in_references(wanted, registries.client)])
+        for name in self.names:
+            place = ImageReference(proxy.host, f"{self.space}/{name}", digest=self.sets[OTHER][name])
+            self.assertFalse(Publisher(registries).copy(place, place.with_tag("floating")).unchanged)
+        self.assertEqual(self.sets[OTHER], self.shown(self.space, "floating"))
 
     def test_the_hash_behind_a_moving_tag_by_record_and_by_digest(self) -> None:
         self.promoter(self.space).promote(Request(OTHER, "floating"))

@@ -8,6 +8,7 @@ import os
 import subprocess
 
 from tests.functional.signing.base import DISABLED, PASSPHRASE, SigningCase, private_file
+from topcoat.errors import TopcoatError
 from topcoat.model import ImageReference
 from topcoat.registry import digest_of, oci
 from topcoat.registry.attached import SIGNATURE
@@ -200,6 +201,12 @@ class Refused(SigningCase):
             self.assertIn("was built without sigstore signatures", verify(self, "r/policy:current", policy, code=3), "whoever cannot tell says so")
         else:
             self.assertNotIn("the policy refuses it", verify(self, "r/policy:current", policy))
+
+    def test_a_layer_that_is_longer_than_any_file_is_one_line(self) -> None:
+        reference = ImageReference(self.server.host, "space/none", "none")
+        layer = oci.Descriptor(oci.OCI_LAYER_GZIP, digest_of(b"x"), 1 << 50)
+        with self.assertRaises(TopcoatError):  # or, on file systems that hold it, that there is no such image
+            PolicyCheck(self.folder / "none.json", "linux/amd64").refusal(reference, [layer])
 
     def test_layers_are_not_fetched_for_the_judgement(self) -> None:
         """The registry has lost the layer, so whoever asks for it fails."""

@@ -203,8 +203,9 @@ class Proportion(unittest.TestCase):
         for name in ("inventory", "plan", "list of gated packages", "zuul variables", "artifacts", "index", "promotion record"):
             with self.subTest(name):
                 place = PLACES[name]
-                short, long_ = (self.seconds(place, self.grown(place.good, count)) for count in (1000, 8000))
-                self.assertLess(long_, 30 * max(short, 0.01))
+                # What else the machine does costs processor time too; a quadratic reader is one each time.
+                attempts = ([self.seconds(place, self.grown(place.good, count)) for count in (1000, 8000)] for _ in range(5))
+                self.assertTrue(any(long_ < 30 * max(short, 0.01) for short, long_ in attempts))
 
     def seconds(self, place: Place, data: bytes) -> float:
         start = time.process_time()

@@ -90,7 +90,7 @@ def in_references(images: Iterable[FoundImage], client: Callable[[str], Registry
             if not tag:
                 raise UsageError(f"{reference} has neither tag nor digest", next_step="write host/repository:tag, or give --tag")
             reference = reference.with_tag(tag)
-        return replace(image, reference=reference, digest=client(reference.host).head(reference.repository, reference.target))
+        return replace(image, reference=reference, digest=client(reference.host).shown(reference.repository, reference.target))
 
     found = tuple(each(images, look, workers=_PARALLEL_REQUESTS))
     missing = [str(image.reference) for image in found if image.digest is None]
@@ -121,7 +121,7 @@ def in_namespace(place: str, tag: str, client: Callable[[str], RegistryClient]) 
     repositories = [name for name in catalog if name.startswith(f"{parsed.repository}/")]
     if not repositories:
         raise UsageError(f"{parsed.host} lists nothing below {parsed.repository}", next_step="check the name, or give a list (--list)")
-    digests = each(repositories, lambda name: registry.head(name, tag), workers=_PARALLEL_REQUESTS)
+    digests = each(repositories, lambda name: registry.shown(name, tag), workers=_PARALLEL_REQUESTS)
     known = dict(zip(repositories, digests, strict=True))
     found = tuple(FoundImage(ImageReference(parsed.host, name, tag), digest=digest) for name, digest in known.items() if digest)
     return found, tuple(name for name, digest in known.items() if not digest)

@@ -1,6 +1,6 @@
 """What a registry really holds for an image list: digests, and the hash tags behind a moving tag.
 
-This module must never need a catalog, and never change anything.
+This module must never need a catalog, never change anything, and never name a digest whose bytes the registry has not sent.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pa
         tag = newest_version(client.tags(parsed.repository), pattern)
         if tag is None:
             return Discovered(image, parsed.tag or "", None, "version")
-        return Discovered(image, tag, client.head(parsed.repository, tag), "version")
-    digest = client.head(parsed.repository, parsed.target)
+        return Discovered(image, tag, client.shown(parsed.repository, tag), "version")
+    digest = client.shown(parsed.repository, parsed.target)
     if digest is None:
         return Discovered(image, parsed.tag or "", None)
     if rule.label:
@@ -112,7 +112,7 @@ def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pa
         tag = fill_labels(rule.label, labels)
         if tag is None:
             raise ContentError(f"{image.name}: the image has not the labels of {rule.label!r}", image=image.name, next_step="choose another label")
-        if client.head(parsed.repository, tag) != digest:
+        if client.shown(parsed.repository, tag) != digest:
             raise ContentError(
                 f"{image.name}: its label says {tag}, but that tag is not this image",
                 image=image.name,
@@ -120,10 +120,10 @@ def _look(image: ListedImage, client: RegistryClient, rule: Rule, pattern: re.Pa
             )
         return Discovered(image, tag, digest, "label")
     if rule.hashes:
-        if recorded and client.head(parsed.repository, recorded) == digest:
+        if recorded and client.shown(parsed.repository, recorded) == digest:
             return Discovered(image, recorded, digest, "record")
         for tag in client.tags(parsed.repository):
-            if tag != parsed.tag and pattern.fullmatch(tag) and client.head(parsed.repository, tag) == digest:
+            if tag != parsed.tag and pattern.fullmatch(tag) and digest == client.head(parsed.repository, tag) == client.shown(parsed.repository, tag):
                 return Discovered(image, tag, digest, "digest")
         raise ContentError(
             f"no hash tag of {parsed.name} is the same image as {parsed.tag}", image=image.name, next_step="publish with hash tags, or use digests"

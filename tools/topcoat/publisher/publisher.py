@@ -135,15 +135,21 @@ class Publisher:
     def copy(self, source: ImageReference, target: ImageReference, *, artifacts: bool = True) -> Published:
         """Copy an image or an index with all its children, and what is attached to it; only what is missing goes over the wire.
 
-        :param target: with the tag to give, or without one (then by digest only).
+        :param target: with the tag to give, or without one (then by digest only); a tag is read back.
+        :raises ContentError: the tag shows another image afterwards.
         """
         tally = _Tally()
         reader, writer = self._registries.client(source.host), self._registries.client(target.host)
         manifest = reader.manifest(source.repository, source.target)
         unchanged = self._transfer(reader, source.repository, manifest, writer, target.repository, tally, artifacts=artifacts)
-        if target.tag and writer.head(target.repository, target.tag) != manifest.digest:
+        if target.tag and writer.shown(target.repository, target.tag) != manifest.digest:
             writer.put_manifest(target.repository, target.tag, manifest.body, manifest.media_type, read_back=False)
             unchanged = False
+            shown = writer.shown(target.repository, target.tag)
+            if shown != manifest.digest:
+                raise ContentError(
+                    f"{target} shows {shown} after {manifest.digest} was copied there", next_step="find out who else moves this tag, and copy again"
+                )
         return Published(manifest, tally.pushed, tally.mounted, (), unchanged)
 
     def copy_set(self, pairs: Sequence[tuple[ImageReference, ImageReference]], *, artifacts: bool = True, workers: int = 4) -> list[Published]:

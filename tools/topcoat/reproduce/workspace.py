@@ -63,6 +63,9 @@ def safe_folder(root: Path, src_dir: str) -> Path:
     path = PurePosixPath(src_dir)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\x00" in src_dir or src_dir.startswith("-"):
         raise UsageError(f"the recorded folder {src_dir!r} leads out of the work folder", next_step="do not use this inventory")
+    # one project's checkout may hold a link where the folder of another is said to be
+    if not (root / path).resolve().is_relative_to(root.resolve()):
+        raise UsageError(f"the recorded folder {src_dir!r} leads out of the work folder by a link", next_step="do not use this inventory")
     return root / path
 
 

@@ -69,7 +69,7 @@ def compose(named: NamedSet, given: Mapping[str, ImageReference], reader: SetRea
         raise UsageError(f"{named.name} has no image {', '.join(strange)}", next_step=f"it has: {', '.join(sorted(named.images))}")
     images = dict(named.images)
     for name, where in given.items():
-        digest = where.digest or registries.client(where.host).head(where.repository, where.target)
+        digest = where.digest or registries.client(where.host).shown(where.repository, where.target)
         if digest is None:
             raise ContentError(f"{where} is not there", image=name, next_step="push it first")
         images[name] = ImageReference(where.host, where.repository, digest=check_digest(digest))

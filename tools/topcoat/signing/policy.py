@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from topcoat.errors import InfrastructureError
+from topcoat.errors import ContentError, InfrastructureError, machine_error
 from topcoat.model import ImageReference
 from topcoat.process import run
 from topcoat.registry import Descriptor
@@ -63,6 +63,7 @@ class PolicyCheck:
         """Why the policy refuses an image, in skopeo's words; empty: it accepts it.
 
         :param layers: those of the image for the platform.
+        :raises ContentError: a layer is longer than any file.
         :raises UnableError: it was built without these signatures. :raises InfrastructureError: it cannot tell for another reason.
         """
         with tempfile.TemporaryDirectory(prefix="topcoat-policy-") as name:
@@ -75,7 +76,12 @@ class PolicyCheck:
             blobs.mkdir(parents=True)
             for layer in layers:
                 with (blobs / layer.digest.removeprefix("sha256:")).open("wb") as stream:
-                    stream.truncate(layer.size)
+                    try:
+                        stream.truncate(layer.size)
+                    except OSError as error:
+                        raise machine_error(error) or ContentError(
+                            f"{reference} names a layer of {layer.size} bytes, and no file can be so long", next_step="see who pushed this image"
+                        ) from error
             result = run(self._words(reference, folder), timeout=_SECONDS, check=False, failure=InfrastructureError)
         if not result.code:
             return ""
