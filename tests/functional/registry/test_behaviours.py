@@ -225,7 +225,7 @@ class Single(BehaviourCase):
         registry = self.serve(bearer=True)
         client = self.client(registry)
         client.put_blob("ns/a", digest_of(b"x"), b"x")
-        for seconds in ("1" + "0" * 400, "-1", "0", "null", '"x"', "true", "1e300"):
+        for seconds in ("1" + "0" * 15, "-1", "0", "null", '"x"', "true", "1e300"):
             registry.spoiler.rule = lambda asked, seconds=seconds: (
                 Fault(status=200, body=b'{"access_token": "%s", "expires_in": %s}' % (next(iter(registry.tokens)).encode(), seconds.encode()))
                 if asked.kind == "GET token"
@@ -233,6 +233,11 @@ class Single(BehaviourCase):
             )
             with self.subTest(seconds):
                 self.assertEqual(b"x", self.client(registry).blob("ns/a", digest_of(b"x")))
+        registry.spoiler.rule = lambda asked: (
+            Fault(status=200, body=b'{"token": "x", "expires_in": 1%s}' % (b"0" * 400)) if asked.kind == "GET token" else None
+        )
+        with self.assertRaisesRegex(InfrastructureError, "the token server's answer cannot be read: .* is too large a number"):
+            self.client(registry).blob("ns/a", digest_of(b"x"))
 
     def test_a_manifest_that_is_packed_on_the_way_gets_no_digest(self) -> None:
         registry = self.serve()
