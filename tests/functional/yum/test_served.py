@@ -71,7 +71,7 @@ class Served(SolverTestCase):
         store = self.bench.repository("store", [APP, LIB, DATA])
         folder, packages = self.bench.path("index"), Path(store.baseurl.removeprefix("file://"))
         folder.mkdir()
-        subprocess.run(["createrepo_c", "--quiet", "--zck", "--baseurl", store.baseurl, "--outputdir", folder, packages], check=True)
+        subprocess.run(["createrepo_c", "--quiet", "--baseurl", store.baseurl, "--outputdir", folder, packages], check=True)
         current = Repository("current", folder.as_uri())
         root = self.bench.root([])
         with self.bench.freeze(current) as snapshot, RepositoryServer(snapshot) as server:
