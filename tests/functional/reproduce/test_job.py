@@ -113,7 +113,7 @@ class Job(unittest.TestCase):
 
         username, _, password = base64.b64decode(auth).decode().partition(":")
         return ReproduceOptions(
-            work=self.folder / "work",
+            work=self.folder / "reproduced",
             until=until,
             git={HOST: (self.folder / "git").as_uri()},
             identities=(Identity(*IDENTITY),),
@@ -154,7 +154,7 @@ class Job(unittest.TestCase):
 
         artifacts = outcome.returned["zuul"]["artifacts"]
         self.assertIn("container_image", {artifact["metadata"].get("type") for artifact in artifacts})
-        logs = self.folder / "work" / "logs" / "container-images" / "controller"
+        logs = self.folder / "reproduced" / "logs" / "container-images" / "controller"
         self.assertTrue((logs / "receipt.json").is_file())
-        running = subprocess.run(["pgrep", "-f", f"{self.folder}/work/node/topcoat/registry"], capture_output=True, text=True, check=False)
+        running = subprocess.run(["pgrep", "-f", f"{self.folder}/reproduced/node/topcoat/registry"], capture_output=True, text=True, check=False)
         self.assertEqual("", running.stdout, "the registry of the reproduction still runs")
