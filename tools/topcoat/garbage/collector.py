@@ -176,14 +176,17 @@ class Collector:
                 tags[tag] = digest
         needed: dict[Digest, tuple[Digest, ...]] = {}
         absent: set[Digest] = set()
-        todo = list({*tags.values(), *recorded.get(name, ())})
+        tagged = set(tags.values())
+        todo = list(tagged | set(recorded.get(name, ())))
         while todo:
             digest = todo.pop()
             if digest in needed:
                 continue
-            if digest not in tags.values() and self._backup(name, digest) is None:
+            if digest not in tagged and self._backup(name, digest) is None:
                 absent.add(digest)  # such as a base in another repository
-            needed[digest] = tuple(self._needs(name, digest, must_be=digest in tags.values()))
+                needed[digest] = ()
+                continue
+            needed[digest] = tuple(self._needs(name, digest, must_be=digest in tagged))
             todo.extend(needed[digest])
         return RepositoryState(name, tags, needed, frozenset(absent))
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from topcoat.errors import UsageError
 from topcoat.lists import old_names
@@ -22,7 +21,7 @@ from topcoat.promotion.story import HeldError, Story
 from topcoat.promotion.target import Place, Target
 from topcoat.publisher import Publisher
 from topcoat.registry import Image, Manifest, Registries
-from topcoat.registry.addresses import check_address
+from topcoat.registry.addresses import check_address, parts_of
 from topcoat.trunk import DlrnApi, DlrnPromotion
 from topcoat.trunk.criteria import Criteria, Verdict, load_criteria
 
@@ -230,13 +229,10 @@ class Promotion:
     # ---- which set --------------------------------------------------------------------------------------------------------------------------
 
     def _api(self, url: str) -> DlrnApi:
-        api = DlrnApi(url, ca_file=self._registries.ca_file)
-        login = self._registries.credentials.find(urlsplit(url).netloc)
-        if login is None:
-            return api
-        api.close()
-        check_address(url, "a DLRN API", tuple(self._registries.plain_http))  # the password goes with each request
-        return DlrnApi(url, login=(login.user, login.password), ca_file=self._registries.ca_file)
+        login = self._registries.credentials.find(parts_of(url, "a DLRN API").netloc)
+        if login:  # the password goes with each request
+            check_address(url, "a DLRN API", tuple(self._registries.plain_http))
+        return DlrnApi(url, login=(login.user, login.password) if login else None, ca_file=self._registries.ca_file)
 
     def _criteria(self, request: PromotionRequest, api: DlrnApi | None) -> Criteria | None:
         """The rule of a floating name: from the file given, else from that of the profile."""

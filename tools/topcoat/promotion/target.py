@@ -89,11 +89,9 @@ class Target:
 
         :raises ContentError: something is missing or cut off; names images and digests.
         """
-        single = [(image, one) for image, manifest in manifests.items() for one in self._below(image, manifest)]
+        single = [(image, one) for image, manifest in manifests.items() for one in self.client.with_children(self.repository_of(image), manifest)]
         blobs = {blob: image for image, manifest in reversed(single) for blob in manifest.blobs}
-        statements = {
-            child.digest for _image, manifest in single for child in manifest.children if child.digest not in {one.digest for one in manifest.images}
-        }
+        statements = {child.digest for _image, manifest in single for child in manifest.statements}
         subjects = [
             (manifest.digest, image) for image, manifest in single if inventories and not manifest.is_index and manifest.digest not in statements
         ]
@@ -116,17 +114,6 @@ class Target:
                 f"{self.place}: the set is not whole, {len(missing)} part(s) are missing or cut off: {'; '.join(sorted(missing)[:10])}",
                 next_step="build and publish the set again",
             )
-
-    def _below(self, image: str, manifest: Manifest) -> list[Manifest]:
-        """A manifest, and of an index everything below it, other indexes too; each once."""
-        found = {manifest.digest: manifest}
-        todo = [manifest]
-        while todo:
-            for child in todo.pop().children:
-                if child.digest not in found:
-                    found[child.digest] = self.client.manifest(self.repository_of(image), child.digest)
-                    todo.append(found[child.digest])
-        return list(found.values())
 
     def move(self, tag: str, digests: Mapping[str, Digest]) -> None:
         """Point the tag of each image at its digest and read each back.

@@ -25,6 +25,9 @@ from topcoat.registry.oci import Descriptor, Image, Manifest
 from topcoat.registry.referrers import FILE_TYPE, Documents, Referrers
 from topcoat.registry.transport import Transport
 
+_MOST_BELOW = 200
+"""Manifests that one index may hold, each of which is read."""
+
 
 class RegistryClient:
     """One registry, to be shared by threads."""
@@ -152,6 +155,23 @@ class RegistryClient:
                 for tag in tags:  # some leave the tags of a manifest that is gone
                     if self.head(repository, tag) == digest:
                         self.manifests.delete_by_tag(repository, tag)
+
+    def with_children(self, repository: str, manifest: Manifest) -> list[Manifest]:
+        """A manifest and, of an index, everything below it, other indexes too; each digest once, what is nearer to the top first.
+
+        :raises ContentError: it holds more than any real one.
+        """
+        found = {manifest.digest: manifest}
+        level = [manifest]
+        while level:
+            below = {child.digest: None for index in level for child in index.children if child.digest not in found}
+            if len(found) + len(below) > _MOST_BELOW:
+                raise ContentError(
+                    f"index {manifest.digest} names more than {_MOST_BELOW} images", next_step="push an index of one image's platforms"
+                )
+            level = [self.manifest(repository, digest) for digest in below]
+            found.update((part.digest, part) for part in level)
+        return list(found.values())
 
     def image(self, repository: str, target: str, *, platform: str | None = None) -> tuple[Manifest, Image]:
         """An image; where the name holds an index, its child for the platform.

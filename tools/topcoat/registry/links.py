@@ -10,12 +10,45 @@ import urllib.parse
 
 from topcoat.errors import InfrastructureError
 
-MOST_PAGES = 10_000
-"""Pages of one list. The largest registries show some hundred names a page."""
-MOST_IDLE = 100
+_MOST_PAGES = 10_000
+"""Of one list. The largest registries show some hundred names a page."""
+_MOST_IDLE = 100
 """Pages in a row that bring nothing new and still name a next one."""
 _LINK = re.compile(r"""\s*,*\s*<([^>]*)>((?:\s*;\s*[^\s=;,]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s";,]*))?)*)""")
 _PARAMETER = re.compile(r""";\s*([^\s=;,]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*)))?""")
+
+
+class Pages:
+    """The way through the pages of one list, each taken once."""
+
+    def __init__(self, path: str, what: str) -> None:
+        """:param path: of the first page. :param what: the list, for errors: ``HOST: the list of ...``."""
+        self.path: str | None = path
+        """The page to ask for; None behind the last one."""
+        self._what = what
+        self._seen = {path}
+        self._held = 0
+        self._idle = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no page was turned yet."""
+        return len(self._seen) == 1
+
+    def turn(self, header: str, held: int) -> None:
+        """Go on behind the page that answered.
+
+        :param header: every Link line of its answer, joined by commas. :param held: entries so far, each counted once.
+        :raises InfrastructureError: the pages have no end, or the next one no address.
+        """
+        self._idle = self._idle + 1 if held == self._held else 0
+        self._held = held
+        if self._idle > _MOST_IDLE or len(self._seen) > _MOST_PAGES:
+            raise InfrastructureError(f"{self._what} does not end", retriable=False, next_step="look at the registry")
+        following = next_page(header, self.path or "")
+        self.path = None if following in self._seen else following
+        if following:
+            self._seen.add(following)
 
 
 def next_page(header: str, path: str) -> str | None:

@@ -12,7 +12,7 @@ from topcoat.model.image import check_repository, check_tag
 from topcoat.registry import oci, scopes
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import AccessError, HiddenError, NotFoundError, RefusedError
-from topcoat.registry.links import MOST_IDLE, MOST_PAGES, next_page
+from topcoat.registry.links import Pages
 from topcoat.registry.transport import Response, Transport
 
 
@@ -61,12 +61,9 @@ class Listing:
         :raises InfrastructureError: a page is no such list, or the pages have no end.
         """
         found: set[str] = set()
-        seen: set[str] = set()
-        idle = 0
-        next_path: str | None = path
-        while next_path is not None and next_path not in seen:
-            path = next_path
-            seen.add(path)
+        turning = Pages(path, f"{self._transport.host}: the list at {path.partition('?')[0]}")
+        while turning.path is not None:
+            path = turning.path
 
             def work(deadline: Deadline, path: str = path) -> Response:
                 return self._transport.request("GET", path, deadline, scopes=needed)
@@ -81,12 +78,6 @@ class Listing:
                 raise InfrastructureError(
                     f"{self._transport.host}: the list at {path} holds no list of {key}", retriable=False, next_step="look at the registry"
                 )
-            before = len(found)
             found.update(entries)
-            idle = idle + 1 if len(found) == before else 0
-            if idle > MOST_IDLE or len(seen) > MOST_PAGES:
-                raise InfrastructureError(
-                    f"{self._transport.host}: the list at {path.partition('?')[0]} does not end", retriable=False, next_step="look at the registry"
-                )
-            next_path = next_page(answer.headers.get("link", ""), path)
+            turning.turn(answer.headers.get("link", ""), len(found))
         return found

@@ -107,6 +107,11 @@ class Descriptor:
             tuple(sorted((key, value) for key, value in platform.items() if isinstance(value, str))),
         )
 
+    @property
+    def is_statement(self) -> bool:
+        """Whether it says something about an image beside it in an index, as some builders put there for the platform ``unknown/unknown``."""
+        return dict(self.platform).get("architecture") == "unknown"
+
     def as_dict(self) -> dict[str, object]:
         """Its JSON form."""
         document: dict[str, object] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
@@ -169,8 +174,13 @@ class Manifest:
 
     @property
     def images(self) -> tuple[Descriptor, ...]:
-        """The children of an index but for statements about images, which some builders put beside these as ``unknown/unknown``."""
-        return tuple(child for child in self.children if dict(child.platform).get("architecture") != "unknown")
+        """The children of an index that are no statements."""
+        return tuple(child for child in self.children if not child.is_statement)
+
+    @property
+    def statements(self) -> tuple[Descriptor, ...]:
+        """The children of an index that say something about its images."""
+        return tuple(child for child in self.children if child.is_statement)
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:

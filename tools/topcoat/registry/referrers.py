@@ -30,7 +30,7 @@ from topcoat.registry import oci, scopes
 from topcoat.registry.blobs import Blobs
 from topcoat.registry.connection import Deadline
 from topcoat.registry.errors import NotFoundError
-from topcoat.registry.links import MOST_IDLE, MOST_PAGES, next_page
+from topcoat.registry.links import Pages
 from topcoat.registry.listing import Listing
 from topcoat.registry.manifests import Manifests
 from topcoat.registry.oci import Descriptor
@@ -77,33 +77,26 @@ class Referrers:
         if self._without_api >= _CERTAIN:
             return None
         found: list[Descriptor] = []
-        seen: set[str] = set()
         known: set[Digest] = set()
-        idle = 0
-        path: str | None = f"/v2/{check_repository(repository)}/referrers/{check_digest(digest)}"
-        while path is not None and path not in seen:
-            seen.add(path)
+        first = f"/v2/{check_repository(repository)}/referrers/{check_digest(digest)}"
+        turning = Pages(first, f"{self._transport.host}: the list of referrers of {repository}@{digest}")
+        while turning.path is not None:
 
-            def work(deadline: Deadline, path: str = path) -> Response:
+            def work(deadline: Deadline, path: str = turning.path) -> Response:
                 needed, accept = scopes.pull(repository), {"Accept": oci.OCI_INDEX}
                 return self._transport.request("GET", path, deadline, scopes=needed, headers=accept, ok=(200, 400, 404, 405, 501))
 
             answer = self._transport.operation(f"referrers {repository}", work)
             entries = _entries(oci.Manifest(digest, oci.OCI_INDEX, answer.body)) if answer.status == 200 else None
             if entries is None:
-                if len(seen) > 1:
+                if not turning.is_first:
                     raise InfrastructureError(f"{self._transport.host}: a page of the referrers of {repository}@{digest} is missing")
                 return None
             self._without_api = 0
-            before, more = len(known), _parsed(entries)
+            more = _parsed(entries)
             found += more
             known.update(entry.digest for entry in more)
-            idle = idle + 1 if len(known) == before else 0
-            if idle > MOST_IDLE or len(seen) > MOST_PAGES:
-                raise InfrastructureError(
-                    f"{self._transport.host}: the list of referrers of {repository}@{digest} does not end", retriable=False, next_step="look there"
-                )
-            path = next_page(answer.headers.get("link", ""), path)
+            turning.turn(answer.headers.get("link", ""), len(known))
         return tuple(found)
 
     def _by_tag(self, repository: str, digest: Digest) -> tuple[Descriptor, ...]:

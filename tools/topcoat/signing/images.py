@@ -20,8 +20,6 @@ from topcoat.signing.identity import Identity
 from topcoat.signing.keys import PublicKey, SigningKey
 
 _PARALLEL = 4
-_MOST = 200
-"""Manifests that one index may hold, each of which is signed."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Signer:
         client = self._registries.client(reference.host)
         manifest = client.manifest(reference.repository, reference.target, cached=False)
         identity = f"{reference.host}/{reference.repository}" + (f":{reference.tag}" if reference.tag else "")
-        parts = _with_children(client, reference.repository, manifest)
+        parts = client.with_children(reference.repository, manifest)
         # from the inside out: an index is signed when all in it is
         new = [self._add(client, reference.repository, part, identity) for part in reversed(parts)]
         found = ImageReference(reference.host, reference.repository, reference.tag, manifest.digest)
@@ -114,7 +112,7 @@ def problems(registries: Registries, reference: ImageReference, key: PublicKey) 
     client = registries.client(reference.host)
     manifest = client.manifest(reference.repository, reference.target, cached=False)
     found = []
-    for part in _with_children(client, reference.repository, manifest):
+    for part in client.with_children(reference.repository, manifest):
         problem = _problem(client, reference, part.digest, key)
         if problem:
             found.append(problem if part.digest == manifest.digest else f"{part.digest} in the index: {problem}")
@@ -156,19 +154,3 @@ def _signature(notes: dict[str, str]) -> bytes:
         return base64.b64decode(notes.get(SIGNATURE, ""), validate=True)
     except binascii.Error:
         return b""
-
-
-def _with_children(client: RegistryClient, repository: str, manifest: Manifest) -> list[Manifest]:
-    """A manifest and, of an index, everything below it; each digest once, what is nearer to the top first.
-
-    :raises ContentError: it holds more than any real one.
-    """
-    found = {manifest.digest: manifest}
-    level = [manifest]
-    while level:
-        below = {child.digest: None for index in level for child in index.children if child.digest not in found}
-        if len(found) + len(below) > _MOST:
-            raise ContentError(f"index {manifest.digest} names more than {_MOST} images", next_step="push an index of one image's platforms")
-        level = [client.manifest(repository, digest) for digest in below]
-        found.update((part.digest, part) for part in level)
-    return list(found.values())

@@ -155,9 +155,9 @@ class _Composer:
         if file.path in ("etc/passwd", "etc/group"):
             raise Refusal(f"{name} holds the image's accounts")
         self._make_parents(file.path)
-        if kind == "d" and file.path in self._folders:
-            return  # as of files: the first of several packages makes it
         if kind == "d":
+            if file.path in self._folders:
+                return  # as of files: the first of several packages makes it
             self._folders.add(file.path)
             self._check_folder(file.path)
             own = below.mtime if below is not None and file.path in self._tree.nodes else file.mtime * _NANO
@@ -190,11 +190,11 @@ class _Composer:
             group,
         )
         known = self._placed.get(path)
-        if known is not None and (known.kind, known.digest, known.link, known.mode) != (entry.kind, entry.digest, entry.link, entry.mode):
-            raise Refusal(f"/{path} comes with two packages, and differs")
-        if known is not None and (known.hard_link or entry.hard_link):
-            raise Refusal(f"/{path} comes with two packages, and is a hard link")
         if known is not None:
+            if (known.kind, known.digest, known.link, known.mode) != (entry.kind, entry.digest, entry.link, entry.mode):
+                raise Refusal(f"/{path} comes with two packages, and differs")
+            if known.hard_link or entry.hard_link:
+                raise Refusal(f"/{path} comes with two packages, and is a hard link")
             return  # rpm writes a file that several packages bring once, as the first of them has it
         self._placed[path] = entry
         self._touch_parent(path)

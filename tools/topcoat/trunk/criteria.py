@@ -20,6 +20,7 @@ _DOOR = Door(UsageError, "give a YAML file of promotion criteria")
 
 JOB_KINDS = ("blocking", "informing")
 JOB_STATES = ("passed", "failed", "missing", "again", "replaced")
+"""What a history may say of a job: its ``JobState`` by name."""
 
 
 class TooOld(enum.Enum):
