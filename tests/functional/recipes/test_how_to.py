@@ -47,8 +47,7 @@ class HowTo(unittest.TestCase):
             make_repository(target, [RpmSpec(f"package-{number}", "1.0")])
 
     def topcoat(self, command: str, values: dict[str, str], options: dict[str, object]) -> subprocess.CompletedProcess[str]:
-        """The command with a file of options, as the role ``use-topcoat`` calls it."""
-        file = self.folder / f"options-{command}.yaml"
+        """The command with its options on standard input, as the role ``use-topcoat`` calls it."""
         given = {
             "profile": "centos9-rdo",
             "recipes": str(ROOT / "container-images"),
@@ -58,9 +57,8 @@ class HowTo(unittest.TestCase):
             "ca-file": str(self.server.ca_file),
             command: options,
         }
-        file.write_text(json.dumps(given))
-        words = [sys.executable, "-m", "topcoat", "--options", str(file), command]
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+        words = [sys.executable, "-m", "topcoat", "--options", "-", command]
+        return subprocess.run(words, input=json.dumps(given), capture_output=True, text=True, check=False, timeout=300)
 
     def test_its_words_are_all_that_is_needed(self) -> None:
         (project,) = yaml.safe_load((EXAMPLES / "site-once.yaml").read_text())

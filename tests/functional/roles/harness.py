@@ -5,6 +5,8 @@ This module must never let a role reach the home folder of whoever runs the test
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
@@ -31,6 +33,14 @@ def ansible_playbook() -> str | None:
 def topcoat_command() -> str | None:
     """The command of this environment."""
     return shutil.which("topcoat", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+@functools.cache
+def compiled() -> str:
+    """Folder of what Ansible's modules compiled, for all playbooks that this process starts; see compiled/sitecustomize.py."""
+    folder = tempfile.mkdtemp(prefix="topcoat-compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,8 @@ class RoleCase(unittest.TestCase):
             # Zuul's environment has no collections beside the builtin one.
             "ANSIBLE_COLLECTIONS_PATH": str(self.folder / "none"),
             "ZUUL_JOBDIR": str(self.folder),
-            "PYTHONPATH": str(ROOT / "tools"),
+            "PYTHONPATH": f"{HERE / 'compiled'}{os.pathsep}{ROOT / 'tools'}",
+            "TOPCOAT_TEST_COMPILED": compiled(),
             **(environment or {}),
         }
         argv = [self.ansible, "-i", str(self.folder / "inventory.yaml"), "-e", f"@{self.folder / 'zuul_vars.yaml'}", "-v", str(path)]

@@ -36,6 +36,7 @@ class Small(Commands):
 
 @click.group(cls=Small)
 @click.option("--options", expose_value=False)
+@click.option("--keep-options", expose_value=False)
 @click.option("--set", "settings", multiple=True)
 @click.option("--registry", envvar="TOPCOAT_TEST_REGISTRY")
 def small(settings: tuple[str, ...], registry: str | None) -> None:
@@ -111,6 +112,37 @@ class OptionsFile(unittest.TestCase):
         ):
             with self.subTest(text):
                 self.assertIn(words, self.refused(text, "say"))
+
+    def test_standard_input_is_read_and_kept_and_the_kept_file_says_the_same(self) -> None:
+        text = "registry: kept\nsay: {tag: \u00e9}\n"
+        kept = self.file.parent / "below" / "options-say.yaml"
+        done = CliRunner().invoke(small, ["--options", "-", "--keep-options", str(kept), "say"], input=text.encode())
+        self.assertEqual(done.exit_code, 0, done.output)
+        self.assertEqual(done.output.splitlines(), self.call(kept.read_text(encoding="utf-8"), "say"))
+        self.assertEqual(kept.read_bytes(), text.encode())
+
+    def test_what_comes_over_standard_input_is_judged_as_a_file_is(self) -> None:
+        for content, words in (
+            (b"say: {tga: x}", "standard input, say: there is no option 'tga' -> did you mean 'tag'?"),
+            (b" \n", "standard input: no options came"),
+            (b"\xff", "standard input"),
+            (b"keep-options: x", "there is no option 'keep-options'"),
+        ):
+            with self.subTest(content):
+                done = CliRunner().invoke(small, ["--options=-", "say"], input=content)
+                self.assertIsInstance(done.exception, UsageError)
+                self.assertIn(words, str(done.exception))
+
+    def test_what_cannot_be_kept_is_told(self) -> None:
+        self.file.write_text("in the way", encoding="utf-8")
+        for words, what in (
+            (["--options", "-", "--keep-options", str(self.file / "options.yaml"), "say"], "the options cannot be kept"),
+            (["--keep-options", str(self.file), "say"], "there are no options to keep"),
+        ):
+            done = CliRunner().invoke(small, words, input="say: {}")
+            self.assertIsInstance(done.exception, UsageError)
+            self.assertIn(what, str(done.exception))
+        self.assertEqual(self.file.read_text(encoding="utf-8"), "in the way")
 
     def test_the_real_commands_take_it(self) -> None:
         self.file.write_text("profile: demo\nrecipes: container-images\nlist: {family: [placement], format: json}\n", encoding="utf-8")

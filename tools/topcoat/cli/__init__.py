@@ -70,7 +70,7 @@ class Commands(click.Group):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """As click does, with what a file of options says."""
-        if not context.resilient_parsing and any(word.startswith("--options") for word in args):
+        if not context.resilient_parsing and any(word.startswith(("--options", "--keep-options")) for word in args):
             from topcoat.cli import _options_file
 
             args = _options_file.expand(self, context, args)
@@ -95,7 +95,8 @@ def _profiles(context: click.Context, parameter: click.Parameter, incomplete: st
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="topcoat", prog_name="topcoat")
-@click.option("--options", metavar="FILE", expose_value=False, help="YAML file of options by name, those of a command below its name.")
+@click.option("--options", metavar="FILE", expose_value=False, help="YAML file of options by name, '-': standard input.")
+@click.option("--keep-options", metavar="FILE", expose_value=False, help="Where to write down the options of --options.")
 @click.option("--profile", default="demo", show_default=True, envvar="TOPCOAT_PROFILE", shell_complete=_profiles, help="Profile: a name or a file.")
 @click.option("--recipes", default="container-images", show_default=True, envvar="TOPCOAT_RECIPES", help="Directory of the recipe tree.")
 @click.option(

@@ -6,6 +6,7 @@ This module must never know an option by its name: what may stand in the file is
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,7 +14,8 @@ from typing import NoReturn
 import click
 
 from topcoat.documents import Door
-from topcoat.errors import UsageError
+from topcoat.errors import UsageError, machine_error
+from topcoat.process.files import write_whole
 
 _NEXT = "write the names of options without dashes, those of a command below its name"
 _DOOR = Door(UsageError, _NEXT)
@@ -24,37 +26,54 @@ _NOTHING: tuple[object, ...] = (None, "", [], {})
 def expand(group: click.Group, context: click.Context, words: Sequence[str]) -> list[str]:
     """The words of a call with those of its ``--options`` file before them, so that the call itself has the last word.
 
-    :raises UsageError: the file names an option or a command that does not exist, or gives a value of another kind.
+    :raises UsageError: the file names an option or a command that does not exist, or gives a value of another kind; it cannot be read or kept.
     """
     given, rest, _ = group.make_parser(context).parse_args(args=list(words))
+    if given.get("keep_options") and not given.get("options"):
+        raise UsageError("there are no options to keep", next_step="name a file with --options, or '-' for standard input")
     if not given.get("options") or not rest:
         return list(words)
-    file = str(given["options"])
-    shared, sections = _read(group, context, file)
+    file = Path(given["options"])
+    content = sys.stdin.buffer.read(_DOOR.limit + 1) if str(file) == "-" else _DOOR.read(file, "the file of options")
+    where = "standard input" if str(file) == "-" else str(file)
+    if str(file) == "-" and not content.strip():
+        raise UsageError("no options came", where=where, next_step="a file is named by its path; '-' waits for what another program writes")
+    shared, sections = _sections(group, context, content, where)
+    if given.get("keep_options"):
+        _keep(Path(given["keep_options"]), content)
     name, own = rest[0], rest[1:]
     command = group.get_command(context, name)
     if command is None:
         return list(words)
-    options, positionals = _words(command, sections.get(name, {}), f"{file}, {name}")
+    options, positionals = _words(command, sections.get(name, {}), f"{where}, {name}")
     end = [] if "--" in own or not positionals else ["--"]
-    return [*_words(group, shared, file)[0], *words[: len(words) - len(rest)], name, *options, *own, *end, *positionals]
+    return [*_words(group, shared, where)[0], *words[: len(words) - len(rest)], name, *options, *own, *end, *positionals]
 
 
-def _read(group: click.Group, context: click.Context, file: str) -> tuple[dict[str, object], dict[str, Mapping[str, object]]]:
+def _sections(group: click.Group, context: click.Context, content: bytes, where: str) -> tuple[dict[str, object], dict[str, Mapping[str, object]]]:
     """Global options, and the options of each command that has a section."""
-    shape = _DOOR.shape("the file of options", where=file)
-    found = shape.table(_DOOR.yaml_file(Path(file), "the file of options"), "it")
+    shape = _DOOR.shape("the file of options", where=where)
+    found = shape.table(_DOOR.yaml(content, "the file of options", where=where), "it")
     shared = options_of(group)
     # --set is older than the command of that name, whose options have no section in a file
     commands = set(group.list_commands(context)) - set(shared)
     known = {**shared, **dict.fromkeys(commands)}
     for name in found:
         if name not in known:
-            _unknown(str(name), known, file)
+            _unknown(str(name), known, where)
     return (
         {name: value for name, value in found.items() if name not in commands},
         {name: shape.table(value, name) for name, value in found.items() if name in commands},
     )
+
+
+def _keep(file: Path, content: bytes) -> None:
+    """Write options down as they came, for whoever runs the command again."""
+    try:
+        write_whole(file, content)
+    except OSError as error:
+        what = f"the options cannot be kept: {error.strerror}"
+        raise machine_error(error) or UsageError(what, where=str(file), next_step="name a file that can be written") from error
 
 
 def options_of(command: click.Command) -> dict[str, click.Parameter]:
@@ -64,7 +83,8 @@ def options_of(command: click.Command) -> dict[str, click.Parameter]:
         long = [word[2:] for word in parameter.opts if word.startswith("--")] if isinstance(parameter, click.Option) else []
         for name in long or [str(parameter.name).replace("_", "-")]:
             found[name] = parameter
-    found.pop("options", None)
+    for name in ("options", "keep-options"):
+        found.pop(name, None)
     return found
 
 

@@ -25,7 +25,8 @@ arguments or the configuration are, 3 the infrastructure is (a recheck can help)
 ``topcoat --options FILE COMMAND`` takes options out of a YAML file: global ones by their name without dashes, those of a command below its name,
 an argument by its name in small letters. A list is an option that is repeated, a flag is true or false, an empty value is as if it were not there.
 What stands on the command line comes after the file and has the last word; the file comes before the environment. A name that no command knows
-is refused.
+is refused. With ``-`` for the file they come from standard input, and ``--keep-options FILE`` writes them down as they came: one step does for a
+role what writing a file and running the command would.
 
 .. code-block:: yaml
 
