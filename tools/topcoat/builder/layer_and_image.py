@@ -11,10 +11,9 @@ from pathlib import Path
 
 from topcoat.builder.configuration import compose
 from topcoat.layers import BuiltImage, LayerStore, litter, note_stage, write_layers
-from topcoat.layers.leftovers import RPM_DATABASES
 from topcoat.model import Recipe
 from topcoat.registry.oci import Image
-from topcoat.rpm import inventory
+from topcoat.rpm import inventory, rpmdb
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
 from topcoat.transactions import Transactions, ownership
@@ -42,7 +41,7 @@ def finish(
     :param stages: what took time until here.
     """
     start = time.time()
-    changed = any((upper / path / "rpmdb.sqlite").is_file() for path in RPM_DATABASES)
+    changed = any((upper / path.lstrip("/")).is_file() for path in rpmdb.PATHS)
     epoch = parent.seconds
     facts, unowned = ownership.ask(transactions, upper, lower, _compiled(upper) | litter(upper), store.directory / "tmp", image=recipe.name)
     since = min((began for _, began, _ in stages), default=start)

@@ -16,9 +16,8 @@ import tempfile
 from pathlib import Path
 
 from topcoat.errors import ContentError
-from topcoat.layers.leftovers import DATABASE_SIDE_FILES, RPM_DATABASES
-
-_FILE = "rpmdb.sqlite"
+from topcoat.layers.leftovers import DATABASE_SIDE_FILES
+from topcoat.rpm.rpmdb import FOLDERS, SQLITE
 
 
 def settle(upper: Path) -> None:
@@ -28,16 +27,16 @@ def settle(upper: Path) -> None:
 
     :raises ContentError: the file is no SQLite database, or is damaged.
     """
-    for folder in RPM_DATABASES:
-        path = upper / folder / _FILE
+    for folder in FOLDERS:
+        path = upper / folder / SQLITE
         if not _is_file(path):
             continue
         with tempfile.TemporaryDirectory(prefix="topcoat-rpmdb-") as place:
-            copy = Path(place) / _FILE
-            for name in (_FILE, *DATABASE_SIDE_FILES[:1]):
+            copy = Path(place) / SQLITE
+            for name in (SQLITE, *DATABASE_SIDE_FILES[:1]):
                 if _is_file(path.with_name(name)):
                     (Path(place) / name).write_bytes(path.with_name(name).read_bytes())
-            _to_rollback(copy, f"/{folder}/{_FILE}")
+            _to_rollback(copy, f"/{folder}/{SQLITE}")
             with path.open("r+b") as file:
                 file.write(copy.read_bytes())
                 file.truncate()

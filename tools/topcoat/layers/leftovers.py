@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 import stat
 
-RPM_DATABASES = ("var/lib/rpm", "usr/lib/sysimage/rpm")
-"""Where an image may keep its package database, relative to the root."""
+from topcoat.rpm.rpmdb import FOLDERS
 
 DATABASE_SIDE_FILES = ("rpmdb.sqlite-wal", "rpmdb.sqlite-shm")
 """Files that belong to one state of the database. A new database over an old one of these is a damaged database, so below us they are hidden."""
 
 _STATE = re.compile(
-    r"(?:var/lib/rpm|usr/lib/sysimage/rpm)/(?:\.rpm\.lock|\.dbenv\.lock|__db\.\d+|rpmdb\.sqlite-(?:wal|shm|journal)|\.?rpmdb.*\.lock)"
+    rf"(?:{'|'.join(FOLDERS)})/(?:\.rpm\.lock|\.dbenv\.lock|__db\.\d+|rpmdb\.sqlite-(?:wal|shm|journal)|\.?rpmdb.*\.lock)"
     r"|(?:.*/)?\.nfs[0-9a-f]{16,}"
 )
 """Of a process that runs, never of a package."""
@@ -59,4 +58,4 @@ def may_be_owned(path: str) -> bool:
 
 def is_database(path: str) -> bool:
     """Whether a path, relative to the root, is the folder of a package database or lies in one."""
-    return any(path == folder or path.startswith(f"{folder}/") for folder in RPM_DATABASES)
+    return any(path == folder or path.startswith(f"{folder}/") for folder in FOLDERS)

@@ -27,6 +27,7 @@ from topcoat.layers import database, leftovers
 from topcoat.layers.archive import Archive
 from topcoat.layers.lower import LowerEntry, LowerView
 from topcoat.model import Digest
+from topcoat.rpm.rpmdb import FOLDERS
 
 LAYER_MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 GZIP_LEVEL = 2
@@ -258,7 +259,7 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times
         if belongs(item.path) and whiteouts.is_opaque(place) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
             archive.add(_plain(f"{item.path}/{whiteouts.OPAQUE_NAME}"), {})
             written += 1
-        if item.path in leftovers.RPM_DATABASES:
+        if item.path in FOLDERS:
             written += _hide_side_files(item.path, view, upper, archive)
     return written
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from posixpath import basename
 
 from topcoat.layers import LowerView
-from topcoat.layers.leftovers import RPM_DATABASES, may_be_owned
+from topcoat.layers.leftovers import may_be_owned
 from topcoat.rpm import rpmdb
 from topcoat.transactions.pool import Facts, Transactions
 
@@ -19,10 +19,10 @@ from topcoat.transactions.pool import Facts, Transactions
 def database_root(upper: Path, lower: tuple[Path, ...]) -> Path | None:
     """The directory, of those that make up a tree, whose package database is the visible one; None when there is none."""
     view = LowerView((upper, *lower))
-    for folder in RPM_DATABASES:
-        found = view.entry(f"{folder}/rpmdb.sqlite")
+    for folder in rpmdb.FOLDERS:
+        found = view.entry(f"{folder}/{rpmdb.SQLITE}")
         if found is not None:
-            return Path(found.path.removesuffix(f"/{folder}/rpmdb.sqlite"))
+            return Path(found.path.removesuffix(f"/{folder}/{rpmdb.SQLITE}"))
     return None
 
 
