@@ -61,6 +61,7 @@ class File:
     """As in cap_from_text(3): ``cap_net_bind_service=ep``."""
     config: bool = False
     noreplace: bool = False
+    missingok: bool = False
     doc: bool = False
     license: bool = False
     hardlink: str | None = None
@@ -207,6 +208,7 @@ def _add_file(builder: rpm_rs.PackageBuilder, item: File) -> None:
             "caps": item.caps,
             "config": item.config,
             "noreplace": item.noreplace,
+            "missingok": item.missingok,
             "doc": item.doc,
             "license": item.license,
             "hardlink": item.hardlink,

@@ -239,6 +239,15 @@ REFUSED = (
         "unit has a scriptlet",
     ),
     Case(
+        "shared-by-two-before",
+        (RpmSpec("known-a", "1", files=(File("/opt/known", "1"),)), RpmSpec("known-b", "1", files=(File("/opt/known", "1"),))),
+        (
+            RpmSpec("known-a", "2", files=(File("/opt/known", "1"),)),
+            RpmSpec("known-b", "2", files=(File("/opt/known", "1"),), time=EPOCH + 500),
+        ),
+        "which of them writes it is not known",
+    ),
+    Case(
         "order-of-two",
         (RpmSpec("above", "1", files=(directory("/opt/o"),)), RpmSpec("below", "1", files=(File("/opt/o/x", "1"),))),
         (RpmSpec("above", "2"), RpmSpec("below", "2")),

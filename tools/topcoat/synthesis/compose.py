@@ -81,6 +81,7 @@ class _Composer:
         self._tree = tree
         self._installs, self._removes = installs, removes
         self._epoch = epoch * _NANO
+        self._reinstalls = not {package.nevra for package in installs}.isdisjoint(package.nevra for package in removes)
         self._users, self._groups = tree.ids("etc/passwd"), tree.ids("etc/group")
         self._placed: dict[str, Placed] = {}
         self._folders: set[str] = set()
@@ -195,6 +196,9 @@ class _Composer:
                 raise Refusal(f"/{path} comes with two packages, and differs")
             if known.hard_link or entry.hard_link:
                 raise Refusal(f"/{path} comes with two packages, and is a hard link")
+            alike = (known.mtime, known.uid, known.gid, known.attributes) == (entry.mtime, entry.uid, entry.gid, entry.attributes)
+            if not alike and (path in self._tree.nodes or self._reinstalls):
+                raise Refusal(f"/{path} comes with two packages, and which of them writes it is not known")
             return  # rpm writes a file that several packages bring once, as the first of them has it
         self._placed[path] = entry
         self._touch_parent(path)
