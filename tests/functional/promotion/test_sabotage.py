@@ -285,6 +285,20 @@ class Lying(SetCase):
         with self.assertRaisesRegex(ContentError, child.digest):
             self.collect(rule, rules=rules)
 
+    def test_a_lock_that_is_listed_and_cannot_be_had_may_be_held(self) -> None:
+        before = self.shown(self.space, "floating")
+        with Control(self.client(), self.space).lock("floating"):
+
+            def absent(request: Request) -> Fault | None:
+                return Fault(status=404) if request.verb in ("GET", "HEAD") and f"/manifests/{theirs}" in request.target else None
+
+            theirs = next(tag for tag in self.client().tags(f"{self.space}/topcoat-promotions") if ".lock-" in tag)
+            with self.assertRaisesRegex(InfrastructureError, "somebody may be promoting floating") as caught:
+                self.through(absent).promote(Promotion("new", "floating"))
+            self.assertIn("delete that tag", caught.exception.next_step)
+        self.assertEqual(before, self.shown(self.space, "floating"))
+        self.assertEqual("promoted", self.promoter(self.space).promote(Promotion("new", "floating")).state)
+
     def test_a_record_that_cannot_be_had_stops_a_collection(self) -> None:
         before = self.everything()
 

@@ -39,6 +39,15 @@ class Deciding(unittest.TestCase):
         self.assertEqual({"go", "sha256-" + "1" * 64}, set(plan.untag))
         self.assertIn("sha256-" + "f" * 64, plan.kept)  # attached before its image got a tag: an upload may be under way
 
+    def test_what_is_attached_by_a_digest_of_another_kind_stays(self) -> None:
+        attached = ("sha512-" + "a" * 64, "sha512-" + "a" * 64 + ".sig", "multihash+base58-" + "b" * 64)
+        tags = {**{tag: 1 + number for number, tag in enumerate(attached)}, "keep": 0, "sha512-short": 4}
+        rules = KeepRules(tags=frozenset({"keep"}), younger_than=1, newest=0)
+        plan = self.decide(tags, rules=rules, seen=dict.fromkeys(tags, 0.0))
+        self.assertEqual(("sha512-short",), plan.untag)
+        self.assertEqual({"attached"}, {plan.kept[tag] for tag in attached})
+        self.assertEqual((DIGESTS[4],), plan.delete)
+
     @given(
         st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 5)),
         st.sets(st.sampled_from("abcdefgh")),

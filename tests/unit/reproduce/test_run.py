@@ -77,6 +77,18 @@ class Recordings(unittest.TestCase):
             self.assertEqual(receipt, inputs.original)
             self.assertEqual((1795319100,), inputs.sources[0].times)
 
+    def test_a_time_that_is_none_is_one_line(self):
+        folder = self.top / "container-images" / "first"
+        folder.mkdir(parents=True)
+        for committed in ("1", -5, True, 1.5, 10**400, [], "x"):
+            receipt = receipt_to_dict(
+                dataclasses.replace(fixtures.green(), gated=({"package": "p-1-1.noarch", "commit": "c" * 40, "committed": committed},))
+            )
+            (folder / "receipt.json").write_text(json.dumps(receipt))
+            with self.subTest(committed=str(committed)[:20]), self.assertRaisesRegex(UsageError, "committed|number") as caught:
+                self.read(self.inventory())
+            self.assertNotIn("\n", str(caught.exception))
+
     def test_the_time_limit_of_the_job_holds_for_each_playbook(self):
         content = self.inventory()
         zuul = content["all"]["vars"]["zuul"]

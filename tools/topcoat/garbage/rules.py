@@ -13,6 +13,8 @@ from topcoat.model import Digest
 
 _ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(?:\.[A-Za-z0-9._-]+)?")
 """The stand-in tag for referrers (distribution-spec 1.1, "Referrers Tag Schema"), and those of cosign: ``.sig``, ``.att``, ``.sbom``."""
+_ATTACHED_ELSEWHERE = re.compile(r"(?!sha256-)[a-z0-9]+(?:[+._-][a-z0-9]+)*-[0-9a-f]{64}(?:\.[A-Za-z0-9._-]+)?")
+"""The same for manifests with a digest of another kind, ``sha512`` for example, of which such a tag has the first 64 digits."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def decide(
             kept[tag] = "named"
         elif any(pattern.fullmatch(tag) for pattern in rules.patterns):
             kept[tag] = "pattern"
+        elif _ATTACHED_ELSEWHERE.fullmatch(tag):
+            kept[tag] = "attached"  # to a manifest that is known by another digest here
         elif digest in recorded:
             kept[tag] = "promoted set"
         elif now - first_seen.get(tag, now) < rules.younger_than:

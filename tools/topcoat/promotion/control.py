@@ -38,7 +38,7 @@ LOCKED, HISTORY, HOLD = ".lock-", ".history-", ".hold"
 PREVIOUS, PENDING = ".previous", ".pending"
 SEEN = "topcoat-gc.seen"
 """Where the garbage collection writes down what it saw."""
-_ASIDE = re.compile(rf".*({re.escape(LOCKED)}|{re.escape(HISTORY)}).+|.+{re.escape(HOLD)}|sha256-.*")
+_ASIDE = re.compile(rf".*({re.escape(LOCKED)}|{re.escape(HISTORY)}).+|.+{re.escape(HOLD)}|sha[0-9]+-.*")
 """Tags that are no records."""
 RECORD_TYPE = "application/vnd.topcoat.promotion.v1+json"
 LOCK_TYPE = "application/vnd.topcoat.promotion-lock.v1+json"
@@ -182,8 +182,13 @@ class Control:
             if not tag.startswith(f"{name}{LOCKED}") or tag == mine.tag:
                 continue
             manifest = self.documents.manifest(tag)
+            if manifest is None and self._released(tag):
+                continue
             if manifest is None:
-                continue  # released between list and look
+                raise InfrastructureError(
+                    f"somebody may be promoting {name}: {self.client.host}/{self.repository} lists the lock {tag} and answers 404 for it",
+                    next_step="try again; if nobody promotes, delete that tag",
+                )
             owner = _owner(annotation(manifest, labels.LOCK))
             if owner is None:
                 continue  # released on a registry that deletes nothing
@@ -192,6 +197,14 @@ class Control:
             else:
                 found.append(owner)
         return found
+
+    def _released(self, tag: str) -> bool:
+        """Whether a lock that was listed and not sent is gone from the list as well, a moment later at most."""
+        for pause in (0.0, 0.2, 1.0):  # some registries take the tag of a manifest that was deleted from the list by another request
+            time.sleep(pause)
+            if tag not in self.client.tags(self.repository):
+                return True
+        return False
 
 
 @dataclass

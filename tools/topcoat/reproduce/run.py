@@ -33,6 +33,8 @@ from topcoat.zuul import load_variables, parse_job, read_inventory
 _DOOR = Door(ContentError, "look at the log of the job: it wrote this")
 _RECORDED = Door(UsageError, "give the zuul-info/inventory.yaml of a build")
 _TIMEOUT = 10800.0
+_LATEST = 1 << 36
+"""Seconds since the epoch that a commit may be of, at most; git itself stops not far behind."""
 _HOSTS = ("controller", "node", "primary")
 """Usual names of a job's first node, for recordings that hold the variables only."""
 
@@ -319,4 +321,6 @@ def _original(recording: Recording, hosts: Sequence[str], options: ReproduceOpti
 def _times(original: Receipt | None, commit: str | None) -> tuple[int, ...]:
     """Times at which this commit was made, as the original's receipt tells them."""
     entries = original.gated if original and commit else ()
-    return tuple(sorted({int(str(entry["committed"])) for entry in entries if entry.get("commit") == commit and entry.get("committed")}))
+    shape = _RECORDED.shape("the receipt beside the recording")
+    found = [entry["committed"] for entry in entries if entry.get("commit") == commit and entry.get("committed")]
+    return tuple(sorted({shape.number(time, "committed", most=_LATEST) for time in found}))
