@@ -28,7 +28,7 @@ from topcoat.registry import Descriptor, Image, Registries, digest_of
 from topcoat.registry.oci import OCI_LAYER_GZIP
 from topcoat.rpm import inventory, solvfile
 from topcoat.rpm.changelogs import ChangelogEntry, pack
-from topcoat.rpm.inventory import About, InstalledPackage
+from topcoat.rpm.inventory import InstalledPackage, PackageDetails
 from topcoat.runs import claims
 from topcoat_demo.registry import RegistryServer
 
@@ -44,7 +44,7 @@ def packages(chosen: range, own: list[int], version: int) -> tuple[InstalledPack
         name, moved = f"python3-library{number:05d}", number < 2 * MOVED
         release = f"{version if moved else 1}.el9"
         source = f"python-library{number // 2:05d}-1.2.3-{release}.src.rpm"
-        about = About("Apache-2.0", "A Distribution", f"{number:064x}")
+        about = PackageDetails("Apache-2.0", "A Distribution", f"{number:064x}")
         found.append(InstalledPackage(Nevra(name, 0, "1.2.3", release, "noarch"), source, 1000, 1_700_000_000, "199e2f91fd431d51", about))
     return tuple(sorted(found))
 

@@ -43,6 +43,8 @@ class Update:
 class _Draw:
     def __init__(self, seed: str) -> None:
         self.random = random.Random(seed)
+        # One for all packages of an update: rpm refuses to install two that disagree.
+        self.modes = {folder: self.random.choice((0o755, 0o755, 0o755, 0o750, 0o1777, 0o2775)) for folder in FOLDERS}
 
     def chance(self, of_ten: int) -> bool:
         return self.random.randrange(10) < of_ten
@@ -70,8 +72,7 @@ class _Draw:
         found: dict[str, File] = {}
         for folder in FOLDERS:
             if self.chance(4):
-                mode = self.random.choice((0o755, 0o755, 0o750, 0o1777, 0o2775)) if self.chance(2) else 0o755
-                found[folder] = directory(folder, mode=mode)
+                found[folder] = directory(folder, mode=self.modes[folder])
             if self.chance(3):
                 path = f"{folder}/{package}-{self.random.choice(NAMES)}"
                 found[path] = self.file(path, self.random.choice("123"))

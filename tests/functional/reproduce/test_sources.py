@@ -14,7 +14,7 @@ from tests.functional.roles.inventories import HOST
 from tests.unit.report import fixtures
 from topcoat.errors import ContentError, UsageError
 from topcoat.report import receipt_to_dict
-from topcoat.reproduce.recorded import Identity
+from topcoat.reproduce.recorded import Committer
 from topcoat.reproduce.run import ReproduceOptions, reproduce
 
 OSLO, NOVA = "openstack/oslo.config", "openstack/nova"
@@ -34,7 +34,7 @@ class Case(unittest.TestCase):
         options = ReproduceOptions(
             work=self.folder / "work", until=until, git={HOST: (self.folder / "git").as_uri()},
             canonical={self.world.base.removeprefix("http://"): HOST},
-            identities=(Identity(*IDENTITY),), **more,
+            identities=(Committer(*IDENTITY),), **more,
         )  # fmt: skip
         return reproduce(words, options, say=self.said.append)
 

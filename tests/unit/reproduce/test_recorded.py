@@ -7,9 +7,9 @@ import subprocess
 import tempfile
 import unittest
 
-from topcoat.reproduce.recorded import Identity, commit_body, search
+from topcoat.reproduce.recorded import Committer, commit_body, search
 
-ZUUL = Identity("Zuul", "zuul@ci.example.org")
+ZUUL = Committer("Zuul", "zuul@ci.example.org")
 TREE, PARENTS = "1" * 40, ("2" * 40, "3" * 40)
 
 
@@ -31,7 +31,7 @@ class Commits(unittest.TestCase):
         body = commit_body(TREE, PARENTS, ZUUL, 1795000777, "Merge 'x'")
         self.assertEqual(body, search(object_hash(body), TREE, PARENTS, ZUUL, range(1795000000, 1795001000), "Merge 'x'"))
         self.assertIsNone(search(object_hash(body), TREE, PARENTS, ZUUL, range(1795000000, 1795000777), "Merge 'x'"))
-        self.assertIsNone(search(object_hash(body), TREE, PARENTS, Identity("Other", "o@x"), [1795000777], "Merge 'x'"))
+        self.assertIsNone(search(object_hash(body), TREE, PARENTS, Committer("Other", "o@x"), [1795000777], "Merge 'x'"))
         early = commit_body(TREE, PARENTS, ZUUL, 999, "Merge 'x'")
         self.assertEqual(early, search(object_hash(early), TREE, PARENTS, ZUUL, range(990, 1010), "Merge 'x'"))
 
@@ -44,6 +44,6 @@ class Commits(unittest.TestCase):
         self.assertIn(b"author Zuul <zuul@ci.example.org> 1795000900 +0000", body)
 
     def test_identities(self):
-        self.assertEqual(ZUUL, Identity.parse("Zuul <zuul@ci.example.org>"))
+        self.assertEqual(ZUUL, Committer.parse("Zuul <zuul@ci.example.org>"))
         for text in ("Zuul", "zuul@ci", "Zuul <zuul"):
-            self.assertIsNone(Identity.parse(text))
+            self.assertIsNone(Committer.parse(text))

@@ -90,7 +90,7 @@ class WhatARunProves(unittest.TestCase):
     def test_a_receipt_belongs_to_one_architecture(self) -> None:
         several = (Architecture("x86_64"), Architecture("aarch64"))
         wanted = [
-            architectures.Wanted(one, Profile("site", "d", "9", one.name, Base(""), (), "r.example", "site", architectures=several), ("a",))
+            architectures.WantedPart(one, Profile("site", "d", "9", one.name, Base(""), (), "r.example", "site", architectures=several), ("a",))
             for one in several
         ]
         found = architectures.given([receipt("t-aarch64")], "t", wanted)
@@ -105,7 +105,7 @@ class WhatARunProves(unittest.TestCase):
         profiles = [Profile("site", "d", "9", one.name, Base(""), (), "r.example", "site", architectures=several) for one in several]
         failed, good = (replace(receipt("t", status), repositories=((status.word, "0" * 64),)) for status in (Status.FAILED, Status.DONE))
         parts = (
-            architectures.Part(architectures.Wanted(several[0], profiles[0], ("a",)), "t-x86_64", failed, problem="its run failed"),
-            architectures.Part(architectures.Wanted(several[1], profiles[1], ("a",)), "t-aarch64", good),
+            architectures.Part(architectures.WantedPart(several[0], profiles[0], ("a",)), "t-x86_64", failed, problem="its run failed"),
+            architectures.Part(architectures.WantedPart(several[1], profiles[1], ("a",)), "t-aarch64", good),
         )
         self.assertEqual(good.repositories, _receipt(profiles[0], Joined("t", parts, {}, {}), 0.0).repositories)

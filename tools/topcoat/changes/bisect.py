@@ -25,7 +25,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Suspects:
     """What the trials have said so far."""
 
     suspects: tuple[str, ...]
@@ -33,7 +33,7 @@ class Standing:
     """Packages that were in a good trial."""
 
 
-def standing(changed: Sequence[str], trials: Iterable[Trial]) -> Standing:
+def standing(changed: Sequence[str], trials: Iterable[Trial]) -> Suspects:
     """Every package of a good trial is innocent; in a bad one the guilty is among those that were applied."""
     suspects, innocent = set(changed), set[str]()
     for trial in trials:
@@ -42,7 +42,7 @@ def standing(changed: Sequence[str], trials: Iterable[Trial]) -> Standing:
             suspects -= trial.applied
         elif trial.outcome == "bad":
             suspects &= trial.applied
-    return Standing(tuple(name for name in changed if name in suspects), frozenset(innocent))
+    return Suspects(tuple(name for name in changed if name in suspects), frozenset(innocent))
 
 
 def next_trial(changed: Sequence[str], trials: Sequence[Trial], closure: Closure) -> frozenset[str] | None:

@@ -24,7 +24,7 @@ def command(settings: Settings, output: str, dlrn: str | None, criteria_file: st
     """Write the promotion board: streams, phases, what still misses, overrides, comparisons, where a change is. HTML and JSON, no server."""
     from topcoat.report import board as report
     from topcoat.sets import board
-    from topcoat.sets.architectures import Wanted
+    from topcoat.sets.architectures import WantedPart
 
     architectures = settings.profile.architectures
     others = [settings.of_architecture(one.name) for one in architectures]
@@ -35,7 +35,7 @@ def command(settings: Settings, output: str, dlrn: str | None, criteria_file: st
         dlrn=dlrn,
         zuul=zuul,
         newest=newest,
-        wanted=[Wanted(one, its.profile, tuple(its.recipes)) for one, its in zip(architectures, others, strict=True)],
+        wanted=[WantedPart(one, its.profile, tuple(its.recipes)) for one, its in zip(architectures, others, strict=True)],
         output=Path(output),
         say=say,
     )

@@ -61,12 +61,12 @@ def command(
     output_format: str,
 ) -> None:
     """Resolve an image list against the registry: real hash tags or digests, in parallel, without a catalog."""
-    from topcoat.promotion.deployment import Wanted, look_up
+    from topcoat.promotion.deployment import WantedImages, look_up
     from topcoat.promotion.discover import Rule
 
     if bool(hashes) + bool(label) + bool(stable) > 1:
         raise UsageError("--hash, --label and --stable exclude each other", next_step="choose one")
-    wanted = Wanted(
+    wanted = WantedImages(
         list_name,
         pairs(values, "--value") | ({"tag": tag} if tag else {}),
         services=services,

@@ -55,7 +55,7 @@ def command(
     profile = settings.profile
     check_tag(tag)
     own = [settings.of_architecture(one.name) for one in profile.architectures]
-    wanted = [architectures.Wanted(one, its.profile, selection.of(its.recipes)) for one, its in zip(profile.architectures, own, strict=True)]
+    wanted = [architectures.WantedPart(one, its.profile, selection.of(its.recipes)) for one, its in zip(profile.architectures, own, strict=True)]
     joiner = index.Joiner(settings.registries, profile, wanted, work=settings.work_dir, reference_tag=reference_tag or "")
     joined = joiner.join(tag, architectures.given([load(Path(path)) for path in receipts], tag, wanted))
     if dry_run:

@@ -75,10 +75,10 @@ def command(
     from topcoat.report import console, document
     from topcoat.report.plans import plan_from_dict, table
     from topcoat.reproduce.node import Node
-    from topcoat.reproduce.recorded import Identity
+    from topcoat.reproduce.recorded import Committer
     from topcoat.reproduce.run import ReproduceOptions, reproduce
 
-    identities = [Identity.parse(text) for text in merged_as]
+    identities = [Committer.parse(text) for text in merged_as]
     if None in identities:
         raise UsageError("--merged-as wants 'NAME <MAIL>'", next_step="write the git_user_name and git_user_email of that Zuul")
     values = Door(UsageError, "write a YAML value")

@@ -18,7 +18,7 @@ from topcoat.model import ImageReference, Profile
 from topcoat.registry import Image, Registries
 from topcoat.registry.streams import open_blob
 from topcoat.rpm import header, layerdb, rpmdb, signatures
-from topcoat.rpm.signatures import Keyring, Verdict
+from topcoat.rpm.signatures import Keyring, SignatureVerdict
 from topcoat.yum.transport import FetchError, Transport, UnreachableError
 
 _PARALLEL_REQUESTS = 4
@@ -123,7 +123,7 @@ def _number(blob: bytes, known: dict[bytes, int], headers: list[header.StoredHea
     return None if headers[number].nevra.startswith("gpg-pubkey-") else number
 
 
-def _collect(entries: Iterable[tuple[header.StoredHeader, Verdict]]) -> Signers:
+def _collect(entries: Iterable[tuple[header.StoredHeader, SignatureVerdict]]) -> Signers:
     found = Signers()
     for entry, verdict in entries:
         package = entry.nevra.replace("-0:", "-", 1)

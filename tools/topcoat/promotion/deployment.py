@@ -18,7 +18,7 @@ from topcoat.registry import Registries
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedImages:
     """Which images of which list, and how they are referred to."""
 
     name: str
@@ -45,7 +45,7 @@ class Wanted:
 class Deployment:
     """The images of a list that a registry holds."""
 
-    wanted: Wanted
+    wanted: WantedImages
     template: ListTemplate
     name: str
     """Of the list."""
@@ -90,7 +90,7 @@ class Deployment:
         return output(form, chosen, name=resource), left
 
 
-def look_up(wanted: Wanted, profile: Profile, recipes: Mapping[str, Recipe], root: Path, registries: Registries) -> Deployment:
+def look_up(wanted: WantedImages, profile: Profile, recipes: Mapping[str, Recipe], root: Path, registries: Registries) -> Deployment:
     """Fill the list, and ask the registry for each of its images.
 
     :param recipes: those of the whole set. :param root: the recipe tree.

@@ -196,7 +196,7 @@ class Variables:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Declared:
     """What a Containerfile says about running the image, for checks; ``own_base``: the base that it names itself, arguments filled in."""
 
     own_base: str | None
@@ -206,7 +206,7 @@ class Facts:
     stop_signal: str | None
 
 
-def containerfile(variables: Variables) -> tuple[str, Facts]:
+def containerfile(variables: Variables) -> tuple[str, Declared]:
     """The Containerfile of one image.
 
     Order: FROM, ARG, LABEL, ENV, USER root, ONBUILD, VOLUME, WORKDIR, ADD, EXPOSE, COPY, SHELL, runs, actions, HEALTHCHECK, STOPSIGNAL,
@@ -264,7 +264,7 @@ def containerfile(variables: Variables) -> tuple[str, Facts]:
         lines.append(f"USER {user}")
     # An action may say what a variable did not; the last word counts, as for a builder.
     said = {verb: value for verb, _, value in (line.partition(" ") for line in lines[start:])}
-    facts = Facts(own_base, _exec(said.get("ENTRYPOINT")), _exec(said.get("CMD")), said.get("USER"), said.get("STOPSIGNAL"))
+    facts = Declared(own_base, _exec(said.get("ENTRYPOINT")), _exec(said.get("CMD")), said.get("USER"), said.get("STOPSIGNAL"))
     text = "\n".join(lines) + "\n"
     if len(re.findall(PARENT_NAME, text, re.IGNORECASE)) != text.count(PARENT_NAME):
         raise variables.error("tcib_from", "is changed by a template, but is known only when the image is built", "print it as it is")

@@ -20,27 +20,27 @@ _SPAN_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
-class Identity:
+class Committer:
     """Name and mail address that a site's merger commits as (``git_user_name`` and ``git_user_email`` of its zuul.conf)."""
 
     name: str
     mail: str
 
     @classmethod
-    def parse(cls, text: str) -> Identity | None:
+    def parse(cls, text: str) -> Committer | None:
         """``Name <mail>``; None when it is not of that form."""
         name, less, rest = text.partition("<")
         return cls(name.strip(), rest.rstrip(">").strip()) if less and rest.endswith(">") else None
 
 
-def commit_body(tree: str, parents: Sequence[str], identity: Identity, seconds: object, message: str) -> bytes:
+def commit_body(tree: str, parents: Sequence[str], identity: Committer, seconds: object, message: str) -> bytes:
     """Content of a commit object (gitformat: headers, blank line, message) of a merge at a time in UTC."""
     person = f"{identity.name} <{identity.mail}> {seconds} +0000"
     lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents), f"author {person}", f"committer {person}", "", message, ""]
     return "\n".join(lines).encode()
 
 
-def search(wanted: str, tree: str, parents: Sequence[str], identity: Identity, times: Iterable[int], message: str) -> bytes | None:
+def search(wanted: str, tree: str, parents: Sequence[str], identity: Committer, times: Iterable[int], message: str) -> bytes | None:
     """The commit object with the wanted hash, over the times given; None when no time gives it. About 600,000 times a second."""
     marker = "\0TIME\0"
     first, second, third = commit_body(tree, parents, identity, marker, message).split(marker.encode())
@@ -59,7 +59,7 @@ def search(wanted: str, tree: str, parents: Sequence[str], identity: Identity, t
     return None
 
 
-def find(git: WorkGit, wanted: str, *, branch_tip: str, merge: str, ref: str, times: Sequence[int], identities: Sequence[Identity]) -> str | None:
+def find(git: WorkGit, wanted: str, *, branch_tip: str, merge: str, ref: str, times: Sequence[int], identities: Sequence[Committer]) -> str | None:
     """Make the recorded merge commit again and return it; None when it cannot be found.
 
     :param merge: commit of the change. :param times: recorded times of the merge; none: every second of the days after the change is tried.

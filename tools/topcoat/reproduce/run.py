@@ -25,7 +25,7 @@ from topcoat.reproduce.gerrit import Gerrit
 from topcoat.reproduce.jobs import Job, Playbook
 from topcoat.reproduce.node import Node
 from topcoat.reproduce.play import Places, Player
-from topcoat.reproduce.recorded import Identity
+from topcoat.reproduce.recorded import Committer
 from topcoat.reproduce.request import ChangeUrl, Recording, open_recording, recognise
 from topcoat.reproduce.workspace import Checkout, Merge, Source, prepare
 from topcoat.zuul import load_variables, parse_job, read_inventory
@@ -49,7 +49,7 @@ class ReproduceOptions:
     job_checkout: Path | None = None
     git: Mapping[str, str] = field(default_factory=dict)
     """Canonical name, or canonical host, → git URL (of the project, or of the host's root)."""
-    identities: tuple[Identity, ...] = ()
+    identities: tuple[Committer, ...] = ()
     variables: Mapping[str, object] = field(default_factory=dict)
     artifacts: Sequence[object] | None = None
     registry: bool = True

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.process.git import identity
 from topcoat.reproduce.git import WorkGit
-from topcoat.reproduce.recorded import Identity, find
+from topcoat.reproduce.recorded import Committer, find
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-DEFAULT_IDENTITY = Identity("Zuul", "zuul@localhost")
+DEFAULT_IDENTITY = Committer("Zuul", "zuul@localhost")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def safe_folder(root: Path, src_dir: str) -> Path:
     return root / path
 
 
-def prepare(root: Path, source: Source, *, log: Path, identities: Sequence[Identity] = ()) -> Checkout:
+def prepare(root: Path, source: Source, *, log: Path, identities: Sequence[Committer] = ()) -> Checkout:
     """Make one checkout.
 
     :raises InfrastructureError: the project or a ref cannot be fetched.

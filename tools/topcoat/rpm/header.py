@@ -35,7 +35,7 @@ _STORED = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _BUILDTIME, _SOUR
 
 
 @dataclass(frozen=True)
-class Signed:
+class PackageSignature:
     """One signature on a package: ``covers`` is ``header`` or ``payload`` (the header with the payload)."""
 
     covers: str
@@ -52,7 +52,7 @@ class StoredHeader:
 
     nevra: str
     build_time: int
-    signatures: tuple[Signed, ...]
+    signatures: tuple[PackageSignature, ...]
     pseudo: bytes | None
     license: str = ""
     vendor: str = ""
@@ -65,7 +65,7 @@ class Damaged(ValueError):
     """Not of the format; the text says where."""
 
 
-def signatures_of_file(path: Path) -> tuple[Signed, ...]:
+def signatures_of_file(path: Path) -> tuple[PackageSignature, ...]:
     """The OpenPGP signatures that an RPM file carries.
 
     :raises Damaged: it is no RPM file, or one of its signatures is no OpenPGP packet.
@@ -173,16 +173,16 @@ def _values(entries: int, blob: bytes, wanted: Collection[int]) -> dict[int, lis
     return found
 
 
-def _signed(values: Mapping[int, list[bytes]], tags: Mapping[int, str]) -> tuple[tuple[Signed, ...], str]:
+def _signed(values: Mapping[int, list[bytes]], tags: Mapping[int, str]) -> tuple[tuple[PackageSignature, ...], str]:
     """(the signatures, what is wrong with one that cannot be read)."""
-    found: list[Signed] = []
+    found: list[PackageSignature] = []
     damaged = ""
     for tag, covers in tags.items():
         for value in values.get(tag, ()):
             try:
-                entry = Signed(covers, openpgp.signature(base64.b64decode(value, validate=True) if tag == _OPENPGP else value))
+                entry = PackageSignature(covers, openpgp.signature(base64.b64decode(value, validate=True) if tag == _OPENPGP else value))
             except (ValueError, binascii.Error) as error:
-                entry, damaged = Signed(covers, openpgp.Signature("", 0, 0, 0)), str(error)
+                entry, damaged = PackageSignature(covers, openpgp.Signature("", 0, 0, 0)), str(error)
             if entry not in found:
                 found.append(entry)
     return tuple(found), damaged

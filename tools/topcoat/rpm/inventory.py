@@ -40,7 +40,7 @@ _MAX_SOLV = 256 << 20
 """Bytes; a hundred times what the largest images have."""
 
 
-class About(NamedTuple):
+class PackageDetails(NamedTuple):
     """What bills of materials tell of a package: its licence and vendor in the packager's own words, the sha256 of its header in hexadecimal
     (``%{SHA256HEADER}`` of rpm), and the label of the module build that it belongs to (``%{MODULARITYLABEL}``); each empty where the package does not
     say."""
@@ -64,7 +64,7 @@ class InstalledPackage:
     size: int
     build_time: int = 0
     signers: str | None = field(default=None, compare=False)
-    about: About | None = field(default=None, compare=False)
+    about: PackageDetails | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -258,13 +258,13 @@ def _bundles(document: Mapping[str, object], shape: Shape) -> dict[str, Digest]:
     return found
 
 
-def _about(told: Iterable[str], module: str) -> About:
+def _about(told: Iterable[str], module: str) -> PackageDetails:
     words, vendor, sha256 = told
-    return About(words, vendor, sha256, module)
+    return PackageDetails(words, vendor, sha256, module)
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: str | None, about: About | None) -> InstalledPackage:
+def _package(nevra: str, source_rpm: str, size: int, build_time: int, signers: str | None, about: PackageDetails | None) -> InstalledPackage:
     # A hundred images share most of their packages: each is made once, and proved once.
     texts = (nevra, source_rpm, *(() if signers is None else (signers,)))
     if not all(isinstance(text, str) and text.isprintable() and len(text) <= _LONGEST for text in texts):
@@ -334,17 +334,17 @@ def _text(nevra: Nevra) -> str:
     return f"{nevra.name}-{nevra.full_evr}.{nevra.arch}"
 
 
-def _headers(database: Path) -> tuple[dict[tuple[str, int], tuple[str, About]], dict[str, tuple[changelogs.ChangelogEntry, ...]]]:
+def _headers(database: Path) -> tuple[dict[tuple[str, int], tuple[str, PackageDetails]], dict[str, tuple[changelogs.ChangelogEntry, ...]]]:
     """(package as name-epoch:version-release.arch, build time) → (ids of the keys that signed it, what else its header says), ``unnamed`` where a
     signature does not say; and source RPM → changelog, read once for each.
     """
-    told: dict[tuple[str, int], tuple[str, About]] = {}
+    told: dict[tuple[str, int], tuple[str, PackageDetails]] = {}
     histories: dict[str, tuple[changelogs.ChangelogEntry, ...]] = {}
     try:
         for blob in header.rows(database):
             entry = header.stored(blob, checkable=False)
             names = dict.fromkeys(signed.signature.key_id or "unnamed" for signed in entry.signatures)
-            told[entry.nevra, entry.build_time] = " ".join(names), About(entry.license, entry.vendor, entry.sha256, entry.module)
+            told[entry.nevra, entry.build_time] = " ".join(names), PackageDetails(entry.license, entry.vendor, entry.sha256, entry.module)
             if entry.source_rpm and entry.source_rpm not in histories:
                 histories[entry.source_rpm] = changelogs.of_header(blob)
     except header.Damaged as error:

@@ -26,7 +26,7 @@ _SIGNING_ALGORITHMS = {1: "RSA", 3: "RSA", 17: "DSA", 19: "ECDSA", 22: "EdDSA", 
 
 
 @dataclass(frozen=True)
-class PublicKey:
+class PackageKey:
     """One key with its subkeys. Ids have 16 hexadecimal digits; times are seconds since the epoch, 0 where there is none."""
 
     key_id: str
@@ -77,7 +77,7 @@ class Signature:
     algorithm: int
 
 
-def public_keys(data: bytes) -> tuple[PublicKey, ...]:
+def public_keys(data: bytes) -> tuple[PackageKey, ...]:
     """The keys of a key file, binary or armored, one or several blocks.
 
     :raises ValueError: it is damaged, or no public key; says what is wrong.
@@ -87,7 +87,7 @@ def public_keys(data: bytes) -> tuple[PublicKey, ...]:
     if not blocks:
         secret = b"-----BEGIN PGP PRIVATE KEY BLOCK-----" in data
         raise ValueError("it is a private key" if secret else "it holds no OpenPGP public key")
-    found: list[PublicKey] = []
+    found: list[PackageKey] = []
     for block in blocks:
         found += _keys_of(block)
     if not found:
@@ -215,7 +215,7 @@ def _subpackets(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def _keys_of(block: bytes) -> list[PublicKey]:
+def _keys_of(block: bytes) -> list[PackageKey]:
     keys: list[dict[str, object]] = []
     below = 0  # when the key or subkey was made that signatures now are about
     for tag, body, whole in _packets(block):
@@ -237,7 +237,7 @@ def _keys_of(block: bytes) -> list[PublicKey]:
             _signed(keys[-1], body, below)
         if keys:
             keys[-1]["packets"] += whole  # type: ignore[operator]
-    return [PublicKey(**key) for key in keys]  # type: ignore[arg-type]
+    return [PackageKey(**key) for key in keys]  # type: ignore[arg-type]
 
 
 def _signed(key: dict[str, object], body: bytes, created: int) -> None:

@@ -21,7 +21,7 @@ from topcoat.model.moments import day
 from topcoat.model.profile import SignaturePolicy
 from topcoat.process import run
 from topcoat.rpm import header, openpgp
-from topcoat.rpm.header import Damaged, Signed
+from topcoat.rpm.header import Damaged, PackageSignature
 
 _BATCH = 200
 _START_SECONDS = 60.0
@@ -37,7 +37,7 @@ class KeyFile:
 
     source: str
     content: bytes
-    keys: tuple[openpgp.PublicKey, ...]
+    keys: tuple[openpgp.PackageKey, ...]
 
 
 def read_key_file(source: str, content: bytes, *, owner: str) -> KeyFile:
@@ -62,7 +62,7 @@ def read_key_file(source: str, content: bytes, *, owner: str) -> KeyFile:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SignatureVerdict:
     """What a package's signatures are worth under one set of keys.
 
     ``problem`` is a sentence where it must not be used whatever the policy accepts; ``signed_by`` names the keys whose signature holds and covers
@@ -78,7 +78,7 @@ class Keyring:
     """The keys of one policy in a private rpm database, made when first asked. Safe for several threads."""
 
     def __init__(self, files: Sequence[KeyFile], *, owner: str) -> None:
-        self.keys: Mapping[str, openpgp.PublicKey] = {key_id: key for file in files for key in file.keys for key_id in key.ids}
+        self.keys: Mapping[str, openpgp.PackageKey] = {key_id: key for file in files for key in file.keys for key_id in key.ids}
         self.files = tuple(files)
         self._owner = owner
         self._lock = threading.Lock()
@@ -92,22 +92,22 @@ class Keyring:
             digest.update(hashlib.sha256(file.content).digest())
         return digest.hexdigest()
 
-    def check(self, packages: Sequence[Path]) -> list[Verdict]:
+    def check(self, packages: Sequence[Path]) -> list[SignatureVerdict]:
         """One verdict a package file, in order.
 
         :raises InfrastructureError: rpmkeys is missing or fails. :raises ContentError: rpm cannot use a key.
         """
-        verdicts: list[Verdict] = []
+        verdicts: list[SignatureVerdict] = []
         for start in range(0, len(packages), _BATCH):
             verdicts += self._check(packages[start : start + _BATCH])
         return verdicts
 
-    def check_headers(self, headers: Sequence[header.StoredHeader]) -> list[Verdict]:
+    def check_headers(self, headers: Sequence[header.StoredHeader]) -> list[SignatureVerdict]:
         """One verdict an installed package, in order. Only what is signed over the header can be checked: the payload is gone.
 
         :raises InfrastructureError: rpmkeys is missing or fails. :raises ContentError: rpm cannot use a key.
         """
-        verdicts: list[Verdict] = []
+        verdicts: list[SignatureVerdict] = []
         for start in range(0, len(headers), _BATCH):
             batch = headers[start : start + _BATCH]
             with tempfile.TemporaryDirectory(prefix="topcoat-headers-") as folder:
@@ -148,10 +148,10 @@ class Keyring:
                 self._folder.cleanup()
                 self._folder = None
 
-    def _check(self, packages: Sequence[Path]) -> list[Verdict]:
+    def _check(self, packages: Sequence[Path]) -> list[SignatureVerdict]:
         with tempfile.TemporaryDirectory(prefix="topcoat-packages-") as folder:
-            found: list[Verdict | None] = []
-            signatures: list[tuple[Signed, ...]] = []
+            found: list[SignatureVerdict | None] = []
+            signatures: list[tuple[PackageSignature, ...]] = []
             links = []
             # Under names of ours: those of a repository could hold anything, and rpmkeys prints them.
             for number, package in enumerate(packages):
@@ -159,7 +159,7 @@ class Keyring:
                     signatures.append(header.signatures_of_file(package))
                 except Damaged as error:
                     signatures.append(())
-                    found.append(Verdict(problem=f"is damaged: {error}"))
+                    found.append(SignatureVerdict(problem=f"is damaged: {error}"))
                     continue
                 found.append(None)
                 link = Path(folder) / str(number)
@@ -170,12 +170,12 @@ class Keyring:
                 verdict or self._judge(signatures[number], lines.get(str(Path(folder) / str(number)), [])) for number, verdict in enumerate(found)
             ]
 
-    def _judge(self, signatures: Sequence[Signed], lines: Sequence[Mapping[str, str]]) -> Verdict:
+    def _judge(self, signatures: Sequence[PackageSignature], lines: Sequence[Mapping[str, str]]) -> SignatureVerdict:
         if not lines:
-            return Verdict(problem="is damaged: rpm cannot read it")
+            return SignatureVerdict(problem="is damaged: rpm cannot read it")
         for line in lines:
             if line["status"] == "BAD" and "digest" in line["what"]:
-                return Verdict(problem=f"was changed after it was made: its {line['what']} is wrong")
+                return SignatureVerdict(problem=f"was changed after it was made: its {line['what']} is wrong")
         whole = any(line["status"] == "OK" and _PAYLOAD_DIGEST.match(line["what"]) for line in lines)
         signed_by: list[str] = []
         header_only: list[str] = []
@@ -190,18 +190,18 @@ class Keyring:
                 unchecked.append(problem)  # a further signature that this rpm does not even look at; one that it can check may do
                 continue
             if problem:
-                return Verdict(problem=problem)
+                return SignatureVerdict(problem=problem)
             (signed_by if whole or entry.covers == "payload" else header_only).append(entry.signature.key_id)
         if unchecked and not signed_by:
-            return Verdict(problem=unchecked[0])
+            return SignatureVerdict(problem=unchecked[0])
         if header_only and not signed_by:
-            return Verdict(problem=f"is signed by key {header_only[0]} over its header only, and that names no digest of what it installs")
-        return Verdict(tuple(dict.fromkeys(signed_by)), tuple(dict.fromkeys(unknown)))
+            return SignatureVerdict(problem=f"is signed by key {header_only[0]} over its header only, and that names no digest of what it installs")
+        return SignatureVerdict(tuple(dict.fromkeys(signed_by)), tuple(dict.fromkeys(unknown)))
 
-    def _judge_header(self, entry: header.StoredHeader, lines: Sequence[Mapping[str, str]]) -> Verdict:
+    def _judge_header(self, entry: header.StoredHeader, lines: Sequence[Mapping[str, str]]) -> SignatureVerdict:
         for line in lines:
             if line["status"] == "BAD" and "digest" in line["what"]:
-                return Verdict(problem="was changed in the package database: its header digest is wrong")
+                return SignatureVerdict(problem="was changed in the package database: its header digest is wrong")
         signed_by: list[str] = []
         unknown: list[str] = []
         for signed in entry.signatures:
@@ -211,15 +211,15 @@ class Keyring:
             elif signed.covers == "header":
                 problem = self._problem(signed, key, lines)
                 if problem:
-                    return Verdict(problem=problem)
+                    return SignatureVerdict(problem=problem)
                 signed_by.append(signed.signature.key_id)
         if not signed_by and not unknown and entry.signatures:
             name = entry.signatures[0].signature.key_id
-            return Verdict(problem=f"is signed by key {name} over header and payload only, which cannot be checked once it is installed")
-        return Verdict(tuple(dict.fromkeys(signed_by)), tuple(dict.fromkeys(unknown)))
+            return SignatureVerdict(problem=f"is signed by key {name} over header and payload only, which cannot be checked once it is installed")
+        return SignatureVerdict(tuple(dict.fromkeys(signed_by)), tuple(dict.fromkeys(unknown)))
 
     @staticmethod
-    def _problem(entry: Signed, key: openpgp.PublicKey, lines: Sequence[Mapping[str, str]]) -> str:
+    def _problem(entry: PackageSignature, key: openpgp.PackageKey, lines: Sequence[Mapping[str, str]]) -> str:
         """Why a signature that says it is by a known key does not count; empty when it holds."""
         made = entry.signature
         # Before rpm is asked: some versions of it refuse such a signature without saying why, others do not look.
@@ -313,7 +313,7 @@ def _command(folder: str) -> list[str]:
     return ["rpmkeys", *(word for name, value in settings.items() for word in ("--define", f"{name} {value}"))]
 
 
-def require(policy: SignaturePolicy, keyring: Keyring, owner: str, packages: Sequence[tuple[str, Path]]) -> list[Verdict]:
+def require(policy: SignaturePolicy, keyring: Keyring, owner: str, packages: Sequence[tuple[str, Path]]) -> list[SignatureVerdict]:
     """Refuse packages that a policy does not accept.
 
     :param owner: for errors, as in ``repository base``. :param packages: (name to show, file).
@@ -321,7 +321,7 @@ def require(policy: SignaturePolicy, keyring: Keyring, owner: str, packages: Seq
     :raises ContentError: a package is not as the policy wants it; names the first ones.
     """
     if policy.signed == "never":
-        return [Verdict() for _ in packages]
+        return [SignatureVerdict() for _ in packages]
     verdicts = keyring.check([path for _, path in packages])
     refusals = [refusal(policy, keyring.keys.values(), verdict) for verdict in verdicts]
     problems = [(name, found) for (name, _), found in zip(packages, refusals, strict=True) if found]
@@ -332,7 +332,7 @@ def require(policy: SignaturePolicy, keyring: Keyring, owner: str, packages: Seq
     return verdicts
 
 
-def refusal(policy: SignaturePolicy, keys: Iterable[openpgp.PublicKey], verdict: Verdict) -> tuple[str, str] | None:
+def refusal(policy: SignaturePolicy, keys: Iterable[openpgp.PackageKey], verdict: SignatureVerdict) -> tuple[str, str] | None:
     """(what is wrong, next step) where a policy does not accept a verdict."""
     if verdict.problem:
         return verdict.problem, "take the package from its owner again; do not use this one"

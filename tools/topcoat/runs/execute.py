@@ -24,7 +24,7 @@ from topcoat.report import document
 from topcoat.runs import coverage, verdict
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
-from topcoat.runs.receipts import Facts, error_shape, gated, image_result, recipes_of
+from topcoat.runs.receipts import RunFacts, error_shape, gated, image_result, recipes_of
 from topcoat.runs.shards import names_of
 from topcoat.runs.steps import Steps
 
@@ -56,7 +56,7 @@ def execute(
     started = time.time()
     mine = names_of(decision.plan, options.shard) if options.shard else None
     planned = [image for image in decision.plan.images if image.action in options.only and (mine is None or image.name in mine)]
-    facts = Facts(decision, options, started)
+    facts = RunFacts(decision, options, started)
     results: dict[str, TaskResult] = {}
     table: tuple[coverage.Covered, ...] = ()
     moved: tuple[str, ...] = ()

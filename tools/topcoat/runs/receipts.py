@@ -41,7 +41,7 @@ def recipes_of(root: Path | None) -> dict[str, object]:
     return {} if commit.code or state.code else {"commit": commit.output.strip(), "changed": bool(state.output.strip())}
 
 
-class Facts:
+class RunFacts:
     """What every line of a receipt shares."""
 
     def __init__(self, decision: Decision, options: RunOptions, started: float) -> None:
@@ -56,7 +56,7 @@ class Facts:
         return f"logs/{log.name}" if log.exists() and log.stat().st_mtime >= self.started - 1 else None
 
 
-def image_result(planned: PlannedImage, result: TaskResult | None, facts: Facts) -> ImageResult:
+def image_result(planned: PlannedImage, result: TaskResult | None, facts: RunFacts) -> ImageResult:
     """One image's line. An image that the engine never saw was cancelled before the start."""
     profile = facts.decision.request.profile
     recipe = facts.decision.request.recipes[planned.name]

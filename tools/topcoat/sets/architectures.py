@@ -22,7 +22,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedPart:
     """The images that a set has in one architecture, and the profile of it."""
 
     architecture: Architecture
@@ -34,7 +34,7 @@ class Wanted:
 class Part:
     """One architecture of a set."""
 
-    wanted: Wanted
+    wanted: WantedPart
     tag: str
     """Of its images."""
     receipt: Receipt | None = None
@@ -53,7 +53,7 @@ class Part:
         return next((one for one in self.receipt.images if one.name == image), None) if self.receipt else None
 
 
-def given(found: Sequence[Receipt], tag: str, wanted: Sequence[Wanted]) -> dict[str, Receipt]:
+def given(found: Sequence[Receipt], tag: str, wanted: Sequence[WantedPart]) -> dict[str, Receipt]:
     """Receipts by the tag of their architecture.
 
     :raises UsageError: one belongs to no architecture of this set, or two to the same.
@@ -69,7 +69,7 @@ def given(found: Sequence[Receipt], tag: str, wanted: Sequence[Wanted]) -> dict[
     return by_tag
 
 
-def look(wanted: Wanted, tag: str, registries: Registries, receipt: Receipt | None = None) -> Part:
+def look(wanted: WantedPart, tag: str, registries: Registries, receipt: Receipt | None = None) -> Part:
     """What one architecture has of a set.
 
     :param tag: of the set. :param receipt: of its run; None: the registry has it.

@@ -23,7 +23,7 @@ from topcoat.report import board as report
 from topcoat.report import pages
 from topcoat.runs.references import StoredImage
 from topcoat.sets import comparison, streams
-from topcoat.sets.architectures import Wanted, look
+from topcoat.sets.architectures import WantedPart, look
 from topcoat.sets.holdings import Held, RecordedSet, Step, timeline
 from topcoat.sets.named import NamedSet, find
 from topcoat.sets.reading import SetReader
@@ -50,7 +50,7 @@ class BoardOptions:
     """So many entries of the history of each name are read."""
     images: Sequence[str] = ()
     """Of the recipes: a set that waits is looked for under its tag."""
-    wanted: Sequence[Wanted] = ()
+    wanted: Sequence[WantedPart] = ()
     """What each architecture has of a set; empty: the site has one architecture."""
 
 
@@ -87,7 +87,7 @@ def made(
     dlrn: str | None,
     zuul: str,
     newest: int,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[WantedPart],
     output: Path,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -336,7 +336,7 @@ class _StreamMaker:
             }
 
 
-def _side(wanted: Wanted, there: Container[str], sentence: str = "") -> dict[str, Any]:
+def _side(wanted: WantedPart, there: Container[str], sentence: str = "") -> dict[str, Any]:
     absent = [name for name in wanted.images if name not in there]
     return {"images": len(wanted.images) - len(absent), "wanted": len(wanted.images), "absent": absent, "differs": 0, "sentence": sentence}
 

@@ -19,7 +19,7 @@ from topcoat.publisher import Publisher
 from topcoat.registry import Descriptor, Manifest, NotFoundError, PlatformError, Registries, RegistryClient, digest_of
 from topcoat.registry.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, Image, index_manifest
 from topcoat.report import figures
-from topcoat.sets.architectures import Part, Wanted
+from topcoat.sets.architectures import Part, WantedPart
 from topcoat.sets.architectures import look as look_at
 from topcoat.sets.named import NamedSet
 from topcoat.sets.reading import SetReader
@@ -59,7 +59,7 @@ class Joined:
 class Joiner:
     """Joins the architectures of one profile."""
 
-    def __init__(self, registries: Registries, profile: Profile, wanted: Sequence[Wanted], *, work: Path, reference_tag: str = "") -> None:
+    def __init__(self, registries: Registries, profile: Profile, wanted: Sequence[WantedPart], *, work: Path, reference_tag: str = "") -> None:
         """:param profile: whose registry and names the set gets. :param wanted: in the order of the profile.
 
         :raises UsageError: the profile has one architecture.
