@@ -16,8 +16,9 @@ from tests.functional.registry.faults import Fault, Request
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.garbage import Collector, KeepRules
 from topcoat.model import ImageReference
-from topcoat.promotion import Control, HalfMovedError, History, Promoter, Target
+from topcoat.promotion import Control, Entry, HalfMovedError, History, Promoter, Target
 from topcoat.promotion import Request as Promotion
+from topcoat.promotion.history import new_id
 from topcoat.publisher import Publisher
 from topcoat.registry import digest_of, oci
 from topcoat.registry.oci import referrers_tag
@@ -298,6 +299,23 @@ class Lying(SetCase):
             self.assertIn("delete that tag", caught.exception.next_step)
         self.assertEqual(before, self.shown(self.space, "floating"))
         self.assertEqual("promoted", self.promoter(self.space).promote(Promotion("new", "floating")).state)
+
+    def test_an_entry_of_the_history_that_cannot_be_had_may_say_that_a_set_is_older(self) -> None:
+        self.push_set(self.space, "newest")
+        for source in ("new", "newest"):
+            self.promoter(self.space).promote(Promotion(source, "floating"))
+        before = self.shown(self.space, "floating")
+        entry = Entry(new_id("old", 1.0), "floating", "promotion", "promoted", source="old", time=1.0, last=1.0, by="x")
+        History(Control(self.client(), self.space)).write(entry)
+        oldest = f"floating.history-{entry.id}"
+
+        def absent(request: Request) -> Fault | None:
+            return Fault(status=404) if request.verb in ("GET", "HEAD") and request.target.endswith(f"/manifests/{oldest}") else None
+
+        with self.assertRaisesRegex(InfrastructureError, "answers 404") as caught:
+            self.through(absent).promote(Promotion("old", "floating"))
+        self.assertIn("contradict", caught.exception.next_step)
+        self.assertEqual(before, self.shown(self.space, "floating"))
 
     def test_a_record_that_cannot_be_had_stops_a_collection(self) -> None:
         before = self.everything()

@@ -48,7 +48,7 @@ class Adopted(ProviderCase):
         handed_on = {**zuul, "artifacts": [{**artifact, "job": "container-images-provider"} for artifact in run.zuul["artifacts"]]}  # type: ignore[union-attr]
         storage = ["--storage-root", str(self.folder / "storage"), "--storage-runroot", str(self.folder / "run")]
         pulled = self.job(handed_on, "consumer/pre", "consumer/run", "consumer/post", consume_images_arguments=storage)
-        self.assertIn("0 running containers of returned images proved", pulled.output)
+        self.assertIn("0 images proved in running containers", pulled.output)
 
         # what a change ahead has made is the start of the next, also on a node that has seen none of it, and in another namespace than the reference
         behind = {**inventories.depends_on(), "buildset": "c" * 32, "artifacts": handed_on["artifacts"]}

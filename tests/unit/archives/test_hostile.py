@@ -28,7 +28,20 @@ def member(name: str = "f", *, kind: bytes = tarfile.REGTYPE, pax: dict[str, str
     return stream.getvalue()
 
 
+def with_uid(text: bytes) -> bytes:
+    """A member whose field for the user holds this text."""
+    data = bytearray(member())
+    data[108:116] = text.ljust(8, b"\0")
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    return bytes(data)
+
+
 HOSTILE = {
+    "a number with a line in it": with_uid(b"1_7"),
+    "a number with a prefix": with_uid(b"0o17"),
+    "a number with a plus": with_uid(b"+17"),
+    "a length with a line in it": member(pax={"comment": "xxxxx"}).replace(b"17 comment=xxxxx", b"1_7 comment=xxxx"),
     "a user beyond all": member(pax={"uid": str(1 << 40)}),
     "a group beyond all": member(pax={"gid": str((1 << 32) - 1)}),
     "a time beyond all": member(pax={"mtime": "1" + "0" * 18}),

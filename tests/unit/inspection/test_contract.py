@@ -64,6 +64,16 @@ class Contract(unittest.TestCase):
             ("is not a file", (folder("usr/bin/nova-api"),), {}),
             ("account: user nova should have ids 42436:42436, /etc/passwd has 5:5", (file("etc/passwd", PASSWD.replace("42436:42436", "5:5")),), {}),
             ("account: user kolla should have ids 42400:42400, /etc/passwd has no entry", (file("etc/passwd", PASSWD.replace("kolla", "x")),), {}),
+            # The first entry of a name counts, short ones too, and only a line feed ends a line.
+            ("/etc/passwd has 0:0", (file("etc/passwd", "nova:x:0:0::/:/bin/sh\n" + PASSWD),), {}),
+            ("/etc/passwd has 0:", (file("etc/passwd", "nova:x:0\n" + PASSWD),), {}),
+            (
+                "user nova should have ids 42436:42436, /etc/passwd has no entry",
+                (file("etc/passwd", PASSWD.replace("nova:x", "x:x:7:7:\x0cnova:x")),),
+                {},
+            ),
+            ("user: user '²' does not exist", (), {"User": "²"}),
+            ("user: user 'nova' does not exist", (file("etc/passwd", PASSWD.replace("42436:42436", "abc:42436")),), {}),
             ("account: user nova is not in the group kolla", (file("etc/group", GROUP.replace(":nova", ":")),), {}),
             ("account: group nova should have id 42436", (file("etc/group", GROUP.replace("nova:x:42436", "nova:x:1")),), {}),
             ("setuid: /usr/bin/evil is setuid", (file("usr/bin/evil", mode=0o4755),), {}),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from topcoat.errors import ContentError
 from topcoat.synthesis import Filters, Layout, Node, Package, Refusal, Tree, check_scripts, compose
 from topcoat.synthesis.package import read_rpm
-from topcoat.synthesis.payload import read_payload
+from topcoat.synthesis.payload import number, read_payload
 from topcoat_demo.rpms import EPOCH, File, RpmSpec, Trigger, config, directory, symlink, write_rpm
 
 NANO = 1_000_000_000
@@ -145,6 +145,12 @@ class Formats(unittest.TestCase):
         contents = {path: b"".join(content) for path, _, content in read_payload(stream, found)}
         self.assertEqual((contents["opt/x"], contents["opt/ünï"]), (b"1" * 5000, b"2"))
         self.assertEqual(contents.keys(), {file.path for file in found.files})
+
+    def test_a_number_of_the_payload_has_eight_digits_and_nothing_else(self) -> None:
+        self.assertEqual(0x1F, number(b"0000001f"))
+        for text in (b"-0000001", b"+0000001", b" 0000001", b"0x000001", b"000_0001", b"0000001\n", b"0000001", b"\xb2" * 8):
+            with self.subTest(text), self.assertRaises(ValueError):
+                number(text)
 
     @settings(max_examples=200, deadline=None)
     @given(st.data())

@@ -118,7 +118,14 @@ class Findings(unittest.TestCase):
         self.assertEqual(comments["container-images/a.yaml"][0]["line"], 3)
 
     def test_places_outside_the_recipes_are_no_comment(self) -> None:
-        for where in ("", "somewhere", "/etc/x.yaml:3", "container-images/a.yaml:x"):
+        for where in (
+            "",
+            "somewhere",
+            "/etc/x.yaml:3",
+            "container-images/a.yaml:x",
+            "container-images/a.yaml:²",
+            f"container-images/a.yaml:{'9' * 5000}",
+        ):
             failed = result(status="failed", error={"what": "x"}, where=where)
             with self.subTest(where):
                 self.assertEqual(returned_findings(receipt(failed, status="failed"), comments=True), {"zuul": {}})

@@ -29,6 +29,8 @@ _MAX_SIZE = 1 << 62
 _MAX_SECONDS = 1 << 40
 _MAX_MAJOR, _MAX_MINOR = 1 << 12, 1 << 20
 _MAX_PATH, _MAX_PARTS, _MAX_PART = 4096, 400, 255
+_OCTAL = re.compile(rb"-?[0-7]+|")
+_LENGTH = re.compile(rb"[0-9]+")
 _TIME = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]*)?|-?\.[0-9]+")
 
 
@@ -245,10 +247,9 @@ def _number(data: bytes) -> int:
         bits = 8 * len(data) - 2
         return value - (1 << (bits + 1)) if value >> bits else value
     text = data.strip(b" \0")
-    try:
-        return int(text, 8) if text else 0
-    except ValueError as error:
-        raise TarError(f"not a number in a header: {data!r}") from error
+    if not _OCTAL.fullmatch(text):
+        raise TarError(f"not a number in a header: {data!r}")
+    return int(text, 8) if text else 0
 
 
 def _records(data: bytes) -> dict[str, bytes]:
@@ -257,10 +258,9 @@ def _records(data: bytes) -> dict[str, bytes]:
     at = 0
     while at < len(data):
         blank = data.find(b" ", at, at + 20)
-        try:
-            length = int(data[at:blank])
-        except ValueError as error:
-            raise TarError("a broken extended header") from error
+        if not _LENGTH.fullmatch(data, at, max(blank, at)):
+            raise TarError("a broken extended header")
+        length = int(data[at:blank])
         record = data[blank + 1 : at + length]
         key, equals, value = record.partition(b"=")
         if blank < 0 or length <= 0 or not equals or not value.endswith(b"\n") or at + length > len(data):

@@ -98,5 +98,5 @@ def command(
     result = {"images": [asdict(image) for image in proved], "references": {image.name: image.reference for image in proved}}
     if output:
         Path(output).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    what = "running containers of returned images" if running else "images"
-    emit(result, output_format, "\n".join([*(f"{image.name}  {image.digest}" for image in proved), f"{len(proved)} {what} proved"]))
+    where = " in running containers" if running else ""
+    emit(result, output_format, "\n".join([*(f"{image.name}  {image.digest}" for image in proved), f"{len(proved)} images proved{where}"]))

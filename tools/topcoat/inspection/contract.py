@@ -147,7 +147,18 @@ def _root(user: str) -> str:
 
 
 def _table(text: str) -> dict[str, list[str]]:
-    return {line.split(":")[0]: line.split(":") for line in text.splitlines() if line.count(":") >= 3}
+    """Name -> its fields, four at least, as runtimes read them: a line feed alone ends a line, the first entry of a name counts, short ones too."""
+    found: dict[str, list[str]] = {}
+    for line in text.split("\n"):
+        fields = line.strip().split(":")
+        found.setdefault(fields[0], [*fields, *[""] * (4 - len(fields))])
+    found.pop("", None)
+    return found
+
+
+def _id(text: str) -> int | None:
+    """The number of an account; None where it is none that a kernel knows."""
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) and int(text) < (1 << 32) - 1 else None
 
 
 def _accounts(tree: FileTree, recipe: Recipe, ancestors: Sequence[Recipe]) -> Iterator[Problem]:
@@ -209,18 +220,14 @@ def _identity(tree: FileTree, user: str) -> tuple[int, frozenset[int]] | None:
         return 0, frozenset((0,))
     passwd, groups = _table(tree.text("etc/passwd")), _table(tree.text("etc/group"))
     entry = passwd.get(name) or next((found for found in passwd.values() if found[2] == name), None)
-    if entry is None and not name.isdigit():
-        return None
-    uid = int(entry[2]) if entry else int(name)
-    gids = {int(entry[3])} if entry else set()
+    uid = _id(entry[2] if entry else name)
+    own = [entry[3]] if entry else []
     if group_name:
-        found = groups.get(group_name)
-        if found is None and not group_name.isdigit():
-            return None
-        gids = {int(found[2]) if found else int(group_name)}
+        own = [groups[group_name][2] if group_name in groups else group_name]
     elif entry:
-        gids |= {int(found[2]) for found in groups.values() if entry[0] in found[3].split(",")}
-    return uid, frozenset(gids)
+        own += [found[2] for found in groups.values() if entry[0] in found[3].split(",")]
+    gids = frozenset(number for text in own if (number := _id(text)) is not None)
+    return (uid, gids) if uid is not None and all(_id(text) is not None for text in own) else None
 
 
 def _may(entry: FileEntry, account: tuple[int, frozenset[int]], bit: int) -> bool:

@@ -83,6 +83,13 @@ def check_name(name: str) -> str:
     return name
 
 
+@dataclass(frozen=True)
+class _Hidden:
+    """A lock that is listed and not sent: whose it is and until when is not known, so it is held."""
+
+    tag: str
+
+
 class Control:
     """The control repository of one registry and namespace."""
 
@@ -158,12 +165,21 @@ class Control:
             mine.release()
             other = others[0]
             if time.monotonic() >= until:
-                raise InfrastructureError(
-                    f"{name} is being promoted by process {other.pid} on {other.host}",
-                    next_step=f"wait for it; its lock ends by itself in {max(other.expires - time.time(), 0):.0f} s",
-                )
-            say(f"waiting for the promotion by process {other.pid} on {other.host}")
+                raise self._held(name, other)
+            if isinstance(other, Owner):
+                say(f"waiting for the promotion by process {other.pid} on {other.host}")
+            else:
+                say(f"waiting for the lock {other.tag}, which is listed and not sent")
             time.sleep(min(0.1 + secrets.randbelow(400) / 1000, max(until - time.monotonic(), 0.01)))
+
+    def _held(self, name: str, other: Owner | _Hidden) -> InfrastructureError:
+        if isinstance(other, Owner):
+            ends = f"its lock ends by itself in {max(other.expires - time.time(), 0):.0f} s"
+            return InfrastructureError(f"{name} is being promoted by process {other.pid} on {other.host}", next_step=f"wait for it; {ends}")
+        return InfrastructureError(
+            f"somebody may be promoting {name}: {self.client.host}/{self.repository} lists the lock {other.tag} and answers 404 for it",
+            next_step="try again; if nobody promotes, delete that tag",
+        )
 
     def _announce(self, name: str) -> Lock:
         owner = Owner(secrets.token_hex(8), socket.gethostname(), self._pid, _boot_id(), time.time() + LOCK_SECONDS)
@@ -175,20 +191,17 @@ class Control:
             raise
         return lock
 
-    def _others(self, name: str, mine: Lock) -> list[Owner]:
+    def _others(self, name: str, mine: Lock) -> list[Owner | _Hidden]:
         """Living promoters of the same name; the tags of dead ones are removed on the way."""
-        found = []
+        found: list[Owner | _Hidden] = []
         for tag in self.client.tags(self.repository):
             if not tag.startswith(f"{name}{LOCKED}") or tag == mine.tag:
                 continue
             manifest = self.documents.manifest(tag)
-            if manifest is None and self._released(tag):
-                continue
             if manifest is None:
-                raise InfrastructureError(
-                    f"somebody may be promoting {name}: {self.client.host}/{self.repository} lists the lock {tag} and answers 404 for it",
-                    next_step="try again; if nobody promotes, delete that tag",
-                )
+                if not self._released(tag):
+                    found.append(_Hidden(tag))
+                continue
             owner = _owner(annotation(manifest, labels.LOCK))
             if owner is None:
                 continue  # released on a registry that deletes nothing

@@ -216,11 +216,17 @@ class History:
         return [entry for entry in found if entry]
 
     def promoted_before(self, name: str, source: str, moment: float) -> Entry | None:
-        """The entry of a promotion of a source that ended before a moment; only entries that may be about it are read."""
+        """The entry of a promotion of a source that ended before a moment; only entries that may be about it are read.
+
+        :raises InfrastructureError: such an entry is listed and not sent.
+        """
         mark = hash_of(source)
         for one in self.ids().get(name, []):
             if one.partition("-")[2].startswith(mark):
                 entry = self.read(name, one)
+                # One that is listed and not sent may be the one: ``shown`` raises.
+                if entry is None and self._control.client.shown(self._control.repository, f"{name}{HISTORY}{one}") is not None:
+                    entry = self.read(name, one)
                 if entry and entry.source == source and entry.state == "promoted" and entry.time < moment:
                     return entry
         return None

@@ -7,6 +7,7 @@ cpio in its "new ASCII" form (cpio(5)), and rpm's own short form for files of mo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -57,11 +58,11 @@ def read_payload(stream: BinaryIO, package: Package) -> Iterator[tuple[str, int,
         while True:
             magic = source.take(6)
             if magic == b"07070X":
-                file = package.files[int(source.take(8), 16)]
+                file = package.files[number(source.take(8))]
                 path, size = file.path, file.size
             elif magic in (b"070701", b"070702"):
                 fields = source.take(_HEADER - 6)
-                size, length = int(fields[48:56], 16), int(fields[88:96], 16)
+                size, length = number(fields[48:56]), number(fields[88:96])
                 if not 0 < length <= 1 << 16:
                     raise ValueError("a name of an odd length")
                 path = source.take(length).rstrip(b"\0").decode("utf-8", "surrogateescape")
@@ -79,6 +80,16 @@ def read_payload(stream: BinaryIO, package: Package) -> Iterator[tuple[str, int,
     except (CutOffError, ValueError, IndexError) as error:
         why = error or "it ends in the middle"
         raise ContentError(f"the payload of {package.nevra} cannot be read: {why}", next_step="build the package again") from error
+
+
+def number(text: bytes) -> int:
+    """A field of a header: eight hexadecimal digits.
+
+    :raises ValueError: it is anything else; ``int`` takes signs, blanks and line ends too.
+    """
+    if not re.fullmatch(rb"[0-9A-Fa-f]{8}", text):
+        raise ValueError(f"{text!r} is no number")
+    return int(text, 16)
 
 
 def _content(source: _Source, size: int) -> Iterator[bytes]:

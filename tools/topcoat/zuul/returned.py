@@ -5,6 +5,7 @@ This module must never put a credential into returned data: it becomes public wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -86,7 +87,7 @@ def _comments(images: Sequence[ImageResult], folder: str) -> dict[str, list[dict
             continue
         path, _, line = str(image.error.get("where") or image.where).rpartition(":")
         parts = path.split("/")
-        if folder not in parts or not line.isdigit():
+        if folder not in parts or not re.fullmatch("[0-9]{1,9}", line):
             continue
         # The recipes are at another place on the node than in their repository.
         inside = "/".join(parts[len(parts) - 1 - parts[::-1].index(folder) :])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 
@@ -31,7 +32,7 @@ def apply(root: str, actions: dict) -> None:
         _copy(root, entry)
     for entry in actions.get("folders", ()):
         place = inside(root, entry["path"])
-        os.chown(place, *_owner(root, entry["owner"]))
+        os.chown(place, *owner(root, entry["owner"]))
         os.chmod(place, entry["mode"])
         os.utime(place, (entry["mtime"], entry["mtime"]))
     for path in actions.get("directories", ()):
@@ -78,7 +79,7 @@ def _directory(root: str, path: str, owner: tuple) -> str:  # type: ignore[type-
 
 def _copy(root: str, entry: dict) -> None:
     head, _, name = entry["path"].rpartition("/")
-    uid, gid = _owner(root, entry.get("owner"))
+    uid, gid = owner(root, entry.get("owner"))
     folder = _directory(root, head or "/", (uid, gid))
     place = os.path.join(folder, name)
     if os.path.isdir(place) and not os.path.islink(place):
@@ -99,21 +100,26 @@ def _copy(root: str, entry: dict) -> None:
     os.utime(place, (entry["mtime"], entry["mtime"]), follow_symlinks=False)
 
 
-def _owner(root: str, text) -> tuple:  # type: ignore[no-untyped-def]
+def owner(root: str, text) -> tuple:  # type: ignore[no-untyped-def]
     """(uid, gid) of ``user[:group]``, by name or number, as the image's own tables say."""
     if not text:
         return 0, 0
     user, _, group = text.partition(":")
     entry = account(root, "passwd", user)
-    uid = int(user) if user.isdigit() else int(entry[2]) if entry else None
+    uid = _id(user) if user.isdigit() else _id(*entry[2:3]) if entry else None
     if group:
         row = account(root, "group", group)
-        gid = int(group) if group.isdigit() else int(row[2]) if row else None
+        gid = _id(group) if group.isdigit() else _id(*row[2:3]) if row else None
     else:
-        gid = int(entry[3]) if entry else 0
+        gid = _id(*entry[3:4]) if entry else 0
     if uid is None or gid is None:
         raise Refused("content", f"the image has no account {text!r}")
     return uid, gid
+
+
+def _id(text: str = ""):  # type: ignore[no-untyped-def]
+    """The number of an account, None where it is none: to the kernel, -1 means that the owner stays."""
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) and int(text) < (1 << 32) - 1 else None
 
 
 def account(root: str, table: str, name: str):  # type: ignore[no-untyped-def]
