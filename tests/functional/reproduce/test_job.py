@@ -13,7 +13,7 @@ from tests.functional.roles.inventories import HOST
 from tests.functional.runs.site import Site
 from tests.needs import needs
 from topcoat.report import receipt_from_dict
-from topcoat.reproduce.recorded import Identity
+from topcoat.reproduce.recorded import Committer
 from topcoat.reproduce.run import ReproduceOptions, reproduce
 
 ROOT = Path(__file__).parents[3]
@@ -116,7 +116,7 @@ class Job(unittest.TestCase):
             work=self.folder / "reproduced",
             until=until,
             git={HOST: (self.folder / "git").as_uri()},
-            identities=(Identity(*IDENTITY),),
+            identities=(Committer(*IDENTITY),),
             receipt=receipt,
             variables={
                 "topcoat_profile": "site",

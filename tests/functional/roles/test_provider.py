@@ -264,20 +264,6 @@ class Review(ProviderCase):
             "status": {"containerStatuses": [status]},
         }
 
-    def test_two_nodes_share_the_plan(self) -> None:
-        zuul = inventories.two_of_one_project()
-        self.sources(zuul)
-        run = self.job(zuul, "base/pre", "provider/pre", "provider/run", "provider/post", "base/post", nodes=2)
-        receipt = json.loads((self.work / "receipt.json").read_text())
-        self.assertEqual({image["name"] for image in receipt["images"]}, set(self.reference))
-        shards = [json.loads((self.work / f"receipt-{number}.json").read_text()) for number in (1, 2)]
-        parts = [{image["name"] for image in shard["images"]} for shard in shards]
-        self.assertTrue(parts[0] and parts[1], "both nodes had something to do")
-        self.assertEqual(parts[0] | parts[1], set(self.reference))
-        images = [artifact for artifact in run.zuul["artifacts"] if artifact["metadata"]["type"] == "container_image"]  # type: ignore[union-attr]
-        self.assertEqual(len(images), len(self.reference))
-        self.assertTrue((self.logs / "container-images" / "node2" / "receipt.json").is_file())
-
     def test_images_of_changes_ahead_are_the_start(self) -> None:
         ahead = inventories.gate()
         self.sources(ahead)
@@ -297,6 +283,22 @@ class Review(ProviderCase):
         line = next(image for image in receipt["images"] if image["name"] == "keystone")
         self.assertEqual(line["reference_digest"], keystone["metadata"]["digest"], "the image of the change ahead is the reference")
         self.assertEqual((line["action"], line["digest"]), ("reuse", keystone["metadata"]["digest"]), "it holds the change ahead already")
+
+
+class Nodes(ProviderCase):
+    def test_two_nodes_share_the_plan(self) -> None:
+        zuul = inventories.two_of_one_project()
+        self.sources(zuul)
+        run = self.job(zuul, "base/pre", "provider/pre", "provider/run", "provider/post", "base/post", nodes=2)
+        receipt = json.loads((self.work / "receipt.json").read_text())
+        self.assertEqual({image["name"] for image in receipt["images"]}, set(self.reference))
+        shards = [json.loads((self.work / f"receipt-{number}.json").read_text()) for number in (1, 2)]
+        parts = [{image["name"] for image in shard["images"]} for shard in shards]
+        self.assertTrue(parts[0] and parts[1], "both nodes had something to do")
+        self.assertEqual(parts[0] | parts[1], set(self.reference))
+        images = [artifact for artifact in run.zuul["artifacts"] if artifact["metadata"]["type"] == "container_image"]  # type: ignore[union-attr]
+        self.assertEqual(len(images), len(self.reference))
+        self.assertTrue((self.logs / "container-images" / "node2" / "receipt.json").is_file())
 
 
 class Situations(ProviderCase):
