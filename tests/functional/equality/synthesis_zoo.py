@@ -174,6 +174,14 @@ COMPOSED = (
         ),
     ),
     Case(
+        "inherited-group",  # directories that nobody owns, below one whose group they get
+        *plain(
+            "inherits",
+            directory("/opt/inherits", mode=0o2775),
+            new=(directory("/opt/inherits", mode=0o2775), File("/opt/inherits/one/two/f", "2")),
+        ),
+    ),
+    Case(
         "triggers-elsewhere",
         (*plain("moved", File("/opt/m", "1"), new=())[0], RpmSpec("watches", "1", triggers=(Trigger("triggerin", "absent-too", "exit 1"),))),
         (*plain("moved", new=(File("/opt/m", "2"),))[1], RpmSpec("watches", "2", triggers=(Trigger("triggerin", "absent", "exit 1"),))),
@@ -197,6 +205,15 @@ REFUSED = (
     ),
     Case(
         "config-unowned", *plain("kept-8", File("/etc/other-8", "1"), new=(config("/etc/kept-8", "2"),)), "exists already", (("etc/kept-8", "mine"),)
+    ),
+    Case(
+        "group-in-between",
+        *plain(
+            "between",
+            directory("/opt/between", mode=0o755),
+            new=(directory("/opt/between", mode=0o2775), File("/opt/between/one/f", "2")),
+        ),
+        "whether /opt/between/one inherits the group",
     ),
     Case("accounts", *plain("account", File("/opt/a", "1"), new=(File("/opt/a", "2", user="nobody-knows"),)), "needs the user nobody-knows"),
     Case(

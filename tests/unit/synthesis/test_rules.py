@@ -136,6 +136,9 @@ class Files(unittest.TestCase):
         with self.assertRaises(Refusal):
             composed(found, [package("a", config("/etc/c", "2", noreplace=False), version="2")], [old])
 
+    def test_a_reason_is_one_line_whatever_a_file_is_called(self) -> None:
+        self.assertEqual("the file /opt/new line\\x1b[2J is one", Refusal("the file /opt/new\nline\x1b[2J is one").reason)
+
 
 class Formats(unittest.TestCase):
     def test_payload_and_header_say_the_same(self) -> None:

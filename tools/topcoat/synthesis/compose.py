@@ -85,6 +85,7 @@ class _Composer:
         self._users, self._groups = tree.ids("etc/passwd"), tree.ids("etc/group")
         self._placed: dict[str, Placed] = {}
         self._folders: set[str] = set()
+        self._unowned: set[str] = set()
         """Directories that a package brought."""
         self._whiteouts: set[str] = set()
         self._before: dict[str, list[tuple[Package, PackageFile]]] = defaultdict(list)
@@ -269,8 +270,20 @@ class _Composer:
         for count in range(1, len(parts)):
             folder = "/".join(parts[:count])
             if self._now(folder) is None:
-                self._placed[folder] = Placed("d", 0o755, 0, 0, self._epoch)
+                self._placed[folder] = Placed("d", *self._inherited(folder), self._epoch)
+                self._unowned.add(folder)
                 self._touch_parent(folder)
+
+    def _inherited(self, folder: str) -> tuple[int, int, int]:
+        """(mode, uid, gid) of a directory that rpm makes and nobody owns: below one with the set-group-id bit it has that bit and its group
+        (mkdir(2))."""
+        above = folder.rpartition("/")[0]
+        stood, placed = self._tree.nodes.get(above), self._placed.get(above)
+        said = {(one.mode & 0o2000, one.gid) if one.mode & 0o2000 else (0, 0) for one in (stood, placed) if one is not None}
+        if above not in self._unowned and (len(said) > 1 or (stood is None and said not in (set(), {(0, 0)}))):
+            raise Refusal(f"whether /{folder} inherits the group of the directory above depends on which rpm makes first")
+        bit, gid = said.pop() if said else (0, 0)
+        return 0o755 | bit, 0, gid
 
     def _touch_parent(self, path: str) -> None:
         """A directory of this run got or lost an entry: its time is the run's."""
