@@ -13,17 +13,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.functional.equality.random_zoo import LOG, Update, update
-from tests.functional.equality.test_synthesis import FRESH, dated
+from tests.functional.equality.test_synthesis import FRESH, SynthesisCase, dated
 from tests.functional.equality.test_updates import Beside
 from tests.functional.equality.zoo import LITTER
-from tests.functional.updater.world import Base, WorldCase, rpm
-from topcoat.builder import Known, Synthesiser, Updater
+from tests.functional.updater.world import Base, rpm
+from topcoat.builder import Synthesiser, Updater
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage
 from topcoat.model import PlannedImage, Reason, Repository
-from topcoat.registry.streams import open_blob
 from topcoat.solver.solver import UpdateSolver
-from topcoat.synthesis import Refusal, merge, read_listing
+from topcoat.synthesis import Refusal
 from topcoat.transactions import Options, Transactions
 from topcoat_demo.rpms import RpmSpec
 from topcoat_demo.trees import differences, tree
@@ -42,7 +41,7 @@ class Different(AssertionError):
     """Two ways made two results."""
 
 
-class RandomUpdates(WorldCase):
+class RandomUpdates(SynthesisCase):
     """Counts what came of each update; only a difference fails."""
 
     def test_no_two_ways_differ(self) -> None:
@@ -135,7 +134,7 @@ class Ways:
         except (ContentError, InfrastructureError) as error:
             failed = str(error)
         try:
-            composed = self.synthesiser.update(planned, base.image, self.known(base), base_digest=base.digest, request=request)
+            composed = self.synthesiser.update(planned, base.image, self.case.known(base), base_digest=base.digest, request=request)
         except Refusal as error:
             refused = error.reason
         except ContentError as error:
@@ -159,13 +158,6 @@ class Ways:
             if differs or own != facts or done.inventory != composed.inventory:
                 raise Different(f"composed differs from the transaction: {differs or (own, facts)}")
         return "composed and equal"
-
-    def known(self, base: Base) -> Known:
-        listings = []
-        for layer in base.image.layers:
-            with open_blob(self.world.client, base.repository, layer) as stream:
-                listings.append(read_listing(stream))
-        return Known.of(merge(listings))
 
     @contextlib.contextmanager
     def image(self, base: Base, built: BuiltImage) -> Iterator[tuple[Path, list[str]]]:

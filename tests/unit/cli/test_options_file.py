@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import unittest
 from pathlib import Path
@@ -132,6 +133,12 @@ class OptionsFile(unittest.TestCase):
                 done = CliRunner().invoke(small, ["--options=-", "say"], input=content)
                 self.assertIsInstance(done.exception, UsageError)
                 self.assertIn(words, str(done.exception))
+
+    def test_a_file_of_that_name_is_a_file(self) -> None:
+        with contextlib.chdir(self.file.parent):
+            Path("-").write_text("registry: of the file\n", encoding="utf-8")
+            done = CliRunner().invoke(small, ["--options", "./-", "say"], input=b"registry: of the input")
+        self.assertIn("of the file", done.output)
 
     def test_what_cannot_be_kept_is_told(self) -> None:
         self.file.write_text("in the way", encoding="utf-8")

@@ -214,6 +214,11 @@ class Accounts(TreeTest):
         self.assertEqual(self.shell(once), (0, once))
         self.assertEqual(accounts.apply(once, self.USERS), once)
 
+    def test_a_line_feed_alone_ends_a_line(self) -> None:
+        files = {**self.FILES, "passwd": self.FILES["passwd"] + "odd:x:9:9:\x0cnova:x:5:5::/:/x\n"}
+        code, written = self.shell(files)
+        self.assertEqual((0, written), (code, accounts.apply(files, self.USERS)))
+
     def test_other_ids_end_the_build(self) -> None:
         for name, text in (("passwd", "nova:x:5:5::/:/x\n"), ("group", "nova:x:5:\n")):
             with self.subTest(name):

@@ -59,6 +59,10 @@ class Merged(unittest.TestCase):
         self.assertEqual(tree.ids("etc/passwd"), {"nova": 2})
         self.assertEqual(merge([layer(("etc/passwd", b"a:x:1:1")), layer(("etc/.wh.passwd", b""))]).contents, {})
 
+    def test_numbers_of_accounts_are_numbers_and_a_line_feed_ends_a_line(self) -> None:
+        text = "a:x:\u00b2:2\nb:x:-1:1\nc:x:4294967295:1\nd:x:5:5:\x0croot:x:7:7\ne:x:\u0663:1\nf:x:6:6"
+        self.assertEqual({"d": 5, "f": 6}, merge([layer(("etc/passwd", text.encode()))]).ids("etc/passwd"))
+
     def test_a_name_that_leads_out_and_a_cut_off_layer_are_the_layers_fault(self) -> None:
         with self.assertRaises(ContentError):
             layer(("a/../../etc/passwd", b"x"))

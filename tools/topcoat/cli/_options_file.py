@@ -33,11 +33,7 @@ def expand(group: click.Group, context: click.Context, words: Sequence[str]) -> 
         raise UsageError("there are no options to keep", next_step="name a file with --options, or '-' for standard input")
     if not given.get("options") or not rest:
         return list(words)
-    file = Path(given["options"])
-    content = sys.stdin.buffer.read(_DOOR.limit + 1) if str(file) == "-" else _DOOR.read(file, "the file of options")
-    where = "standard input" if str(file) == "-" else str(file)
-    if str(file) == "-" and not content.strip():
-        raise UsageError("no options came", where=where, next_step="a file is named by its path; '-' waits for what another program writes")
+    where, content = _content(str(given["options"]))
     shared, sections = _sections(group, context, content, where)
     if given.get("keep_options"):
         _keep(Path(given["keep_options"]), content)
@@ -65,6 +61,18 @@ def _sections(group: click.Group, context: click.Context, content: bytes, where:
         {name: value for name, value in found.items() if name not in commands},
         {name: shape.table(value, name) for name, value in found.items() if name in commands},
     )
+
+
+def _content(file: str) -> tuple[str, bytes]:
+    """(what errors call it, what it says) of a file, or of standard input for ``-``."""
+    if file != "-":
+        return file, _DOOR.read(Path(file), "the file of options")
+    content = sys.stdin.buffer.read(_DOOR.limit + 1)
+    if not content.strip():
+        raise UsageError(
+            "no options came", where="standard input", next_step="a file is named by its path; '-' waits for what another program writes"
+        )
+    return "standard input", content
 
 
 def _keep(file: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from topcoat.errors import ContentError
+from topcoat.model import account_table
 from topcoat.model.recipe import User
 
 FILES = ("passwd", "group", "shadow", "gshadow")
@@ -46,7 +47,7 @@ def apply(files: Mapping[str, str], users: Iterable[User]) -> dict[str, str]:
     :returns: the new texts of the files that were given, and of passwd and group.
     :raises ContentError: an account exists with other ids.
     """
-    tables = {name: files[name].splitlines() for name in FILES if name in files}
+    tables = {name: account_table.lines(files[name]) for name in FILES if name in files}
     tables.setdefault("passwd", [])
     tables.setdefault("group", [])
     for user in users:

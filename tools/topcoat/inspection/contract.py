@@ -15,6 +15,7 @@ from typing import Any
 
 from topcoat.inspection.files import FileEntry, FileTree, parents_of
 from topcoat.layers.leftovers import may_be_owned
+from topcoat.model import account_table
 from topcoat.model.labels import CLASS, FINGERPRINT, IMAGE, PARENT, TITLE
 from topcoat.model.recipe import Recipe, User
 
@@ -147,18 +148,13 @@ def _root(user: str) -> str:
 
 
 def _table(text: str) -> dict[str, list[str]]:
-    """Name -> its fields, four at least, as runtimes read them: a line feed alone ends a line, the first entry of a name counts, short ones too."""
+    """Name -> its fields, four at least, as runtimes read them: the first entry of a name counts, short ones too."""
     found: dict[str, list[str]] = {}
-    for line in text.split("\n"):
+    for line in account_table.lines(text):
         fields = line.strip().split(":")
         found.setdefault(fields[0], [*fields, *[""] * (4 - len(fields))])
     found.pop("", None)
     return found
-
-
-def _id(text: str) -> int | None:
-    """The number of an account; None where it is none that a kernel knows."""
-    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) and int(text) < (1 << 32) - 1 else None
 
 
 def _accounts(tree: FileTree, recipe: Recipe, ancestors: Sequence[Recipe]) -> Iterator[Problem]:
@@ -220,14 +216,16 @@ def _identity(tree: FileTree, user: str) -> tuple[int, frozenset[int]] | None:
         return 0, frozenset((0,))
     passwd, groups = _table(tree.text("etc/passwd")), _table(tree.text("etc/group"))
     entry = passwd.get(name) or next((found for found in passwd.values() if found[2] == name), None)
-    uid = _id(entry[2] if entry else name)
+    uid = account_table.number(entry[2] if entry else name)
     own = [entry[3]] if entry else []
     if group_name:
         own = [groups[group_name][2] if group_name in groups else group_name]
     elif entry:
         own += [found[2] for found in groups.values() if entry[0] in found[3].split(",")]
-    gids = frozenset(number for text in own if (number := _id(text)) is not None)
-    return (uid, gids) if uid is not None and all(_id(text) is not None for text in own) else None
+    gids = [account_table.number(text) for text in own]
+    if uid is None or None in gids:
+        return None
+    return uid, frozenset(gid for gid in gids if gid is not None)
 
 
 def _may(entry: FileEntry, account: tuple[int, frozenset[int]], bit: int) -> bool:

@@ -123,11 +123,7 @@ class Control:
         """
         found = {}
         for tag in self.client.tags(self.repository):
-            if _ASIDE.fullmatch(tag):
-                continue
-            if self.client.shown(self.repository, tag) is None:
-                continue  # taken away since the list was made, and the list of now says so too
-            record = self.read(tag)
+            record = None if _ASIDE.fullmatch(tag) else self.read(tag)
             if record:
                 found[tag] = record
         return found

@@ -25,7 +25,7 @@ from topcoat.model.moments import minute
 from topcoat.process.each import each
 from topcoat.promotion.control import HISTORY, HOLD, Control
 from topcoat.promotion.sets import SetRecord
-from topcoat.registry import AccessError, Descriptor, RefusedError
+from topcoat.registry import AccessError, Descriptor, Manifest, RefusedError
 from topcoat.registry.tagged import annotation
 from topcoat.trunk.criteria import JOB_KINDS, JOB_STATES, JobState
 
@@ -199,7 +199,10 @@ class History:
 
         :raises ContentError: it cannot be read.
         """
-        manifest = self._control.documents.manifest(f"{name}{HISTORY}{one}")
+        return self._entry(self._control.documents.manifest(f"{name}{HISTORY}{one}"))
+
+    @staticmethod
+    def _entry(manifest: Manifest | None) -> Entry | None:
         text = annotation(manifest, labels.HISTORY)
         if manifest is None or text is None:
             return None
@@ -223,10 +226,7 @@ class History:
         mark = hash_of(source)
         for one in self.ids().get(name, []):
             if one.partition("-")[2].startswith(mark):
-                entry = self.read(name, one)
-                # One that is listed and not sent may be the one: ``shown`` raises.
-                if entry is None and self._control.client.shown(self._control.repository, f"{name}{HISTORY}{one}") is not None:
-                    entry = self.read(name, one)
+                entry = self._entry(self._control.documents.proven(f"{name}{HISTORY}{one}"))
                 if entry and entry.source == source and entry.state == "promoted" and entry.time < moment:
                     return entry
         return None

@@ -42,15 +42,19 @@ class TaggedDocuments:
         except NotFoundError:
             return None
 
-    def read(self, tag: str, label: str) -> str | None:
-        """The text of a document; None where there is none, or it was cleared.
+    def proven(self, tag: str) -> Manifest | None:
+        """What is under a tag, or None where the list of tags says so too.
 
         :raises InfrastructureError: the registry lists the tag and does not send it: that is no answer that there is none.
         """
         manifest = self.manifest(tag)
         if manifest is None and self._client.shown(self._repository, tag) is not None:
             manifest = self.manifest(tag)  # it came meanwhile
-        return annotation(manifest, label)
+        return manifest
+
+    def read(self, tag: str, label: str) -> str | None:
+        """The text of a document; None where there is none, or it was cleared. Raises as ``proven`` does."""
+        return annotation(self.proven(tag), label)
 
     def keep(self, content: bytes, media_type: str, annotations: Mapping[str, str] | None = None) -> Descriptor:
         """Send a blob that a document will list, unless it is there."""

@@ -278,12 +278,10 @@ class _Composer:
         """(mode, uid, gid) of a directory that rpm makes and nobody owns: below one with the set-group-id bit it has that bit and its group
         (mkdir(2))."""
         above = folder.rpartition("/")[0]
-        stood, placed = self._tree.nodes.get(above), self._placed.get(above)
-        said = {(one.mode & 0o2000, one.gid) if one.mode & 0o2000 else (0, 0) for one in (stood, placed) if one is not None}
-        if above not in self._unowned and (len(said) > 1 or (stood is None and said not in (set(), {(0, 0)}))):
+        before, now = map(_set_group, (self._tree.nodes.get(above), self._now(above)))
+        if before != now and above not in self._unowned:
             raise Refusal(f"whether /{folder} inherits the group of the directory above depends on which rpm makes first")
-        bit, gid = said.pop() if said else (0, 0)
-        return 0o755 | bit, 0, gid
+        return 0o755 | now[0], 0, now[1]
 
     def _touch_parent(self, path: str) -> None:
         """A directory of this run got or lost an entry: its time is the run's."""
@@ -346,6 +344,11 @@ class _Composer:
             self._check_folder(folder)
             entries[folder] = Placed("d", node.mode, node.uid, node.gid, node.mtime)
             folder = folder.rpartition("/")[0]
+
+
+def _set_group(folder: Node | Placed | None) -> tuple[int, int]:
+    """(set-group-id bit, group) that what is made in a directory gets from it, zeros where it gets none."""
+    return (folder.mode & 0o2000, folder.gid) if folder is not None and folder.mode & 0o2000 else (0, 0)
 
 
 def _capability(file: PackageFile) -> bytes:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from topcoat.model import account_table
+
 _MAX_LINKS = 40
 
 
@@ -120,8 +122,9 @@ class Tree:
     def ids(self, name: str) -> dict[str, int]:
         """Names with their numbers in ``etc/passwd`` or ``etc/group``, the first of a name counting, as the C library reads them."""
         found: dict[str, int] = {}
-        for line in self.contents.get(name, b"").decode("utf-8", "replace").splitlines():
+        for line in account_table.lines(self.contents.get(name, b"").decode("utf-8", "replace")):
             fields = line.split(":")
-            if len(fields) > 2 and fields[2].isdigit():
-                found.setdefault(fields[0], int(fields[2]))
+            number = account_table.number(fields[2]) if len(fields) > 2 else None
+            if number is not None:
+                found.setdefault(fields[0], number)
         return found

@@ -124,7 +124,7 @@ def _id(text: str = ""):  # type: ignore[no-untyped-def]
 
 def account(root: str, table: str, name: str):  # type: ignore[no-untyped-def]
     """The fields of an account in ``/etc/passwd`` or ``/etc/group`` of the image; None where it, or the table, is not there."""
-    with contextlib.suppress(FileNotFoundError), open(inside(root, f"/etc/{table}"), encoding="utf-8", errors="replace") as lines:
+    with contextlib.suppress(FileNotFoundError), open(inside(root, f"/etc/{table}"), encoding="utf-8", errors="replace", newline="\n") as lines:
         for line in lines:
             fields = line.rstrip("\n").split(":")
             if fields[0] == name:
