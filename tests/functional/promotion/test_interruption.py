@@ -51,8 +51,8 @@ class EveryRequest(SetCase):
         """Cut request 1, 2, 3 ... until a promotion needs fewer requests than that; returns how often each state was left."""
         count = {"old": 0, "new": 0, "mixed": 0}
         source, other = "one", "two"
-        if not first_ever:
-            self.through_the_proxy().promote(Request(other, "floating", older=True))
+        if not first_ever:  # what was there before is not what is tried here
+            self.through_the_proxy(QUICK).promote(Request(other, "floating", older=True))
         number = 0
         while True:
             number += 1
@@ -106,7 +106,7 @@ class EveryRequest(SetCase):
 
     def test_the_registry_dies_when_the_first_tag_has_moved_and_the_next_run_repairs(self) -> None:
         """Whatever way the threads run: one tag is new, the other old, and nobody is left to put that right but the next run."""
-        self.through_the_proxy().promote(Request("two", "floating", older=True))
+        self.through_the_proxy(QUICK).promote(Request("two", "floating", older=True))
         moved: list[int] = []
 
         def rule(request) -> Fault | None:  # type: ignore[no-untyped-def]

@@ -9,6 +9,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -127,7 +128,7 @@ class FaultProxy:
         with self._lock:
             self._open.add(raw)
         with contextlib.suppress(OSError, EOFError, ValueError):
-            client = self._tls.wrap_socket(raw, server_side=True)
+            client = self._handshake(raw)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open.discard(raw)
@@ -142,6 +143,13 @@ class FaultProxy:
             self._open.discard(client)
         with contextlib.suppress(OSError):
             client.close()
+
+    def _handshake(self, raw: socket.socket) -> socket.socket:
+        try:
+            return self._tls.wrap_socket(raw, server_side=True)
+        except (OSError, ValueError) as error:  # the client only sees that it was left: the cause is known here
+            print(f"proxy {self.host}: no TLS with a client: {error!r}", file=sys.stderr)
+            raise
 
     def _one(self, client: socket.socket, stream, backend: list[socket.socket]) -> bool:  # type: ignore[no-untyped-def]
         """Handle one request; False when the connection is over."""
