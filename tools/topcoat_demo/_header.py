@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 _MAGIC = b"\x8e\xad\xe8\x01\0\0\0\0"
 _LEAD = 96
 _REGION_TAGS = (62, 63)
+_BASENAMES, _DIRNAMES, _DIRINDEXES = 1117, 1118, 1116
+_INT32 = 4
 _STRING, _BIN, _STRING_ARRAY, _I18N = 6, 7, 8, 9
 _WIDTH = {0: 0, 1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}
 _SIG_SHA1, _SIG_SHA256, _SIG_SIZE, _SIG_MD5 = 269, 273, 1000, 1004
@@ -67,11 +69,35 @@ Sign = Callable[[bytes, bytes], Mapping[int, bytes]]
 """(header, payload) -> tag of the signature header -> signature."""
 
 
-def with_strings(package: bytes, tags: Mapping[int, str], sign: Sign | None = None) -> bytes:
-    """The same RPM with string tags set in its header.
+Marks = Mapping[int, tuple[int, int]]
+"""tag of a number that each file has -> (bits to clear, bits to set)."""
+
+
+def _paths(entries: Mapping[int, Entry]) -> list[str]:
+    def texts(tag: int) -> list[str]:
+        return entries[tag][2].decode().split("\0")[:-1] if tag in entries else []
+
+    folders, names = texts(_DIRNAMES), texts(_BASENAMES)
+    numbers = struct.unpack(f">{len(names)}I", entries[_DIRINDEXES][2]) if names else ()
+    return [folders[number] + name for number, name in zip(numbers, names, strict=True)]
+
+
+def _mark(entries: dict[int, Entry], marks: Mapping[str, Marks]) -> None:
+    paths = _paths(entries)
+    for tag in {tag for wanted in marks.values() for tag in wanted}:
+        values = list(struct.unpack(f">{len(paths)}I", entries[tag][2])) if tag in entries else [0] * len(paths)
+        for number, path in enumerate(paths):
+            clear, bits = marks.get(path, {}).get(tag, (0, 0))
+            values[number] = values[number] & ~clear | bits
+        entries[tag] = (_INT32, len(values), struct.pack(f">{len(values)}I", *values))
+
+
+def with_tags(package: bytes, tags: Mapping[int, str], marks: Mapping[str, Marks] | None = None, sign: Sign | None = None) -> bytes:
+    """The same RPM with string tags, and bits of its files, set in its header.
 
     :param package: a complete, unsigned RPM file.
     :param tags: tag number -> text, as in rpmtag.h (1044 is SOURCERPM).
+    :param marks: path of a file -> what to set of it.
     :param sign: makes the signatures of the new header.
     :raises ValueError: not an RPM file.
     """
@@ -79,6 +105,7 @@ def with_strings(package: bytes, tags: Mapping[int, str], sign: Sign | None = No
     start = end + (-end % 8)
     region, entries, payload = _parse(package, start)
     entries.update({tag: (_STRING, 1, text.encode() + b"\0") for tag, text in tags.items()})
+    _mark(entries, marks or {})
     header = _emit(region, entries)
     body = header + package[payload:]
     fresh: dict[int, Entry] = {

@@ -40,6 +40,8 @@ EPOCH = 1_735_689_600
 """2025-01-01T00:00:00Z: build time and file time of everything that does not say otherwise."""
 
 _SOURCERPM, _MODULARITYLABEL = 1044, 5096
+_FLAGS, _VERIFY, _COLORS = 1037, 1045, 1140
+_VERIFIED = {name: 1 << number for number, name in enumerate(("md5", "size", "link", "user", "group", "mtime", "mode", "rdev", "caps"))}
 _SIGNED_AFTER = 3600
 _DEPENDENCY = re.compile(r"(?P<name>\S+)\s+(?P<operator><=|>=|<|>|=)\s+(?P<version>\S+)")
 
@@ -49,7 +51,7 @@ class File:
     """One entry of a package. ``content`` is bytes, text, or a path on disk that is read when the RPM is written.
 
     ``hardlink`` is a free group name: all files of a package with the same one are hard links of each other. ``target`` makes it a symbolic link.
-    ``kind`` is ``file``, ``directory`` or ``ghost``.
+    ``kind`` is ``file``, ``directory`` or ``ghost``; a ghost may be ``config``, too.
     """
 
     path: str
@@ -68,6 +70,10 @@ class File:
     target: str | None = None
     kind: str = "file"
     language: str | None = None
+    unverified: tuple[str, ...] = ()
+    """What ``%verify(not ...)`` names: md5, size, link, user, group, mtime, mode, rdev, caps."""
+    color: int = 0
+    """1 or 2 as of an ELF file of 32 or 64 bits, where two packages have one path."""
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -218,6 +224,18 @@ def _add_file(builder: rpm_rs.PackageBuilder, item: File) -> None:
         builder.with_file_contents(content.encode() if isinstance(content, str) else content, options.new(item.path, **flags, **owner))
 
 
+def _marks(item: File) -> dict[int, tuple[int, int]]:
+    """What the builder of packages has no word for."""
+    marks = {}
+    if item.kind == "ghost" and item.config:
+        marks[_FLAGS] = (0, 1 | 16 * item.noreplace)
+    if item.unverified:
+        marks[_VERIFY] = (sum(_VERIFIED[name] for name in item.unverified), 0)
+    if item.color:
+        marks[_COLORS] = (0, item.color)
+    return marks
+
+
 _SCRIPTLETS = {
     "pre": "pre_install_script",
     "post": "post_install_script",
@@ -274,7 +292,8 @@ def build_rpm(spec: RpmSpec, *, signer: Key | None = None) -> bytes:
         getattr(builder, _trigger_method(trigger.kind))(match["name"] if match else trigger.target, trigger.script, **more)
     sign = None if signer is None else lambda header, payload: signer.signatures(header, payload, spec.time + _SIGNED_AFTER)
     tags = {_SOURCERPM: spec.source_rpm, **({_MODULARITYLABEL: spec.module} if spec.module else {})}
-    return _header.with_strings(builder.build().to_bytes(), tags, sign)
+    marks = {item.path: marks for item in spec.files if (marks := _marks(item))}
+    return _header.with_tags(builder.build().to_bytes(), tags, marks, sign)
 
 
 def _place(path: Path, data: bytes, time: int) -> None:

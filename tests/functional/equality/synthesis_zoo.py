@@ -174,6 +174,84 @@ COMPOSED = (
         ),
     ),
     Case(
+        "shared-by-two-before",
+        (RpmSpec("known-a", "1", files=(File("/opt/known", "1"),)), RpmSpec("known-b", "1", files=(File("/opt/known", "1"),))),
+        (
+            RpmSpec("known-a", "2", files=(File("/opt/known", "1"),)),
+            RpmSpec("known-b", "2", files=(File("/opt/known", "1"),), time=EPOCH + 500),
+        ),
+    ),
+    Case(
+        "shared-by-four",  # the third writes it again: rpm looks at the second, which left it out
+        tuple(RpmSpec(f"four-{letter}", "1", files=(File("/opt/four-known", "1"), directory("/opt/four-folder"))) for letter in "abcd"),
+        tuple(
+            RpmSpec(
+                f"four-{letter}",
+                "2",
+                files=(
+                    File("/opt/four-known", "1"),
+                    symlink("/opt/four-link", "four-known"),
+                    directory("/opt/four-folder"),
+                    directory("/opt/four-new"),
+                    directory("/opt/four-own", mode=0o700),
+                    *((File("/opt/four-new/own", "1"), config("/opt/four-config", "1")) if letter != "c" else ()),
+                ),
+                time=EPOCH + moment,
+            )
+            for letter, moment in zip("abcd", (0, 500, 700, 900), strict=True)
+        ),
+    ),
+    Case(
+        "shared-with-a-ghost",  # which nobody writes, and after which the next one does
+        tuple(RpmSpec(f"spook-{letter}", "1") for letter in "abc"),
+        (
+            RpmSpec("spook-a", "2", files=(File("/opt/spook-1", "1"), ghost("/opt/spook-2"))),
+            RpmSpec("spook-b", "2", files=(ghost("/opt/spook-1"), File("/opt/spook-2", "2")), time=EPOCH + 500),
+            RpmSpec("spook-c", "2", files=(File("/opt/spook-1", "1"), File("/opt/spook-2", "2")), time=EPOCH + 700),
+        ),
+    ),
+    Case(
+        "moved-settings",  # from a package to another one
+        (RpmSpec("mover-a", "1", files=(config("/etc/mover", "1\n"), config("/etc/mover-mine", "1\n"))), RpmSpec("mover-b", "1")),
+        (RpmSpec("mover-a", "2"), RpmSpec("mover-b", "2", files=(config("/etc/mover", "2\n"), config("/etc/mover-mine", "2\n")))),
+        changed=(("etc/mover-mine", "mine\n"),),
+    ),
+    Case(
+        "config-exists",  # nobody's before
+        *plain("kept-9", File("/etc/other-9", "1\n"), new=(config("/etc/kept-9", "2\n"), config("/etc/same-9", "3\n"))),
+        changed=(("etc/kept-9", "mine\n"), ("etc/same-9", "3\n")),
+    ),
+    Case(
+        "config-missingok",
+        *plain(
+            "kept-10",
+            config("/etc/kept-10", "1\n", missingok=True, doc=True),
+            new=(config("/etc/kept-10", "2\n", missingok=True), config("/etc/new-10", "2\n", missingok=True)),
+        ),
+    ),
+    Case(
+        "config-ghosts",  # rpm never takes them away, changed or not
+        *plain(
+            "kept-11",
+            *(ghost(f"/etc/kept-11{name}", config=True) for name in ("", "-made", "-link")),
+            config("/etc/became-11", "1\n"),
+            new=(ghost("/etc/became-11", config=True), ghost("/etc/new-11", config=True)),
+        ),
+        changed=(("etc/kept-11-made", "by the service\n"), ("etc/new-11", "by the image\n")),
+    ),
+    Case(
+        "unverified",
+        *plain(
+            "verified",
+            config("/etc/verified", "1\n", unverified=("md5", "size", "mtime")),
+            new=(
+                config("/etc/verified", "2\n", unverified=("md5", "size", "mtime", "user", "group", "mode")),
+                File("/opt/verified", "1", unverified=("caps", "link")),
+            ),
+        ),
+        changed=(("etc/verified", "mine\n"),),
+    ),
+    Case(
         "inherited-group",  # directories that nobody owns, below one whose group they get
         *plain(
             "inherits",
@@ -204,7 +282,32 @@ REFUSED = (
         (("etc/kept-7", "mine"),),
     ),
     Case(
-        "config-unowned", *plain("kept-8", File("/etc/other-8", "1"), new=(config("/etc/kept-8", "2"),)), "exists already", (("etc/kept-8", "mine"),)
+        "config-unowned",
+        *plain("kept-8", File("/etc/other-8", "1"), new=(config("/etc/kept-8", "2", noreplace=False),)),
+        "exists already",
+        (("etc/kept-8", "mine"),),
+    ),
+    Case(
+        "config-no-more",
+        *plain("kept-12", config("/etc/kept-12", "1"), new=(File("/etc/kept-12", "1"),)),
+        "was changed",
+        (("etc/kept-12", "mine"),),
+    ),
+    Case(
+        "config-of-another-one",
+        (RpmSpec("kept-13", "1", files=(config("/etc/kept-13", "1"),)), RpmSpec("other-13", "1")),
+        (RpmSpec("other-13", "2", files=(File("/etc/kept-13", "1"),)),),
+        "no plain file of one package",
+        (("etc/kept-13", "mine"),),
+    ),
+    Case(
+        "colours",
+        (RpmSpec("bits", "1", arch="i686"), RpmSpec("bits", "1", arch="x86_64")),
+        (
+            RpmSpec("bits", "2", arch="i686", files=(File("/usr/bin/bits", "32", color=1),)),
+            RpmSpec("bits", "2", arch="x86_64", files=(File("/usr/bin/bits", "64", color=2),)),
+        ),
+        "comes with two packages, and differs",
     ),
     Case(
         "group-in-between",
@@ -254,15 +357,6 @@ REFUSED = (
         (RpmSpec("unit", "1"), RpmSpec("systemd", "1", files=(File(HELPER, "#!/bin/sh", mode=0o755),))),
         (RpmSpec("unit", "2", post=systemd("eq 1", "install-system-units")),),
         "unit has a scriptlet",
-    ),
-    Case(
-        "shared-by-two-before",
-        (RpmSpec("known-a", "1", files=(File("/opt/known", "1"),)), RpmSpec("known-b", "1", files=(File("/opt/known", "1"),))),
-        (
-            RpmSpec("known-a", "2", files=(File("/opt/known", "1"),)),
-            RpmSpec("known-b", "2", files=(File("/opt/known", "1"),), time=EPOCH + 500),
-        ),
-        "which of them writes it is not known",
     ),
     Case(
         "order-of-two",

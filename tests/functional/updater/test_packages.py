@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.functional.updater.world import WorldCase, members, rpm
 from topcoat.errors import ContentError
 from topcoat.model import Repository
-from topcoat_demo._header import with_strings
+from topcoat_demo._header import with_tags
 from topcoat_demo.rpms import EPOCH, File, RpmSpec, Trigger, build_rpm, config, directory, ghost, make_repository, script, symlink
 
 LIB = RpmSpec("python3-lib", "1.0", files=(directory("/usr/lib/lib"), File("/usr/lib/lib/a.py", "one\n"), File("/usr/lib/lib/b.py", "same\n")))
@@ -189,7 +189,7 @@ class Updates(WorldCase):
         base = self.world.publish_root(root, "updates/replaced")
         new = RpmSpec("kinds", "2", files=(symlink("/opt/kept", "real"), File("/opt/real/one", "2")), pretrans=REPLACED)
         package = self.world.path("new.rpm")
-        package.write_bytes(with_strings(build_rpm(new), {PRETRANSPROG: "<lua>"}))
+        package.write_bytes(with_tags(build_rpm(new), {PRETRANSPROG: "<lua>"}))
         folder = make_repository(self.world.path("replacing"), [package])
         with self.world.updated(base, Repository("current", folder.as_uri())) as (built, tree):
             self.assertEqual((tree / "opt/kept").readlink(), Path("real"))

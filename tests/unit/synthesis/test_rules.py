@@ -99,10 +99,11 @@ class Files(unittest.TestCase):
             "becomes a file": (tree(opt__x=FOLDER), [package("a", File("/opt/x"))], []),
             "becomes a directory": (tree(opt__x=FILE), [package("a", directory("/opt/x"))], []),
             "makes the account": (tree(), [package("a", provides=("user(x)",))], []),
+            "puts an account into a group": (tree(), [package("a", provides=("user(nova)", "groupmember(nova/root)"))], []),
             "holds the image's accounts": (tree(), [package("a", File("/etc/passwd"))], []),
             "comes with two packages": (tree(), [package("a", File("/opt/x", "1")), package("b", File("/opt/x", "2"))], []),
             "no layer names the directory": (Tree({"opt/x/y": FILE}), [package("a", File("/opt/x/z"))], []),
-            "exists already": (tree(etc__c=FILE._replace(digest="0" * 64)), [package("a", config("/etc/c", "1"))], []),
+            "exists already": (tree(etc__c=FILE._replace(digest="0" * 64)), [package("a", config("/etc/c", "1", noreplace=False))], []),
             "goes": (tree(etc__c=FILE._replace(digest="0" * 64)), [], [package("a", config("/etc/c", "1"))]),
             "capabilities of a kind": (tree(), [package("a", File("/opt/x", "1", caps="cap_chown=p cap_kill=e"))], []),
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from topcoat.archives.whiteouts import WHITEOUT_PREFIX
@@ -74,6 +74,15 @@ def compose(tree: Tree, installs: Sequence[Package], removes: Sequence[Package],
     return _Composer(tree, installs, removes, others, epoch).result()
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """A path as one package has it. ``written``: its own is the one that lies there; ``linked``: it is one of several names."""
+
+    file: PackageFile
+    written: bool
+    linked: bool = False
+
+
 class _Composer:
     """One composition: what comes is placed, then what goes is taken away, as rpm does it."""
 
@@ -81,36 +90,50 @@ class _Composer:
         self._tree = tree
         self._installs, self._removes = installs, removes
         self._epoch = epoch * _NANO
-        self._reinstalls = not {package.nevra for package in installs}.isdisjoint(package.nevra for package in removes)
         self._users, self._groups = tree.ids("etc/passwd"), tree.ids("etc/group")
         self._placed: dict[str, Placed] = {}
-        self._folders: set[str] = set()
+        self._latest: dict[str, _Shared] = {}
+        """The last package so far that has a path."""
         self._unowned: set[str] = set()
-        """Directories that a package brought."""
+        """Directories that nobody owns, made for what a package has below."""
+        self._beside: set[str] = set()
+        """Settings that go beside changed ones."""
         self._whiteouts: set[str] = set()
         self._before: dict[str, list[tuple[Package, PackageFile]]] = defaultdict(list)
         for package in removes:
-            for file in package.files:
-                self._before[file.path].append((package, file))
+            for place, file in self._places(package):
+                self._before[place].append((package, file))
         self._kept = self._owned_by(others)
 
     def result(self) -> Layout:
         for number, package in enumerate(self._installs):
             self._check_accounts(package)
-            for file in package.files:
-                self._install(number, package, file)
+            for place, file in self._places(package):
+                if file.is_ghost and file.state != NOT_INSTALLED:
+                    self._latest[place] = _Shared(file, written=False)
+                elif file.state != NOT_INSTALLED:
+                    self._install(number, package, file)
         self._remove()
         entries = dict(self._placed)
         for path in [*self._placed, *self._whiteouts]:
             self._add_parents(path, entries)
         return Layout(entries, sorted(self._whiteouts))
 
-    def _owned_by(self, others: Sequence[Package]) -> dict[str, PackageFile]:
+    def _places(self, package: Package) -> Iterator[tuple[str, PackageFile]]:
+        """Files of a package with the paths where they really lie: rpm follows the links of folders, too (lib/fprint.c)."""
+        real: dict[str, str] = {}
+        for file in package.files:
+            folder, _, name = file.path.rpartition("/")
+            if folder not in real:
+                real[folder] = self._tree.resolve(folder)
+            yield f"{real[folder]}/{name}" if real[folder] else name, file
+
+    def _owned_by(self, others: Sequence[Package]) -> dict[str, list[PackageFile]]:
         """Files of the packages that stay, by the path where they really lie, as far as a package that moves has a file there."""
-        moved = {path for package in (*self._installs, *self._removes) for path in package.paths()}
+        moved = {*self._before, *(path for package in self._installs for path in package.paths())}
         wanted = {path.rpartition("/")[2] for path in moved}
         real: dict[str, str] = {}
-        found: dict[str, PackageFile] = {}
+        found: dict[str, list[PackageFile]] = defaultdict(list)
         for package in others:
             if wanted.isdisjoint(package.basenames):
                 continue
@@ -122,7 +145,7 @@ class _Composer:
                     real[folder] = self._tree.resolve(folder)
                 place = f"{real[folder]}/{name}" if real[folder] else name
                 if place in moved:
-                    found[place] = package.files[number]
+                    found[place].append(package.files[number])
         return found
 
     # ---- what comes ---------------------------------------------------------------------------------------------------------------------------
@@ -132,15 +155,14 @@ class _Composer:
         for name in package.provides:
             kind, _, rest = name.partition("(")
             known = {"user": self._users, "group": self._groups}.get(kind)
+            if kind == "groupmember" and rest:
+                raise Refusal(f"{package.nevra.name} puts an account into a group: {name}")
             if known is not None and rest.rstrip(")") not in known:
                 raise Refusal(f"{package.nevra.name} makes the account {name}")
 
     def _install(self, number: int, package: Package, file: PackageFile) -> None:
-        if file.is_ghost or file.state == NOT_INSTALLED:
-            return
         name = package.nevra.name
-        other = self._kept.get(file.path)
-        if other is not None and is_kind(file.mode) != "d" and (other.digest, other.link, other.mode) != (file.digest, file.link, file.mode):
+        if is_kind(file.mode) != "d" and any(not _are_alike(other, file) for other in self._kept.get(file.path, ())):
             raise Refusal(f"/{file.path} of {name} is another package's too, and differs")
         if file.state != NORMAL:
             raise Refusal(f"/{file.path} of {name} gives way to another package's")
@@ -148,6 +170,8 @@ class _Composer:
         kind = is_kind(file.mode)
         if kind == "o":
             raise Refusal(f"/{file.path} of {name} is a device, a pipe or a socket")
+        if (kind == "d" and file.is_config) or file.path in self._beside:
+            raise Refusal(f"/{file.path} of {name} has the name of a setting that rpm moves")
         below = self._now(file.path)
         if below is not None and (below.kind == "d") != (kind == "d"):
             raise Refusal(f"/{file.path} of {name} becomes a {'directory' if kind == 'd' else 'file'}, and was none")
@@ -156,11 +180,12 @@ class _Composer:
         owner = (self._id(file.user, self._users, "user", name), self._id(file.group, self._groups, "group", name))
         if file.path in ("etc/passwd", "etc/group"):
             raise Refusal(f"{name} holds the image's accounts")
+        written = not self._is_written(package, file)
+        self._latest[file.path] = _Shared(file, written, _names(package, file) > 1)
+        if not written:
+            return
         self._make_parents(file.path)
         if kind == "d":
-            if file.path in self._folders:
-                return  # as of files: the first of several packages makes it
-            self._folders.add(file.path)
             self._check_folder(file.path)
             own = below.mtime if below is not None and file.path in self._tree.nodes else file.mtime * _NANO
             if below is None:
@@ -169,17 +194,32 @@ class _Composer:
             return
         self._install_file(number, package, file, owner, below)
 
+    def _is_written(self, package: Package, file: PackageFile) -> bool:
+        """Whether rpm leaves a file out because the last package before, of those that have it as well, wrote it.
+
+        It looks at that one alone (lib/transaction.c, ``handleOverlappedFiles``), so of several packages the first writes it, and the third again.
+        """
+        former = self._latest.get(file.path)
+        if former is None or former.file.is_ghost:
+            return False
+        if not _are_alike(former.file, file):
+            raise Refusal(f"/{file.path} comes with two packages, and differs")
+        if former.linked or _names(package, file) > 1:
+            raise Refusal(f"/{file.path} comes with two packages, and is a hard link")
+        return former.written
+
     def _install_file(self, number: int, package: Package, file: PackageFile, owner: tuple[int, int], below: Node | Placed | None) -> None:
         path = self._place_of(package, file, below)
         if path is None:
+            self._latest[file.path] = _Shared(file, written=False)
             return
         kind = is_kind(file.mode)
         attributes = (("security.capability", _capability(file)),) if file.capabilities else ()
-        linked = [other for other in package.files if other.inode == file.inode] if kind == "f" and file.inode[1] else []
-        group = (number, file.inode) if len(linked) > 1 else None
+        linked = package.names[file.inode] if _names(package, file) > 1 else []
+        group = (number, file.inode) if linked else None
         if group and (path != file.path or any(other.state != NORMAL or other.is_ghost or other.is_config for other in linked)):
             raise Refusal(f"/{file.path} of {package.nevra.name} is one of several hard links that are not all installed")
-        entry = Placed(
+        self._placed[path] = Placed(
             kind,
             0o777 if kind == "l" else file.mode & 0o7777,
             *owner,
@@ -191,50 +231,49 @@ class _Composer:
             attributes,
             group,
         )
-        known = self._placed.get(path)
-        if known is not None:
-            if (known.kind, known.digest, known.link, known.mode) != (entry.kind, entry.digest, entry.link, entry.mode):
-                raise Refusal(f"/{path} comes with two packages, and differs")
-            if known.hard_link or entry.hard_link:
-                raise Refusal(f"/{path} comes with two packages, and is a hard link")
-            alike = (known.mtime, known.uid, known.gid, known.attributes) == (entry.mtime, entry.uid, entry.gid, entry.attributes)
-            if not alike and (path in self._tree.nodes or self._reinstalls):
-                raise Refusal(f"/{path} comes with two packages, and which of them writes it is not known")
-            return  # rpm writes a file that several packages bring once, as the first of them has it
-        self._placed[path] = entry
         self._touch_parent(path)
 
     def _place_of(self, package: Package, file: PackageFile, below: Node | Placed | None) -> str | None:
         """Where a file goes: to its own place, beside a changed one of an administrator (``.rpmnew``), or nowhere (None)."""
-        former = self._before.get(file.path, [])
-        settings = file.is_config or any(old.is_config for _, old in former)
-        if file.path in self._placed or not settings:
+        former = [(owner, old) for owner, old in self._before.get(file.path, ()) if old.state != NOT_INSTALLED]
+        stays = [other for other in self._kept.get(file.path, ()) if other.state != NOT_INSTALLED]
+        if not any(other.is_config for other in (file, *stays, *(old for _, old in former))):
             return file.path
+        name = package.nevra.name
+        if isinstance(below, Placed):  # rpm decided before anything was written
+            below = self._tree.nodes.get(file.path)
         if below is None:
             # Gone from the disk: rpm brings it back, unless the package says that it may be missing.
-            return None if former and file.flags & MISSINGOK else file.path
-        name = package.nevra.name
-        if is_kind(file.mode) != "f" or below.kind != "f" or file.path in self._kept or len(former) > 1:
+            return None if (former or stays) and file.flags & MISSINGOK else file.path
+        if is_kind(file.mode) != "f" or below.kind != "f" or stays or len(former) > 1:
             raise Refusal(f"the configuration file /{file.path} of {name} is no plain file of one package")
-        if not isinstance(below, Node) or not below.digest or package.digest_bits != _SHA256:
+        if not below.digest or package.digest_bits != _SHA256:
             raise Refusal(f"the configuration file /{file.path} of {name} has no digest to compare")
         if not former:
             if below.digest == file.digest:
                 return file.path
-            raise Refusal(f"the configuration file /{file.path} of {name} exists already")
+            return self._put_beside(file, f"the configuration file /{file.path} of {name} exists already")
         owner, old = former[0]
         if owner.digest_bits != _SHA256 or is_kind(old.mode) != "f" or old.is_ghost or old.state != NORMAL:
             raise Refusal(f"the configuration file /{file.path} of {name} was none before")
         if below.digest in (file.digest, old.digest):
             return file.path
-        if old.digest == file.digest:
+        if old.digest == file.digest and file.is_config:
             return None
-        if file.flags & NOREPLACE:
-            new = f"{file.path}.rpmnew"
-            if self._now(new) is not None:
-                raise Refusal(f"/{new} exists already")
-            return new
-        raise Refusal(f"the configuration file /{file.path} of {name} was changed in the image")
+        return self._put_beside(file, f"the configuration file /{file.path} of {name} was changed in the image")
+
+    def _put_beside(self, file: PackageFile, otherwise: str) -> str:
+        """Where a setting goes that must not replace the one that is there.
+
+        :raises Refusal: it replaces that one, which moves.
+        """
+        if not (file.flags & NOREPLACE and file.is_config):
+            raise Refusal(otherwise)
+        new = f"{file.path}.rpmnew"
+        if self._now(new) is not None:
+            raise Refusal(f"/{new} exists already")
+        self._beside.add(new)
+        return new
 
     def _id(self, account: str, known: dict[str, int], what: str, package: str) -> int:
         if account == "root":
@@ -294,28 +333,31 @@ class _Composer:
 
     def _remove(self) -> None:
         # What a new package leaves out does not protect what an old one brought.
-        named = {file.path for package in self._installs for file in package.files if file.state != NOT_INSTALLED}
+        named = {place for package in self._installs for place, file in self._places(package) if file.state != NOT_INSTALLED}
         folders: dict[str, Package] = {}
         gone: dict[str, Package] = {}
         for path, owners in self._before.items():
             package, file = owners[-1]
-            other = self._kept.get(path)
             if path in named or file.state != NORMAL:
                 continue
-            if other is not None:
-                if other.state != NORMAL:
+            if others := self._kept.get(path):
+                if any(other.state != NORMAL for other in others):
                     raise Refusal(f"/{path} is another package's too, which did not install it")
                 continue
-            self._check_path(path, package.nevra.name)
+            self._check_path(file.path, package.nevra.name)
             node = self._tree.nodes.get(path)
             if node is None:
                 continue
+            if file.is_config and file.is_ghost:
+                continue  # rpm never takes such a one away, changed or not (lib/rpmfi.c, ``rpmfilesConfigConflict``)
             if (node.kind == "d") != (is_kind(file.mode) == "d") and not file.is_ghost:
                 raise Refusal(f"/{path} of {package.nevra.name} is of another kind in the image")
+            if node.kind == "d" and file.is_config:
+                raise Refusal(f"/{path} of {package.nevra.name} is a directory of settings that goes")
             if node.kind == "d":
                 folders[path] = package
                 continue
-            if file.is_config and not file.is_ghost and not (node.digest and node.digest == file.digest and package.digest_bits == _SHA256):
+            if file.is_config and not (node.digest and node.digest == file.digest and package.digest_bits == _SHA256):
                 raise Refusal(f"the configuration file /{path} of {package.nevra.name} was changed in the image, and goes")
             gone[path] = package
         self._whiteouts.update(gone)
@@ -344,6 +386,21 @@ class _Composer:
             self._check_folder(folder)
             entries[folder] = Placed("d", node.mode, node.uid, node.gid, node.mtime)
             folder = folder.rpartition("/")[0]
+
+
+def _are_alike(one: PackageFile, two: PackageFile) -> bool:
+    """Whether rpm takes the files of two packages for one (lib/rpmfi.c, ``rpmfilesCompare``); modes and dates are not said of links, and dates of
+    none."""
+    if one.is_ghost or two.is_ghost:
+        return True
+    links = is_kind(one.mode) == is_kind(two.mode) == "l"
+    modes = links or one.mode == two.mode
+    return modes and (one.digest, one.link, one.user, one.group) == (two.digest, two.link, two.user, two.group)
+
+
+def _names(package: Package, file: PackageFile) -> int:
+    """How many names of a package its file has."""
+    return len(package.names.get(file.inode, ())) if is_kind(file.mode) == "f" and file.inode[1] else 1
 
 
 def _set_group(folder: Node | Placed | None) -> tuple[int, int]:

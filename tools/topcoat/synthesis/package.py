@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO
@@ -264,6 +265,15 @@ class Package:
             )
         except ValueError as error:
             raise _damaged(error) from error
+
+    @cached_property
+    def names(self) -> Mapping[tuple[int, int], list[PackageFile]]:
+        """Its plain files by their inode: more than one are names of one file."""
+        found: dict[tuple[int, int], list[PackageFile]] = defaultdict(list)
+        for file in self.files:
+            if is_kind(file.mode) == "f":
+                found[file.inode].append(file)
+        return found
 
 
 def read_rpm(stream: BinaryIO) -> Package:
