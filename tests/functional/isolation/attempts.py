@@ -21,7 +21,7 @@ import limits
 import relay
 
 PLACE, READABLE, WRITABLE, SECRET, OUTSIDER, ABSTRACT, PORT = sys.argv[3:]
-BOUNDS = {"seconds": 120.0, "processes": 4096, "memory": 1 << 30, "disk": 1 << 30, "files": 100_000}
+BOUNDS = {"seconds": 120.0, "processes": 4096, "memory": 1 << 30, "disk": 1 << 30, "files": 100_000, "output": 1 << 20}
 LIBC = ctypes.CDLL(None, use_errno=True)
 DISK = os.stat("/").st_dev
 NUMBERS = {

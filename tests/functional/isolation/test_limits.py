@@ -87,26 +87,37 @@ class Steps(WorldCase):
         cls.server.__enter__()
         cls.addClassCleanup(cls.server.__exit__, None, None, None)
 
-    def refused(self, line: str, words: str, *, timeout: float = 120.0, **bounds: int) -> None:
+    def build(self, line: str, *, timeout: float = 120.0, **bounds: int) -> str:
+        """Build an image with this step; the log."""
         host, server = self.world.server.host, self.world.server
+        log = self.world.path("build.log")
         profile = Profile("test", "demo", "9", "x86_64", Base(f"{host}/limits/base", self.base.digest), (), host, "demo")
         storage = Buildah(self.world.path("storage"), authfile=server.authfile, certificates=server.certificates, bounds=Bounds(**bounds))
         with Transactions(self.snapshot, self.world.path("dnf"), options=Options(release="9"), workers=1) as transactions:
             parts = (self.world.store, transactions, storage, self.world.path("work"))
             builder = Builder(*parts, repo_file=self.server.repo_file(), release="9", network=self.network.path, timeout=timeout)
-            with self.assertRaises(ContentError) as caught:
-                builder.build(
-                    Recipe("image", "image", "infra", None, steps=(Step(line),)),
-                    profile=profile,
-                    parent=self.base.image,
-                    parent_reference=ImageReference(host, "limits/base", digest=self.base.digest),
-                    labels={},
-                    log=self.world.path("build.log"),
-                )
+            builder.build(
+                Recipe("image", "image", "infra", None, steps=(Step(line),)),
+                profile=profile,
+                parent=self.base.image,
+                parent_reference=ImageReference(host, "limits/base", digest=self.base.digest),
+                labels={},
+                log=log,
+            )
+        return log.read_text()
+
+    def refused(self, line: str, words: str, *, timeout: float = 120.0, **bounds: int) -> None:
+        with self.assertRaises(ContentError) as caught:
+            self.build(line, timeout=timeout, **bounds)
         said = str(caught.exception)
         self.assertIn(words, said)
         self.assertIn("buildah", said)
         self.assertNotIn("\n", said)
+
+    def test_output_without_end_is_cut(self) -> None:
+        log = self.build("busybox yes | busybox head -c 5000000", output=1 << 20)
+        self.assertIn("[the rest of the output is left out]", log)
+        self.assertLess(log.count("y\n"), 1 << 20)
 
     def test_an_endless_sleep(self) -> None:
         self.refused("sleep 3013", "took longer than 10 s and was ended", timeout=10)
@@ -145,3 +156,11 @@ class SpecFiles(unittest.TestCase):
     def test_a_disk_filler(self) -> None:
         filler = SPEC.replace("%install\n", "%install\ni=0; while head -c 1000000 /dev/zero >filler-$((i+=1)); do :; done\n")
         self.refused(filler, "wrote more than the 64 MiB that it may", disk=64 << 20)
+
+    def test_output_without_end_is_cut(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            log = Path(name) / "log"
+            build = RpmBuild(Path(name) / "top", log=log, timeout=60, bounds=Bounds(output=1 << 20))
+            built = build.build(SourceTree.at(tree(Path(name) / "foo", SPEC.replace("%install\n", "%install\nyes | head -c 5000000\n"))))
+            self.assertEqual(len(built), 1)
+            self.assertLess(log.stat().st_size, 3 << 20)  # the spec file is read by one program, and built by another

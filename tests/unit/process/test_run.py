@@ -75,3 +75,30 @@ class RunTest(unittest.TestCase):
     def test_input_is_passed_and_environment_is_complete(self):
         result = run(["cat"], timeout=10, stdin="hello", env={"PATH": os.environ["PATH"]})
         self.assertEqual(result.output, "hello")
+
+    def test_a_program_that_does_not_read_its_input_has_its_time_only(self):
+        with self.assertRaisesRegex(InfrastructureError, "took longer than"):
+            run(["sleep", "3"], timeout=0.3, stdin="x" * 1_000_000)
+
+    def test_a_log_that_cannot_be_written_is_the_machine_s_error(self):
+        with self.assertRaisesRegex(InfrastructureError, "the disk is full"):
+            run(["seq", "100000"], timeout=20, log=Path("/dev/full"))
+
+    def test_a_log_takes_so_much_and_no_more(self):
+        log = self.folder / "x.log"
+        result = run(["sh", "-c", "yes | head -c 3000000"], timeout=20, log=log, most=1 << 20, ordered=True)
+        self.assertEqual(result.code, 0)
+        self.assertLess(log.stat().st_size, (1 << 20) + 100)
+        self.assertTrue(log.read_text().endswith("[the rest of the output is left out]\n"))
+        self.assertLess(len(result.printed), (1 << 20) + 100)
+
+    def test_output_that_is_read_is_whole_or_an_error(self):
+        self.assertEqual(len(run(["head", "-c", "1000", "/dev/zero"], timeout=20, most=1000).output), 1000)
+        result = run(["head", "-c", "3000000", "/dev/zero"], timeout=20, most=1 << 20)
+        with self.assertRaisesRegex(ContentError, "head printed more than the 1 MiB that are read of it"):
+            _ = result.output
+
+    def test_an_error_shows_the_begin_of_a_long_line(self):
+        with self.assertRaises(ContentError) as caught:
+            run(["sh", "-c", "head -c 1000000 /dev/zero | tr '\\\\0' x; exit 3"], timeout=20)
+        self.assertLess(len(str(caught.exception)), 100_000)

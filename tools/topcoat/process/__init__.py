@@ -5,30 +5,44 @@ This room must never use a shell and never put a secret on a command line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from topcoat.errors import ContentError, InfrastructureError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, machine_error
+from topcoat.process.bounds import Bounds
+from topcoat.process.output import Output
 
-KEEP_LINES = 40
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished program left: exit code, standard output (text), last lines of standard error."""
+    """What a finished program left: exit code, standard output (text), last lines of what it printed."""
 
     code: int
-    output: str
+    printed: str
     errors: str
+    left_out: str = ""
+    """Why the text is not the whole output; empty where it is."""
+
+    @property
+    def output(self) -> str:
+        """The whole standard output.
+
+        :raises ContentError: it was more than is kept.
+        """
+        if self.left_out:
+            raise ContentError(self.left_out)
+        return self.printed
 
 
 class Processes:
@@ -85,6 +99,7 @@ def run(
     watch: Callable[[], str] | None = None,
     late: type[TopcoatError] = InfrastructureError,
     name: str | None = None,
+    most: int = Bounds.output,
 ) -> Result:
     """Run a program to its end.
 
@@ -97,82 +112,82 @@ def run(
     :param watch: asked once a second whether the program must end: why, or an empty text.
     :param late: error class for a program whose time was up, or that ``watch`` ended.
     :param name: of the program, for errors; None: that of its file.
+    :param most: bytes that are kept of its standard output, and that the log gets; the rest is left out, and whoever reads the output is told.
     :returns: exit code, standard output, last lines of standard error.
-    :raises InfrastructureError: the program is missing, or the time was up (``late``).
+    :raises InfrastructureError: the program is missing, the time was up (``late``), or the log cannot be written.
     :raises failure: the exit code is not 0 and ``check`` is set; the message ends with the program's last lines.
     """
     words = [os.fspath(word) for word in argv]
     program = name or Path(words[0]).name
-    try:
-        child = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if ordered else subprocess.PIPE,
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise InfrastructureError(
-            f"{program} is not installed", image=image, retriable=False, next_step="install the packages of bindep.txt (tools/setup-node)"
-        ) from error
-    if processes:
-        processes.add(child.pid)
-    output: list[bytes] = []
-    last: deque[bytes] = deque(maxlen=KEEP_LINES)
-    lock = threading.Lock()
-    sink = None
-    if log:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        sink = log.open("ab", buffering=0)
-
-    def drain(stream, keep: list[bytes] | None) -> None:  # type: ignore[no-untyped-def]
-        with stream:
-            for line in stream:
-                if keep is not None:
-                    keep.append(line)
-                with lock:
-                    last.append(line)
-                    if sink and not sink.closed:
-                        sink.write(line)
-
-    streams = [(child.stdout, output), *([] if ordered else [(child.stderr, None)])]
-    readers = [threading.Thread(target=drain, args=stream, daemon=True) for stream in streams]
-    for reader in readers:
-        reader.start()
-    try:
-        if stdin is not None and child.stdin:
-            try:
-                child.stdin.write(stdin.encode())
-                child.stdin.close()
-            except BrokenPipeError:
-                pass
-        over = _wait(child, timeout, watch)
-        timed_out = over is None
-    finally:
-        if child.poll() is None:
-            kill_group(child.pid)
-            try:
-                child.wait(_GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-        for reader in readers:
-            reader.join(_GRACE_SECONDS)
+    with Output(log, most) as printed:
+        try:
+            child = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if ordered else subprocess.PIPE,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise InfrastructureError(
+                f"{program} is not installed", image=image, retriable=False, next_step="install the packages of bindep.txt (tools/setup-node)"
+            ) from error
         if processes:
-            processes.discard(child.pid)
-        if sink:
-            sink.close()
-    tail = b"".join(last).decode("utf-8", "replace").strip()
+            processes.add(child.pid)
+        try:
+            printed.follow(_stream(child.stdout), keep=True)
+            if not ordered:
+                printed.follow(_stream(child.stderr), keep=False)
+            if stdin is not None:
+                _feed(_stream(child.stdin), stdin.encode())
+            over = _wait(child, timeout, watch)
+        finally:
+            _end(child)
+            if processes:
+                processes.discard(child.pid)
     where = os.fspath(log) if log else None
-    if timed_out:
-        raise late(f"{program} took longer than {timeout:.0f} s and was ended; its last lines: {tail}", image=image, log=where)
+    if printed.unwritten:
+        raise machine_error(printed.unwritten, image=image, log=where) or printed.unwritten
+    said = f"its last lines: {printed.tail}"
+    if over is None:
+        raise late(f"{program} took longer than {timeout:.0f} s and was ended; {said}", image=image, log=where)
     if over:
-        raise late(f"{program} {over}; its last lines: {tail}", image=image, log=where)
+        raise late(f"{program} {over}; {said}", image=image, log=where)
     if check and child.returncode:
-        raise failure(f"{program} ended with code {child.returncode}; its last lines: {tail}", image=image, log=where)
-    return Result(child.returncode, b"".join(output).decode("utf-8", "replace"), tail)
+        raise failure(f"{program} ended with code {child.returncode}; {said}", image=image, log=where)
+    left_out = f"{program} printed more than the {most >> 20} MiB that are read of it" if printed.cut else ""
+    return Result(child.returncode, printed.text, printed.tail, left_out)
+
+
+def _stream(end: IO[bytes] | None) -> IO[bytes]:
+    assert end is not None
+    return end
+
+
+def _feed(stream: IO[bytes], data: bytes) -> None:
+    """Write a program's input in a thread of its own: one that does not read it must not hold up the time limit."""
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError):
+            with stream:
+                stream.write(data)
+
+    threading.Thread(target=write, daemon=True).start()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a program that still runs, with all it started: TERM, after 5 s KILL."""
+    if child.poll() is not None:
+        return
+    kill_group(child.pid)
+    try:
+        child.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def _wait(child: subprocess.Popen[bytes], timeout: float, watch: Callable[[], str] | None) -> str | None:

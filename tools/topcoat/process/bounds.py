@@ -20,6 +20,8 @@ class Bounds:
     """Bytes that it may write, and the size of its largest file."""
     files: int = 2_000_000
     """Files and directories that it may make."""
+    output: int = 64 << 20
+    """Bytes of what it prints that are kept; the rest is left out."""
 
     def as_dict(self) -> dict[str, float]:
         """For the program that holds it to them."""

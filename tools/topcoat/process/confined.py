@@ -96,6 +96,7 @@ def run(
                 # Without a network there is nothing that it could wait for.
                 late=InfrastructureError if network is None else LimitError,
                 name=name,
+                most=bounds.output,
             )
         starved = watch.starved()
         if starved:

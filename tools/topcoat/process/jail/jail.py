@@ -57,8 +57,6 @@ CAPABILITIES = {
 }
 """Capabilities that remain (capabilities(7)), with their numbers: those that unpacking packages and running their scriptlets takes."""
 
-MAX_OUTPUT = 64 << 20
-"""Bytes of output that are kept."""
 _SCRATCH = "size=256m,nr_inodes=64k,mode=1777"
 _SECCOMP_LIBRARY = "libseccomp.so.2"
 

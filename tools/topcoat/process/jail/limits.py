@@ -84,6 +84,8 @@ class Watch:
         """:param folders: what it can write to."""
         self.doing = ""
         """What it said last that it does."""
+        self.output = int(bounds["output"])
+        """Bytes of what it prints that are kept."""
         self._group = group
         self._before = group.reached()
         self._folders = [(folder, _room(folder)) for folder in folders if os.path.isdir(folder)]

@@ -161,7 +161,7 @@ def _listen(answers: int, replies: int, output: int, fetch, log: int, watch: Wat
                 data = os.read(output, _CHUNK)
                 if not data:
                     poller.unregister(output)
-                copied = _copy(data, log, copied)
+                copied = _copy(data, log, copied, watch.output)
                 continue
             data = os.read(answers, _CHUNK)
             if not data or len(held) > _MAX_ANSWER:
@@ -179,11 +179,11 @@ def _listen(answers: int, replies: int, output: int, fetch, log: int, watch: Wat
                     return message
 
 
-def _copy(data: bytes, log: int, copied: int) -> int:
+def _copy(data: bytes, log: int, copied: int, most: int) -> int:
     """Copy output into the log as far as it may grow; returns how much there was."""
-    if copied < jail.MAX_OUTPUT:
+    if copied < most:
         os.write(log, data)
-        if copied + len(data) >= jail.MAX_OUTPUT:
+        if copied + len(data) >= most:
             os.write(log, b"\n[the rest of the output is left out]\n")
     return copied + len(data)
 
