@@ -15,7 +15,7 @@ from tests.functional.registry.base import make_image, random_bytes
 from tests.functional.registry.faults import Fault, Request
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.garbage import Collector, KeepRules
-from topcoat.model import ImageReference
+from topcoat.model import ImageReference, labels
 from topcoat.promotion import Control, Entry, HalfMovedError, History, Promoter, Target
 from topcoat.promotion import Request as Promotion
 from topcoat.promotion.history import new_id
@@ -95,6 +95,36 @@ class Lying(SetCase):
                     with self.assertRaisesRegex(InfrastructureError, "lists the tag"):
                         self.through(absent).promote(Promotion("new", "floating"))
                 self.assertEqual(self.old, self.shown(self.space, "floating"))
+
+    def test_a_record_of_another_name_is_none_of_this_one(self) -> None:
+        control = Control(self.client(), self.space)
+        self.promoter(self.space).promote(Promotion("old", "other"))
+        self.promoter(self.space).promote(Promotion("new", "other"))
+        for tag, action in (
+            ("floating.pending", lambda: self.promoter(self.space).promote(Promotion("new", "floating"))),
+            ("floating.previous", lambda: self.promoter(self.space).rollback("floating")),
+            ("floating", lambda: self.promoter(self.space).rollback("floating")),
+        ):
+            with self.subTest(tag):
+                before = control.documents.manifest(tag)
+                copied = control.read("other.previous" if tag.endswith("previous") else "other")
+                control.write(tag, copied)
+                with self.assertRaisesRegex(ContentError, f":{tag} is a record of 'other'") as caught:
+                    action()
+                self.assertIn("delete that tag", caught.exception.next_step)
+                self.assertEqual((self.old, self.new), (self.shown(self.space, "floating"), self.shown(self.space, "other")))
+                control.documents.clear(tag, "x")
+                if before:
+                    self.client().put_manifest(control.repository, tag, before.body, before.media_type)
+
+    def test_an_entry_of_another_names_history_is_none_of_this_one(self) -> None:
+        history = History(Control(self.client(), self.space))
+        entry = history.write(Entry(new_id("new", 1.0), "other", "promotion", "promoted", source="new", time=1.0, last=1.0, by="x"))
+        documents = Control(self.client(), self.space).documents
+        documents.write(f"floating.history-{entry.id}", "x", {labels.HISTORY: entry.to_json()})
+        for read in (lambda: history.newest("floating", 1), lambda: history.promoted_before("floating", "new", 9.0)):
+            with self.assertRaisesRegex(ContentError, "history of floating is that of 'other'"):
+                read()
 
     def test_what_is_below_an_index_in_an_index_is_checked_and_statements_need_no_inventory(self) -> None:
         client, path = self.client(), f"{self.space}/nova-api"

@@ -365,7 +365,15 @@ def _dlrn(call: Callable[[DlrnApi], object]) -> Callable[[bytes], object]:
     return work
 
 
-VOTE = {"job_id": "j", "success": True, "timestamp": 5, "url": "https://x.example.org", "in_progress": False}
+VOTE = {
+    "commit_hash": COMMIT,
+    "distro_hash": COMMIT,
+    "job_id": "j",
+    "success": True,
+    "timestamp": 5,
+    "url": "https://x.example.org",
+    "in_progress": False,
+}
 PROMOTION = {"commit_hash": COMMIT, "distro_hash": COMMIT, "extended_hash": None, "promote_name": "n", "timestamp": 5, "component": None, "user": "u"}
 GATING = {"packages": [{"nevra": NEVRA, "file": "b.rpm", "project": "p", "commit": COMMIT, "change_url": None, "committed": 5}]}
 MODULES = "\n".join(

@@ -10,9 +10,12 @@ import urllib.parse
 from types import SimpleNamespace
 
 from topcoat.errors import InfrastructureError, UsageError
+from topcoat.promotion.candidates import verdict_on
 from topcoat.promotion.promotion import Promotion
 from topcoat.registry import Credentials, Login
-from topcoat.trunk import DlrnApi
+from topcoat.trunk import DlrnApi, DlrnPromotion
+from topcoat.trunk.criteria import Criteria
+from topcoat.trunk.hashes import TrunkHash
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -62,6 +65,73 @@ class Pages(unittest.TestCase):
             api = self.api(promotions, most=most)
             self.assertEqual(promotions, len(list(api.history("current"))))
             self.assertIsNone(api.find("f" * 32, names=("current",)))
+
+
+class Answer(http.server.ThreadingHTTPServer):
+    """Gives the same rows whatever it is asked, as a cache does that knows addresses without their query."""
+
+    daemon_threads = True
+
+    def __init__(self, rows: list[dict[str, object]]) -> None:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps(rows).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_words: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+
+ASKED = TrunkHash("a" * 40, "b" * 40)
+VOTE = {"commit_hash": "a" * 40, "distro_hash": "b" * 40, "job_id": "deploy", "success": True, "timestamp": 100, "url": "", "in_progress": False}
+
+
+class Answers(unittest.TestCase):
+    def api(self, *rows: dict[str, object]) -> DlrnApi:
+        server = Answer(list(rows))
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        api = DlrnApi(f"http://127.0.0.1:{server.server_port}")
+        self.addCleanup(api.close)
+        return api
+
+    def test_votes_on_another_set_are_no_votes_on_this_one(self) -> None:
+        for change in ({"commit_hash": "c" * 40}, {"distro_hash": "c" * 40}, {"commit_hash": None}):
+            with self.subTest(change), self.assertRaisesRegex(InfrastructureError, "was asked for .* and answers a vote of") as caught:
+                self.api(VOTE, {**VOTE, **change}).votes(ASKED)
+            self.assertIn("cache", caught.exception.next_step)
+        aggregate = TrunkHash(aggregate="d" * 32)
+        with self.assertRaisesRegex(InfrastructureError, "aggregate_hash d+ and answers a vote of e+"):
+            self.api({**VOTE, "aggregate_hash": "e" * 32}).votes(aggregate)
+        self.assertEqual(1, len(self.api({**VOTE, "aggregate_hash": "d" * 32}).votes(aggregate)))
+
+    def test_promotions_to_another_name_are_none_to_this_one(self) -> None:
+        row = {"commit_hash": "a" * 40, "distro_hash": "b" * 40, "promote_name": "tripleo-ci-testing", "timestamp": 5}
+        with self.assertRaisesRegex(InfrastructureError, "promote_name current and answers a promotion of tripleo-ci-testing"):
+            self.api(row).current("current")
+        with self.assertRaisesRegex(InfrastructureError, "component network and answers a promotion of compute"):
+            self.api({**row, "component": "compute"}).current("tripleo-ci-testing", component="network")
+
+    def test_a_job_that_is_at_work_has_not_voted(self) -> None:
+        for success in (True, False):
+            self.assertEqual((), self.api({**VOTE, "success": success, "in_progress": True}).votes(ASKED))
+        with self.assertRaisesRegex(InfrastructureError, "in_progress is not true or false"):
+            self.api({**VOTE, "in_progress": "false"}).votes(ASKED)
+
+    def test_a_success_with_a_date_that_has_not_come_outlives_no_failure(self) -> None:
+        now, rule = 10_000.0, Criteria("n", "c", ("deploy",))
+        candidate = DlrnPromotion(ASKED, "c", now - 60)
+        late = {**VOTE, "timestamp": now + 1e6}
+        failed = {**VOTE, "success": False, "timestamp": now - 10}
+        for rows, passed in (((VOTE,), True), ((late, failed), False), ((late,), False), ((VOTE, {**late, "success": False}), False)):
+            with self.subTest(rows=rows):
+                self.assertEqual(passed, verdict_on(self.api(*rows), rule, candidate, now=now).passed)
 
 
 class Addresses(unittest.TestCase):

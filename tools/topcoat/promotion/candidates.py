@@ -12,6 +12,8 @@ from topcoat.trunk import DlrnApi, DlrnPromotion
 from topcoat.trunk.criteria import Criteria, TooOld, Verdict, judge
 
 _MANY = 100
+_AHEAD = 3600.0
+"""Seconds that the clocks of voters may be ahead of ours."""
 
 
 class NotMetError(ContentError):
@@ -28,8 +30,12 @@ class SupersededError(ContentError):
 
 
 def verdict_on(api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, *, now: float) -> Verdict:
-    """Judge one candidate by its votes. ``now`` is seconds since the epoch."""
-    return judge(criteria, api.votes(candidate.votable), age_hours=(now - candidate.time) / 3600)
+    """Judge one candidate by its votes. ``now`` is seconds since the epoch.
+
+    The last vote of a job counts, so a success with a date that has not come would outlive every failure after it: it is passed over.
+    """
+    votes = [vote for vote in api.votes(candidate.votable) if vote.time <= now + _AHEAD or not vote.success]
+    return judge(criteria, votes, age_hours=(now - candidate.time) / 3600)
 
 
 def by_tag(api: DlrnApi, criteria: Criteria, tag: str) -> DlrnPromotion:

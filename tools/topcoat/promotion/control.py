@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from topcoat.documents import Door
-from topcoat.errors import InfrastructureError, TopcoatError, UsageError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Digest, beside, labels
 from topcoat.model.image import check_tag
 from topcoat.promotion.sets import SetRecord
@@ -103,9 +103,20 @@ class Control:
     # ---- records ----------------------------------------------------------------------------------------------------------------------------
 
     def read(self, tag: str) -> SetRecord | None:
-        """The record under a tag, or None."""
+        """The record under a tag, or None.
+
+        :raises ContentError: it cannot be read, or is that of another name: going by a copy would move tags that nobody holds a lock on.
+        """
         text = self.documents.read(tag, labels.PROMOTION)
-        return SetRecord.from_json(text) if text is not None else None
+        if text is None:
+            return None
+        record = SetRecord.from_json(text)
+        if tag not in (record.name, record.name + PREVIOUS, record.name + PENDING):
+            raise ContentError(
+                f"{self.client.host}/{self.repository}:{tag} is a record of {record.name[:_LONGEST_NAME]!r}, copied there by somebody",
+                next_step="delete that tag; what its name shows is promoted again by 'topcoat promote'",
+            )
+        return record
 
     def write(self, tag: str, record: SetRecord) -> None:
         """Store a record under a tag: one manifest, so a reader sees all of it or the one before."""

@@ -199,15 +199,21 @@ class History:
 
         :raises ContentError: it cannot be read.
         """
-        return self._entry(self._control.documents.manifest(f"{name}{HISTORY}{one}"))
+        return self._entry(self._control.documents.manifest(f"{name}{HISTORY}{one}"), name, one)
 
     @staticmethod
-    def _entry(manifest: Manifest | None) -> Entry | None:
+    def _entry(manifest: Manifest | None, name: str, one: str) -> Entry | None:
         text = annotation(manifest, labels.HISTORY)
         if manifest is None or text is None:
             return None
         contents = next((blob for blob in manifest.blobs if blob.media_type == CONTENTS_TYPE), None)
-        return replace(Entry.from_json(text), contents=contents)
+        entry = Entry.from_json(text)
+        if (entry.name, entry.id) != (name, one):
+            raise ContentError(
+                f"the entry {one} of the history of {name} is that of {entry.name[:80]!r} with the id {entry.id[:80]!r}, copied there by somebody",
+                next_step="delete its tag in the control repository",
+            )
+        return replace(entry, contents=contents)
 
     def newest(self, name: str, most: int, *, ids: Sequence[str] | None = None) -> list[Entry]:
         """The newest entries of a name, newest first.
@@ -226,7 +232,7 @@ class History:
         mark = hash_of(source)
         for one in self.ids().get(name, []):
             if one.partition("-")[2].startswith(mark):
-                entry = self._entry(self._control.documents.proven(f"{name}{HISTORY}{one}"))
+                entry = self._entry(self._control.documents.proven(f"{name}{HISTORY}{one}"), name, one)
                 if entry and entry.source == source and entry.state == "promoted" and entry.time < moment:
                     return entry
         return None

@@ -84,17 +84,36 @@ class DlrnApi:
         return f"DlrnApi({self.url!r})"
 
     def votes(self, trunk: TrunkHash) -> tuple[Vote, ...]:
-        """Every vote on a hash, oldest first."""
+        """Every vote on a hash, oldest first; a job that is still at work has not voted.
+
+        :raises InfrastructureError: what comes is about another hash, as of a cache that knows addresses without their query.
+        """
         path, query = ("/api/agg_status", {"aggregate_hash": trunk.aggregate}) if trunk.aggregate else ("/api/repo_status", _names(trunk))
         rows = self._get(path, query)
-        return tuple(sorted(map(self._vote, rows), key=lambda vote: (vote.time, vote.job)))
+        found = (self._vote(row, query) for row in rows if not self._at_work(row))
+        return tuple(sorted(found, key=lambda vote: (vote.time, vote.job)))
 
-    def _vote(self, row: dict[str, Any]) -> Vote:
+    def _at_work(self, row: dict[str, Any]) -> bool:
+        """Whether a row says that a job has begun: DLRN writes that down as a vote without success."""
+        return "in_progress" in row and _DOOR.shape(f"a vote of {self.url}").need(row, "in_progress", bool)
+
+    def _vote(self, row: dict[str, Any], query: dict[str, str]) -> Vote:
         shape = _DOOR.shape(f"a vote of {self.url}")
+        self._require_asked(row, query, "a vote")
         success = shape.need(row, "success", bool)  # the word "false" would be true
         return Vote(
             shape.need(row, "job_id", str), success, shape.moment(row.get("timestamp"), "timestamp"), shape.scalar(row.get("url"), "url") or ""
         )
+
+    def _require_asked(self, row: dict[str, Any], query: dict[str, str], what: str) -> None:
+        """A row is about what was asked for; else nothing that it says is an answer."""
+        for key, wanted in query.items():
+            if row.get(key) != wanted:
+                raise InfrastructureError(
+                    f"{self.url} was asked for {key} {wanted} and answers {what} of {str(row.get(key))[:80]}",
+                    retriable=False,
+                    next_step="look at the DLRN server and at what stands before it: a cache must not leave out what follows the question mark",
+                )
 
     def promotions(self, name: str, *, limit: int = _PAGE, component: str = "") -> tuple[DlrnPromotion, ...]:
         """The last hashes that got this name, newest first."""
@@ -109,9 +128,12 @@ class DlrnApi:
         offset = idle = 0
         while True:
             wanted, before = min(at_once, self._page), len(seen)
-            query = {"promote_name": name, "limit": str(wanted), "offset": str(offset)}
-            rows = self._get("/api/promotions", {**query, **({"component": component} if component else {})})
-            for found in map(self._row, rows):
+            query = {"limit": str(wanted), "offset": str(offset)}
+            asked = {"promote_name": name, **({"component": component} if component else {})}
+            rows = self._get("/api/promotions", {**query, **asked})
+            for row in rows:
+                self._require_asked(row, asked, "a promotion")
+                found = self._row(row)
                 key = (found.hash, found.aggregate, found.time)
                 if key not in seen:
                     seen.add(key)
