@@ -202,6 +202,19 @@ class FailClosedTest(SiteTest):
     def test_a_missing_gating_repository(self):
         self.fail_with(2, "has no repodata/repomd.xml", "plan", "--gating-repo", str(self.site.directory / "nowhere"))
 
+    def test_a_gating_repository_whose_metadata_lost_a_package(self):
+        gating = self.site.repository_of(gated())
+        names = ["python3-nova-1:2.0-1.el9.noarch", "python3-neutron-1.0-1.el9.noarch"]
+        packages = [{"nevra": nevra, "file": "x.rpm", "project": "p", "commit": "c"} for nevra in names]
+        (gating / "gating.json").write_text(json.dumps({"packages": packages}))
+        problem = "lists 1 package(s) that its metadata does not have: python3-neutron-1.0-1.el9.noarch"
+        answer = self.fail_with(1, problem, "build", "--full", "--gating-repo", str(gating), "--tag", "x")
+        self.assertEqual("failed", answer.receipt["status"])
+        (gating / "gating.json").write_text(json.dumps({"packages": []}))
+        self.fail_with(2, "packages is not a list of any package", "plan", "--gating-repo", str(gating))
+        (gating / "gating.json").write_text(json.dumps({"packages": packages[:1]}))
+        self.succeed("plan", "--gating-repo", str(gating))
+
     def test_a_missing_repository(self):
         self.site.write_profile(repositories=[{"id": "current", "baseurl": (self.site.directory / "gone").as_uri()}])
         answer = self.fail_with(1, "current", "build", "--full", "--tag", "x")

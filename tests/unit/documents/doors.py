@@ -16,14 +16,20 @@ from unittest import mock
 import yaml
 
 from tests.unit.report import fixtures
+from topcoat.changes import ImageFacts
 from topcoat.cli import _selection
+from topcoat.cli.copy import _listed
+from topcoat.consumer import podman
+from topcoat.consumer.podman import Podman
+from topcoat.consumer.pods import read_pods
 from topcoat.containerfile.labels import fingerprint_parts
-from topcoat.documents import Door
+from topcoat.documents import Door, packed
 from topcoat.errors import UsageError
 from topcoat.garbage.collector import Collector
 from topcoat.gating import repository as gating
 from topcoat.model import Nevra, PackageChange, Plan, PlannedImage, Reason
 from topcoat.promotion import control
+from topcoat.promotion.history import Entry, History, JobNote
 from topcoat.promotion.sets import ImageSet, SetRecord
 from topcoat.registry import oci
 from topcoat.registry.auth import Authenticator, Credentials
@@ -36,15 +42,16 @@ from topcoat.report.plans import plan_from_dict, plan_to_dict
 from topcoat.reproduce import gerrit, request
 from topcoat.reproduce.request import ChangeUrl, Recording
 from topcoat.reproduce.run import ReproduceOptions, from_recording
-from topcoat.rpm import header, installed, inventory, openpgp, rpmdb
+from topcoat.rpm import changelogs, header, installed, inventory, openpgp, rpmdb
 from topcoat.runs import claims
+from topcoat.sets import bisect_steps, contents, reviews, telling
 from topcoat.signing import bundles, statements
 from topcoat.solver import modules
 from topcoat.synthesis import Node, Tree, draw, restore
 from topcoat.trunk.criteria import load_criteria
 from topcoat.trunk.dlrn import DlrnApi, _said
 from topcoat.trunk.hashes import from_commit_yaml, from_repo_file
-from topcoat.yum import repomd
+from topcoat.yum import kept, manifest, repomd
 from topcoat.zuul import load_variables, newest_images, parse_artifacts, parse_job, returned_findings
 
 HEX = "0123456789abcdef" * 4
@@ -395,6 +402,93 @@ PASSWD = b"a:x:1:1"
 TREE = Tree({"etc": Node("d", 0, 0, 0, 0), "etc/passwd": Node("f", 0, 0, 0, 0), "l": Node("l", 0, 0, 0, 0, "etc")}, {"etc/passwd": PASSWD})
 
 
+# ---- promotions, sets, consumers ---------------------------------------------------------------------------------------------------------------
+
+
+def _entry() -> bytes:
+    shown = ImageSet.of({"a": DIGEST})
+    record = SetRecord("n", "s", shown, (("a", "x/a"),), shown, "p", 5.5, "me", "e")
+    jobs = (JobNote("j", "blocking", "passed", "", 1, "https://x.example.org"),)
+    words = {"times": 1, "by": "me", "sentence": "w", "override": "o", "previous_source": "p", "images": 1, "moved": 1}
+    return Entry("1-a", "n", "promotion", "promoted", "s", 5.5, 6.5, places=("r/x",), jobs=jobs, record=record, **words).to_json().encode()  # type: ignore[arg-type]
+
+
+def _hold(data: bytes) -> object:
+    return History(mock.Mock(documents=mock.Mock(read=lambda *_: data.decode("utf-8", "replace")))).hold("n")
+
+
+FACTS = {"a": ImageFacts(DIGEST, frozenset({(NEVRA, "bash-5.1-2.src.rpm", 5)}), {"bash-5.1-2.src.rpm": DIGEST}, "f", {"p": "v"}, "r", "s")}
+CONTENTS = packed.unpack(contents.pack(FACTS, "linux/amd64", {"linux/arm64": FACTS}), 1 << 20)
+CHANGELOG = {"bash-5.1-2.src.rpm": [[5, "me", "words"]]}
+
+
+def _repacked(read: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """Of a document that is kept compressed."""
+    return lambda data: read(gzip.compress(data))
+
+
+def _status(image: str, state: dict[str, object]) -> dict[str, object]:
+    return {"name": image, "image": f"r/{image}:t", "imageID": f"r/{image}@{DIGEST}", "state": state}
+
+
+POD = {
+    "kind": "Pod",
+    "metadata": {"name": "p", "namespace": "n"},
+    "spec": {"nodeName": "n", "nodeSelector": {"kubernetes.io/arch": "amd64"}, "containers": [{"name": "c", "image": "r/c:t"}]},
+    "status": {
+        "phase": "Running",
+        "conditions": [{"type": "PodScheduled", "status": "False", "reason": "r", "message": "m"}],
+        "containerStatuses": [_status("c", {"running": {"startedAt": "x"}}), _status("w", {"waiting": {"reason": "r", "message": "m"}})],
+        "initContainerStatuses": [_status("i", {"terminated": {"exitCode": 0, "reason": "Completed"}})],
+    },
+}
+NODE = {"kind": "Node", "metadata": {"name": "n"}, "status": {"nodeInfo": {"operatingSystem": "linux", "architecture": "amd64"}}}
+INSPECTED = {"Digest": DIGEST, "Os": "linux", "Architecture": "amd64", "RepoDigests": [f"r/x@{DIGEST}"]}
+
+
+def _podman(call: Callable[[Podman], object]) -> Callable[[bytes], object]:
+    def work(data: bytes) -> object:
+        with mock.patch.object(podman, "run", lambda *_, **__: mock.Mock(code=0, output=data.decode("utf-8", "replace"))):
+            return call(Podman(platform="linux/amd64"))
+
+    return work
+
+
+LOCKED = {"name": "bash", "repo_id": "r", "location": "b.rpm", "checksum": f"sha256:{HEX}", "size": 5, "evr": "5.1-2", "srpm": "bash-5.1-2.src"}
+LOCK = {
+    "document": "rpm-package-manifest",
+    "version": "0.2.2",
+    "data": {
+        "repositories": [{"id": "r", "baseurl": "https://x.example.org"}],
+        "packages": {"x86_64": [LOCKED], "noarch": [{**LOCKED, "name": "n", "parent_archs": ["x86_64"]}]},
+    },
+}
+
+
+def _kept(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / kept.CONTENTS).write_bytes(data)
+        return kept.load(Path(folder), "place").view
+
+
+STEP = {"number": 1, "applied": ["a"], "outcome": "good", "code": 0, "tag": "t", "images": 1, "seconds": 1.5, "ran": 2.5, "suspects": 3}
+MOVE = {"from": ["1-1"], "to": ["1-2.abcdef12"], "images": ["a"]}
+ROW = {"kind": "updated", "source": "nova", "images": ["a"], "moves": [MOVE], "changelog": [{"text": "https://g.example.org/c/p/+/5"}], "links": []}
+PROMOTED = {
+    "name": "n",
+    "source": "s",
+    "state": "promoted",
+    "changes": {"packages": [ROW], "revisions": [{"image": "a", "from": COMMIT, "to": COMMIT}]},
+}
+
+
+def _told_of(data: bytes) -> object:
+    login = mock.Mock(from_authfile=lambda _: mock.Mock(find=lambda _: mock.Mock(user="u", password="p")))
+    server = mock.Mock(merged=lambda _: [reviews.MergedChange(5, "p", "s")])
+    with mock.patch.object(telling, "Credentials", login), mock.patch.object(telling, "Reviews", lambda *_, **__: server):
+        return _file(lambda path: telling.tell(path, "https://g.example.org", authfile=Path("x")))(data)
+
+
 def places() -> Mapping[str, Place]:
     """Every door by name."""
     sample = _receipt()
@@ -445,6 +539,22 @@ def places() -> Mapping[str, Place]:
         "zuul variables": Place(yaml.safe_dump({"all": {"vars": {"zuul": ZUUL}}}).encode(), _zuul),
         "recorded job": Place(yaml.safe_dump({"all": {"vars": {"zuul": ZUUL, "x": 5}, "hosts": {"a": {}}}}).encode(), _recording),
         "artifacts": Place(_json([ARTIFACT]), _file(lambda path: newest_images(parse_artifacts(_selection.read_artifacts(path))))),
+        "entry of a history": Place(_entry(), lambda data: Entry.from_json(data.decode("utf-8", "replace"))),
+        "hold": Place(_json({"reason": "r", "by": "me", "time": 5.5}), _hold),
+        "contents of a set": Place(_json(CONTENTS), _repacked(lambda data: contents.unpack(data, "linux/amd64"))),
+        "contents of a set for another platform": Place(_json(CONTENTS), _repacked(lambda data: contents.unpack(data, "linux/arm64"))),
+        "bundle of changelogs": Place(_json(CHANGELOG), _repacked(changelogs.unpack)),
+        "pods": Place(_json({"kind": "List", "items": [NODE, POD]}), _file(read_pods)),
+        "podman's images": Place(_json([INSPECTED]), _podman(lambda one: one.digests("x"))),
+        "podman's containers": Place(_json([{"Names": ["n"], "Id": "i", "Image": "r/x:t", "ImageID": HEX}]), _podman(lambda one: one.running())),
+        "lock of packages": Place(yaml.safe_dump(LOCK).encode(), _file(manifest.read)),
+        "list of what is kept": Place(_json({"schema": kept.SCHEMA, "view": {"r": HEX}, "keys": {"https://k": "keys/0"}}), _kept),
+        "steps of a bisect": Place(
+            _json({"schema": bisect_steps.SCHEMA, "steps": [STEP]}),
+            lambda data: bisect_steps.of_document(Door(UsageError, "x").json(data, "it"), "h/n:t"),
+        ),
+        "promotion to tell of": Place(_json(PROMOTED), _told_of),
+        "list of images to copy": Place(yaml.safe_dump({"images": [{"reference": "r.example.org/x:t", "external": False}]}).encode(), _file(_listed)),
         "Gerrit's answer": Place(_json([CHANGE]), _gerrit),
         "Zuul's answer": Place(_json({"log_url": "https://l.example.org/x"}), _build),
         "DLRN's votes": Place(_json([VOTE]), _dlrn(lambda api: api.votes(_trunk()))),

@@ -189,6 +189,40 @@ class Found(unittest.TestCase):
                 except TopcoatError as error:
                     self.assertEqual("", told(error))
 
+    def test_a_value_of_another_kind_is_taken_for_no_other(self) -> None:
+        for name, path, values in (
+            ("contents of a set", ("packages", 0, 0), (None, 5, ["x"])),
+            ("contents of a set", ("packages", 0, 2), ("٣٤", 1.5, True, -1)),
+            ("contents of a set", ("images", "a", "list"), (-1, True, 1)),
+            ("contents of a set", ("images", "a", "revision"), (5, ["x"], {"a": "b"})),
+            ("contents of a set", ("platform",), (5, ["linux/amd64"])),
+            ("contents of a set for another platform", ("others", "linux/arm64", "a", "parts"), (["x"], {"a": 5})),
+            ("bundle of changelogs", ("bash-5.1-2.src.rpm", 0, 0), ("٣٤", 1.5, True)),
+            ("bundle of changelogs", ("bash-5.1-2.src.rpm", 0, 2), (None, 5, [])),
+            ("pods", ("items", 1, "kind"), (None, 5, ["Pod"])),
+            ("pods", ("items", 1, "status", "containerStatuses", 0, "state", "running"), ("no", 5, [])),
+            ("podman's images", (0, "RepoDigests"), ("x", [None])),
+            ("podman's containers", (0, "ImageID"), (None, 5, [])),
+            ("list of images to copy", ("images", 0, "external"), ("false", 0, None)),
+            ("promotion to tell of", ("changes", "packages", 0, "images"), ("x", [None], [5])),
+            ("list of gated packages", ("packages",), (None, [], {})),
+            ("zuul variables", ("all", "vars", "zuul", "project"), ([], "openstack/nova", 5)),
+            ("zuul variables", ("all", "vars", "zuul", "projects"), ([], "", False)),
+            ("zuul variables", ("all", "vars", "zuul", "items", 0, "change"), (None, "", True)),
+            ("artifacts", (0, "metadata"), ([], "container_image", 5)),
+            ("artifacts", (0, "metadata", "type"), (["container_image"], True)),
+        ):
+            for value in values:
+                with self.subTest(name, path=path, value=value):
+                    document = json.loads(good) if (good := PLACES[name].good)[:1] in b"[{" else yaml.safe_load(good)
+                    holder = document
+                    for key in path[:-1]:
+                        holder = holder[key]  # type: ignore[index]
+                    holder[path[-1]] = value  # type: ignore[index]
+                    with self.assertRaises(TopcoatError) as caught:
+                        PLACES[name].read(json.dumps(document).encode())
+                    self.assertEqual("", told(caught.exception))
+
     def test_what_is_kept_packed_passes_the_same_door(self) -> None:
         for text in ('{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', '{"a": 1' + "0" * 400 + "}"):
             with self.subTest(text[:20]), self.assertRaises(ValueError):

@@ -89,6 +89,15 @@ class Selection(unittest.TestCase):
         _, skipped = projects_under_test(parse_job(inventories.depends_on()), not_packaged=["openstack/oslo.*"])
         self.assertEqual(skipped[0].reason, "named as a project without a package")
 
+    def test_nothing_under_test_is_an_error_and_no_empty_job(self) -> None:
+        for what in ({"items": None}, {"items": []}, {"projects": {}}, {"projects": None}, {"project": None, "projects": {}}):
+            with self.subTest(what), self.assertRaisesRegex(UsageError, "under test"):
+                projects_under_test(parse_job({**inventories.depends_on(), **what}))
+        job = inventories.depends_on()
+        del job["projects"]["review.example.org/openstack/nova"]  # type: ignore[attr-defined]
+        with self.assertRaisesRegex(UsageError, "change 205 of review.example.org/openstack/nova is under test and zuul.projects has no checkout"):
+            projects_under_test(parse_job(job))
+
     def test_the_own_change_counts_on_an_overridden_branch(self) -> None:
         """A job with override-checkout tests the change where it was told to."""
         job = inventories.two_of_one_project()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import ImageResult, Receipt
+from topcoat.model import ImageResult, Receipt, Status
+from topcoat.report.figures import is_covered
 from topcoat.zuul import join_receipts, merge_returned, parse_artifacts, returned_artifacts, returned_findings
 
 DIGEST = "sha256:" + "1" * 64
@@ -148,6 +149,24 @@ class Joining(unittest.TestCase):
         self.assertEqual(
             [(entry["package"], entry["covered"], entry["images"]) for entry in joined.coverage], [("p", True, ["a"]), ("q", True, ["b"])]
         )
+
+    def test_an_image_with_another_version_is_not_lost_in_the_sum(self) -> None:
+        wrong = {"package": "p", "images": [], "covered": False, "wrong": [{"image": "b", "evr": "1-1"}]}
+        right = {"package": "p", "images": ["a"], "covered": True}
+        waived = {"package": "p", "images": [], "covered": False, "waived_by": "p*"}
+        for order in ((right, wrong), (wrong, right)):
+            (entry,) = join_receipts([receipt(coverage=(part,)) for part in order]).coverage
+            self.assertFalse(is_covered(entry), order)
+        (entry,) = join_receipts([receipt(coverage=(part,)) for part in (waived, right)]).coverage
+        self.assertEqual((True, None), (entry["covered"], entry["waived_by"]))
+
+    def test_nodes_that_saw_other_repositories_or_packages_make_no_set(self) -> None:
+        one = receipt(repositories=(("r", "1" * 64),), gated=({"package": "p"},))
+        for other in (replace(one, repositories=(("r", "2" * 64),)), replace(one, gated=({"package": "q"},))):
+            with self.assertRaisesRegex(ContentError, "their images belong to no set") as caught:
+                join_receipts([one, other])
+            self.assertIn("--view", caught.exception.next_step)
+        join_receipts([one, replace(one, repositories=(), gated=(), status=Status.FAILED)])
 
     def test_the_worst_status_speaks(self) -> None:
         for statuses, expected in (

@@ -114,5 +114,6 @@ def _listed(path: Path) -> list[ImageReference]:
     for entry in shape.items(shape.need(shape.table(_LIST.yaml_file(path, "the resolved list"), "it"), "images", list), "images", dict):
         reference = ImageReference.parse(shape.need(entry, "reference", str, "images"))
         tag = shape.text(entry.get("tag"), "tag")
-        found.append(replace(reference, tag=tag) if tag and not entry.get("external") else reference)
+        external = "external" in entry and shape.need(entry, "external", bool, "images")
+        found.append(replace(reference, tag=tag) if tag and not external else reference)
     return found

@@ -6,17 +6,18 @@ This module must never print what podman prints without looking: its words decid
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from topcoat.documents import Door
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.model import ImageReference
 from topcoat.process import run
 from topcoat.process.retry import RetryPolicy
 
+_DOOR = Door(InfrastructureError, "look at podman on this node: it answers otherwise than versions 4 and 5 do")
 _RETRIES = RetryPolicy(attempts=3, initial=1.0, factor=4.0)
 _OTHER_PLATFORM = "no image found in "
 _MISSING = ("manifest unknown", "not found", "name unknown", "does not match", "digest mismatch")
@@ -108,23 +109,30 @@ class Podman:
         if result.code:
             return frozenset()
         found: set[str] = set()
-        for image in json.loads(result.output):
-            if image.get("Digest"):
-                found.add(image["Digest"])
-            held = f"{image.get('Os')}/{image.get('Architecture')}"
+        what = "podman's description of an image"
+        shape = _DOOR.shape(what)
+        for image in shape.items(_DOOR.json(result.output, what), "it", dict, "objects"):
+            found |= {shape.text(image.get("Digest"), "Digest")} - {""}
+            held = f"{shape.text(image.get('Os'), 'Os')}/{shape.text(image.get('Architecture'), 'Architecture')}"
             if held != self._platform:
                 # podman itself warns, and runs what the machine cannot.
                 raise ContentError(
                     f"{name} is an image for {held}, the profile is for {self._platform}",
                     next_step="pull it again with this profile, or compare 'arch' of the profile with what the provider builds",
                 )
-            found.update(entry.partition("@")[2] for entry in image.get("RepoDigests") or ())
+            found.update(entry.partition("@")[2] for entry in shape.items(image.get("RepoDigests"), "RepoDigests", str))
         return frozenset(found)
 
     def running(self) -> tuple[Container, ...]:
         """Every running container of the storage."""
         result = run([*self._options, "ps", "--format", "json"], timeout=120, failure=InfrastructureError)
+        what = "podman's list of containers"
+        shape = _DOOR.shape(what)
         return tuple(
-            Container(name=(entry.get("Names") or [entry.get("Id", "")])[0], image=entry.get("Image", ""), image_id=entry.get("ImageID", ""))
-            for entry in json.loads(result.output or "[]") or ()
+            Container(
+                name=(shape.items(entry.get("Names"), "Names", str) or [shape.text(entry.get("Id"), "Id")])[0],
+                image=shape.text(entry.get("Image"), "Image"),
+                image_id=shape.need(entry, "ImageID", str),
+            )
+            for entry in shape.items(_DOOR.json(result.output or "[]", what), "it", dict, "objects")
         )

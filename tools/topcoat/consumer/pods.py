@@ -85,7 +85,12 @@ def _items(document: object, shape: Shape) -> Iterator[dict[str, Any]]:
         yield document
         return
     for item in shape.items(document.get("items"), "items", dict, "objects"):
-        yield item if item.get("kind") else {**item, "kind": kind.removesuffix("List")}
+        own = kind.removesuffix("List")
+        if own and item.get("kind") is None:
+            yield {**item, "kind": own}
+        else:  # a pod that is passed over because nobody sees that it is one would be proved with the others
+            shape.need(item, "kind", str, "items")
+            yield item
 
 
 def _name(item: Mapping[str, Any], shape: Shape) -> str:
@@ -149,7 +154,8 @@ def _state(state: Mapping[str, Any], shape: Shape) -> tuple[bool, str]:
         return ended.get("exitCode") == 0, shape.text(ended.get("reason"), "state.terminated.reason")
     waiting = shape.table(state.get("waiting"), "state.waiting")
     reason, message = (shape.text(waiting.get(key), f"state.waiting.{key}") for key in ("reason", "message"))
-    return "running" in state, f"{reason}: {message}" if reason and message else reason or message
+    shape.table(state.get("running"), "state.running")
+    return state.get("running") is not None, f"{reason}: {message}" if reason and message else reason or message
 
 
 def _condition(status: Mapping[str, Any], shape: Shape) -> str:

@@ -62,7 +62,10 @@ def load(directory: Path) -> GatingRepository:
         return GatingRepository(directory, ())
     shape = _DOOR.shape("the list of packages under test", where=str(manifest))
     content = shape.table(_DOOR.json_file(manifest, "the list of packages under test"), "it")
-    return GatingRepository(directory, tuple(_package(entry, shape) for entry in shape.items(content.get("packages"), "packages", dict)))
+    entries = shape.items(shape.need(content, "packages", list), "packages", dict, "objects")
+    if not entries:
+        shape.refuse("packages", "a list of any package")
+    return GatingRepository(directory, tuple(_package(entry, shape) for entry in entries))
 
 
 def _package(entry: dict[str, object], shape: Shape) -> GatedPackage:

@@ -67,7 +67,7 @@ def check_repository(value: str) -> str:
 def check_tag(value: str) -> Tag:
     """Return the value when it is a tag of the OCI grammar, else raise UsageError."""
     if not _TAG.fullmatch(value or ""):
-        raise UsageError(f"not a tag of the OCI grammar: {value!r}")
+        raise UsageError(f"not a tag of the OCI grammar: {value!r}", next_step="use at most 128 letters, digits and . _ -, the first no sign")
     return Tag(value)
 
 
@@ -80,7 +80,7 @@ class ImageRepository:
 
     def __post_init__(self) -> None:
         if not is_host(self.host):
-            raise UsageError(f"not a registry host: {self.host!r}")
+            raise UsageError(f"not a registry host: {self.host!r}", next_step="write host/repository:tag")
         check_repository(self.path)
 
     @classmethod

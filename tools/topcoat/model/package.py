@@ -33,7 +33,7 @@ class Nevra:
         """
         match = _NEVRA.fullmatch(text) if len(text) <= _LONGEST and text.isprintable() else None
         if not match:
-            raise UsageError(f"not a NEVRA: {text[:_LONGEST]!r}")
+            raise UsageError(f"not a NEVRA: {text[:_LONGEST]!r}", next_step="write name-[epoch:]version-release.arch")
         return cls(match["name"], int(match["epoch"] or 0), match["version"], match["release"], match["arch"])
 
     @property

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from topcoat.documents import packed
+from topcoat.documents import Door, Shape, packed
 from topcoat.errors import ContentError
 from topcoat.rpm import header
 
 _TIME, _NAME, _TEXT = 1080, 1081, 1082
 MOST_ENTRIES = 40
 _LONGEST_TEXT = 4000
+_DOOR = Door(ContentError, "remove it; the packages are not affected")
 _MOST_UNPACKED = 64 << 20
 
 
@@ -51,13 +53,18 @@ def unpack(content: bytes) -> dict[str, tuple[ChangelogEntry, ...]]:
 
     :raises ContentError: it is no bundle, or a larger one than any real one.
     """
+    shape = _DOOR.shape("a bundle of changelogs")
     try:
-        return {
-            str(source): tuple(ChangelogEntry(int(time), str(author), str(line)) for time, author, line in entries)
-            for source, entries in packed.unpack(content, _MOST_UNPACKED).items()
-        }
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ContentError(f"a bundle of changelogs is damaged: {error}", next_step="remove it; the packages are not affected") from error
+        document = shape.table(packed.unpack(content, _MOST_UNPACKED), "it")
+    except ValueError as error:
+        raise ContentError(f"a bundle of changelogs is damaged: {error}", next_step=_DOOR.next_step) from error
+    return {source: tuple(_entry(entry, shape) for entry in shape.items(entries, source, list, "lists")) for source, entries in document.items()}
+
+
+def _entry(entry: list[Any], shape: Shape) -> ChangelogEntry:
+    if len(entry) != 3 or not isinstance(entry[1], str) or not isinstance(entry[2], str):
+        shape.refuse("an entry", "a time, an author and a text")
+    return ChangelogEntry(shape.number(entry[0], "the time of an entry"), entry[1], entry[2])
 
 
 def newer(entries: Sequence[ChangelogEntry], than: Sequence[ChangelogEntry]) -> tuple[ChangelogEntry, ...]:

@@ -15,7 +15,7 @@ from topcoat.registry import Registries
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs import coverage
-from topcoat.runs.planning import gating_repository
+from topcoat.runs.planning import gating_repository, under_test
 from topcoat.runs.references import ImageReader, StoredImage
 from topcoat.yum import repositories
 
@@ -74,7 +74,7 @@ def covered_by_receipts(access: Access, receipts: Iterable[Receipt], gating_repo
     """Where every package of a gating repository is installed: the proof of runs that were cut into shards or made earlier."""
     installed = installed_by_receipts(access, receipts)
     with repositories.freeze([gating_repository(gating_repo)], access.work_dir / "repositories") as snapshot:
-        return coverage.cover(snapshot.gated(), installed, access.profile.not_containerised)
+        return coverage.cover(under_test(snapshot, gating_repo), installed, access.profile.not_containerised)
 
 
 def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[str, frozenset[Nevra]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from topcoat import planner
 from topcoat.containerfile import Fingerprint, fingerprints
-from topcoat.errors import UsageError
-from topcoat.model import ImageReference, Plan, Profile, Recipe, Repository, RunRequest, SignaturePolicy
+from topcoat.errors import ContentError, UsageError
+from topcoat.model import ImageReference, Nevra, Plan, Profile, Recipe, Repository, RunRequest, SignaturePolicy
 from topcoat.publisher import kept as stored
 from topcoat.registry import Registries
 from topcoat.runs import references
@@ -51,6 +51,25 @@ def gating_repository(location: str, signatures: SignaturePolicy = _ANYTHING_WHO
 
         location = gating.load(Path(location)).directory.absolute().as_uri()
     return Repository(GATING_ID, location, priority=GATING_PRIORITY, module_hotfixes=True, gated=True, signatures=signatures)
+
+
+def under_test(snapshot: Snapshot, location: str | None) -> tuple[Nevra, ...]:
+    """The packages that images must hold, as the metadata of the frozen gating repository names them.
+
+    :param location: as of ``gating_repository``; None: there is none.
+    :raises ContentError: the list beside the metadata has packages that the metadata lacks. They would be asked of no image.
+    """
+    if location and "://" not in location:
+        from topcoat import gating
+
+        named = {package.nevra for package in snapshot.packages(GATING_ID)}
+        lost = sorted(set(gating.load(Path(location)).nevras) - named)
+        if lost:
+            raise ContentError(
+                f"the gating repository {location} lists {len(lost)} package(s) that its metadata does not have: {', '.join(map(str, lost[:3]))}",
+                next_step="copy the repository whole, or build it again with 'topcoat gating'",
+            )
+    return snapshot.gated()
 
 
 def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:
@@ -121,7 +140,7 @@ def planned(
         known,
         lambda reference: solver.changes(found[reference.name].base_inventory),  # type: ignore[union-attr]
         profile=request.profile,
-        gated=snapshot.gated(),
+        gated=under_test(snapshot, request.gating_repository),
         view=snapshot.view,
         full_rebuild=request.full,
         held_back=lambda reference: solver.held_back(found[reference.name].base_inventory),  # type: ignore[union-attr]

@@ -52,9 +52,12 @@ def load(client: RegistryClient, namespace: str, tag: str) -> list[Step]:
     :raises UsageError: it is not what ``save`` writes.
     """
     found = receipts.read(client, namespace, tag, _TYPE, _ANEW)
-    if found is None:
-        return []
-    shape = _DOOR.shape("the steps of this search", where=f"{client.host}/{beside.within(namespace, beside.RUNS)}:{tag}")
+    return [] if found is None else of_document(found, f"{client.host}/{beside.within(namespace, beside.RUNS)}:{tag}")
+
+
+def of_document(found: object, where: str) -> list[Step]:
+    """The steps that a document holds; raises as ``load``."""
+    shape = _DOOR.shape("the steps of this search", where=where)
     document = shape.table(found, "it")
     steps = []
     for row in shape.items(document.get("steps"), "steps", dict):

@@ -10,13 +10,15 @@ from types import MappingProxyType
 from typing import Any
 
 from topcoat.changes import ImageFacts
-from topcoat.documents import packed
+from topcoat.documents import Door, Shape, packed
 from topcoat.errors import ContentError, UsageError
+from topcoat.model import Digest
 from topcoat.model.image import check_digest
 
 SCHEMA = "https://topcoat.dev/schemas/set-contents/1"
 _MOST_UNPACKED = 256 << 20
-_NEXT = "name the set by its tag instead: then its images are asked"
+_DOOR = Door(ContentError, "name the set by its tag instead: then its images are asked")
+_WHAT = "what is written about a set"
 
 
 def pack(facts: Mapping[str, ImageFacts], platform: str = "", others: Mapping[str, Mapping[str, ImageFacts]] = MappingProxyType({})) -> bytes:
@@ -69,30 +71,46 @@ def unpack(content: bytes, platform: str = "") -> dict[str, ImageFacts]:
     :param platform: that images are wanted for. What is written of an index is true for one platform only; for another nothing is known.
     :raises ContentError: it is damaged, or of another version.
     """
+    shape = _DOOR.shape(_WHAT)
     try:
-        document = packed.unpack(content, _MOST_UNPACKED)
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {str(document['schema'])[:80]!r}")
-        images = document["images"]
-        if platform and document.get("platform", platform) != platform:
-            images = document.get("others", {}).get(platform, {})
-        packages = [(str(nevra), str(source), int(built)) for nevra, source, built in document["packages"]]
-        lists = [frozenset(packages[place] for place in _places(steps, len(packages))) for steps in document["lists"]]
-        changelogs = {str(source): check_digest(digest) for digest, sources in document["changelogs"].items() for source in sources}
-        return {
-            str(name): ImageFacts(
-                check_digest(one["digest"]),
-                None if one["list"] is None else lists[one["list"]],
-                changelogs,
-                str(one.get("fingerprint", "")),
-                {str(part): str(value) for part, value in one.get("parts", {}).items()},
-                str(one.get("revision", "")),
-                str(one.get("source", "")),
-            )
-            for name, one in images.items()
+        document = shape.table(packed.unpack(content, _MOST_UNPACKED), "it")
+        if document.get("schema") != SCHEMA:
+            raise ValueError(f"its schema is {str(document.get('schema'))[:80]!r}")
+        images = shape.need(document, "images", dict)
+        if platform and (shape.text(document.get("platform"), "platform") or platform) != platform:
+            images = shape.table(shape.table(document.get("others"), "others").get(platform), "others")
+        packages = [_package(entry, shape) for entry in shape.items(shape.need(document, "packages", list), "packages", list, "lists")]
+        written = shape.items(shape.need(document, "lists", list), "lists", list, "lists")
+        lists = [frozenset(packages[place] for place in _places(shape.items(steps, "lists", int), len(packages))) for steps in written]
+        changelogs = {
+            source: check_digest(digest)
+            for digest, sources in shape.need(document, "changelogs", dict).items()
+            for source in shape.items(sources, "changelogs", str)
         }
-    except (ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
-        raise ContentError(f"what is written about a set cannot be read: {error}", next_step=_NEXT) from error
+        return {name: _facts(shape.table(one, name), name, lists, changelogs, shape) for name, one in images.items()}
+    except (ValueError, UsageError) as error:
+        raise ContentError(f"{_WHAT} cannot be read: {error}", next_step=_DOOR.next_step) from error
+
+
+def _package(entry: list[Any], shape: Shape) -> tuple[str, str, int]:
+    if len(entry) != 3 or not isinstance(entry[0], str) or not isinstance(entry[1], str):
+        shape.refuse("packages", "a list of a name, a source and a time each")
+    return entry[0], entry[1], shape.number(entry[2], "packages")
+
+
+def _facts(
+    one: Mapping[str, Any], name: str, lists: list[frozenset[tuple[str, str, int]]], changelogs: Mapping[str, Digest], shape: Shape
+) -> ImageFacts:
+    place = one.get("list")
+    return ImageFacts(
+        check_digest(shape.need(one, "digest", str, name)),
+        None if place is None else lists[shape.number(place, f"{name}.list", most=len(lists) - 1)],
+        changelogs,
+        shape.text(one.get("fingerprint"), f"{name}.fingerprint"),
+        shape.texts(one.get("parts"), f"{name}.parts"),
+        shape.text(one.get("revision"), f"{name}.revision"),
+        shape.text(one.get("source"), f"{name}.source"),
+    )
 
 
 def _places(steps: Iterable[int], count: int) -> list[int]:

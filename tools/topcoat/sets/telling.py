@@ -60,6 +60,8 @@ def _of_packages(shape: Mapping[str, Any], url: str) -> Iterator[tuple[str, str,
     for row in shape["packages"]:
         if row["kind"] not in ("updated", "new"):
             continue
+        if not isinstance(row["source"], str) or not isinstance(row["images"], list) or not all(isinstance(image, str) for image in row["images"]):
+            raise TypeError("a source and its images are texts")
         came = {token for move in row["moves"] for version in move["to"] for token in re.split(r"[^0-9a-z]+", version)}
         known = {token for move in row["moves"] for version in move["from"] for token in re.split(r"[^0-9a-z]+", version)}
         queries = [f"commit:{token}" for token in sorted(came - known) if _COMMIT.fullmatch(token)]

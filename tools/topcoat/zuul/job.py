@@ -120,7 +120,10 @@ def variable(loaded: object, *, where: str | None = None) -> Mapping[str, object
 
 
 def _text(mapping: Mapping[str, object], key: str) -> str | None:
-    return _DOOR.shape("the variable zuul").scalar(mapping.get(key), key) or None
+    value, shape = mapping.get(key), _DOOR.shape("the variable zuul")
+    if isinstance(value, bool):  # what YAML makes of a branch that is called "on"
+        shape.refuse(key, "a text or a number")
+    return shape.scalar(value, key) or None
 
 
 def _mapping(value: object, what: str) -> Mapping[str, object]:
@@ -144,7 +147,7 @@ def parse_job(variables: Mapping[str, object]) -> ZuulJob:
     :raises UsageError: a part has another shape than Zuul gives it.
     """
     items = tuple(_item(_mapping(entry, "an entry of zuul['items']")) for entry in _sequence(variables.get("items"), "zuul['items']"))
-    projects = _mapping(variables.get("projects") or {}, "zuul.projects")
+    projects = _mapping({} if variables.get("projects") is None else variables["projects"], "zuul.projects")
     own = variables.get("project")
     return ZuulJob(
         items=items,
@@ -156,7 +159,7 @@ def parse_job(variables: Mapping[str, object]) -> ZuulJob:
         buildset=_text(variables, "buildset") or "",
         job=_text(variables, "job") or "",
         branch=_text(variables, "branch") or "",
-        project=(_text(own, "canonical_name") or "") if isinstance(own, Mapping) else "",
+        project="" if own is None else _text(_mapping(own, "zuul.project"), "canonical_name") or "",
     )
 
 
@@ -165,6 +168,9 @@ def _item(entry: Mapping[str, object]) -> Item:
     canonical = _text(project, "canonical_name")
     if canonical is None:
         raise UsageError("an item names a project without canonical_name", next_step=_NEXT)
+    if _text(entry, "change") is None and _text(entry, "patchset") is not None:
+        # taken for the tip of a branch it would be under no test
+        raise UsageError(f"an item of {canonical} names a patch set and no change", next_step=_NEXT)
     return Item(
         project=canonical,
         name=_text(project, "name") or canonical,
@@ -194,13 +200,13 @@ def parse_artifacts(entries: Sequence[object]) -> tuple[Artifact, ...]:
 
     Entries of another type are left out: logs, pages and whatever else jobs return.
 
-    :raises UsageError: a container image without url, repository or tag.
+    :raises UsageError: a container image without url, repository or tag; metadata of another shape, which could be of one.
     """
     images = []
     for entry in entries:
         shape = _mapping(entry, "an entry of zuul.artifacts")
-        metadata = shape.get("metadata")
-        if not isinstance(metadata, Mapping) or metadata.get("type") != "container_image":
+        metadata = {} if shape.get("metadata") is None else _mapping(shape["metadata"], "metadata of an artifact")
+        if _text(metadata, "type") != "container_image":
             continue
         repository, tag, url = _text(metadata, "repository"), _text(metadata, "tag"), _text(shape, "url")
         if not (repository and tag and url):

@@ -102,7 +102,7 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
     """One receipt out of those of several nodes that each carried out a shard of one plan.
 
     :raises UsageError: none given, or they are of different runs.
-    :raises ContentError: one image was published with two digests: the shards overlapped and disagree.
+    :raises ContentError: one image was published with two digests: the shards overlapped and disagree; or the nodes saw other repositories.
     """
     if not receipts:
         raise UsageError("no receipts to join", next_step="name the receipts of all nodes")
@@ -113,6 +113,15 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
                 f"receipts of different runs: {first.profile}/{first.tag} and {other.profile}/{other.tag}",
                 next_step="join only the receipts of the nodes of one job",
             )
+        for what, mine, theirs in (
+            ("states of the repositories", first.repositories, other.repositories),
+            ("packages under test", *_gated(first, other)),
+        ):
+            if mine and theirs and mine != theirs:  # a node that failed before it had a plan names none
+                raise ContentError(
+                    f"the receipts of {first.tag} are of two {what}, so their images belong to no set",
+                    next_step="let every node carry out one plan on one view ('topcoat freeze', --view)",
+                )
     images: dict[str, ImageResult] = {}
     for receipt in receipts:
         for image in receipt.images:
@@ -135,6 +144,8 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
             else:
                 known_entry["images"] = sorted({*known_entry["images"], *entry["images"]})  # type: ignore[misc]
                 known_entry["covered"] = bool(known_entry["covered"] or entry["covered"])
+                known_entry["wrong"] = [*known_entry.get("wrong", ()), *entry.get("wrong", ())]  # type: ignore[misc]
+                known_entry["waived_by"] = None if known_entry["covered"] else known_entry.get("waived_by") or entry.get("waived_by")
     return replace(
         first,
         status=Status.worst(receipt.status for receipt in receipts),
@@ -148,6 +159,10 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
         gated=tuple({str(entry.get("package")): entry for receipt in receipts for entry in receipt.gated}.values()),
         error=next((receipt.error for receipt in receipts if receipt.error), None),
     )
+
+
+def _gated(*receipts: Receipt) -> list[set[str]]:
+    return [{str(entry.get("package")) for entry in receipt.gated} for receipt in receipts]
 
 
 def merge_returned(known: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:

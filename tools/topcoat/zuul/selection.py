@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from topcoat.errors import UsageError
 from topcoat.zuul.job import Item, Project, ZuulJob
+
+_NEXT = "give the variable zuul of the job as Zuul made it"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ def projects_under_test(job: ZuulJob, *, not_packaged: Sequence[str] = ()) -> tu
     merge) are under no test: their packages come from the repositories. Changes in a circle are trailing items like any others.
 
     :param not_packaged: fnmatch patterns of project names (canonical or short) that need no package.
+    :raises UsageError: there are no items, which every job of Zuul has; or the job's own change is in no checkout. Nothing under test would be green.
     """
+    if not job.items:
+        raise UsageError("zuul['items'] is absent or empty, so nobody can tell what is under test", next_step=_NEXT)
     checked_out = {project.canonical_name: project for project in job.projects}
     changes: dict[str, list[Item]] = {}
     skipped: list[Skipped] = []
@@ -52,6 +58,8 @@ def projects_under_test(job: ZuulJob, *, not_packaged: Sequence[str] = ()) -> tu
         project = checked_out.get(item.project)
         if any(fnmatchcase(name, pattern) for pattern in not_packaged for name in (item.name, item.project)):
             _skip(skipped, item.project, "named as a project without a package")
+        elif project is None and item.project == (job.project or item.project):
+            raise UsageError(f"change {item.change} of {item.project} is under test and zuul.projects has no checkout of it", next_step=_NEXT)
         elif project is None:
             _skip(skipped, item.project, "not checked out by this job")
         elif item.project != job.project and project.checkout and item.branch and project.checkout != item.branch:
