@@ -23,6 +23,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 2_000_000
 """Values of one document: each becomes an object of some fifty bytes."""
 _MOST_DIGITS = 300
+_LONG_NUMBER = re.compile(f"[0-9]{{{_MOST_DIGITS}}}")
 _HOLDERS = (dict, list)
 """What the decoder makes of objects and arrays, and no subclass: asking for a type is a fraction of asking for an instance."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -146,7 +147,8 @@ def decoded(text: str) -> Any:
 
     :raises ValueError: it is none, or holds a number that is none. :raises RecursionError: it is nested too deep.
     """
-    return json.loads(text, parse_constant=_unknown, parse_float=_finite, parse_int=_whole)
+    # An inventory holds hundreds of numbers: a call for each of them is made only where one of them is long.
+    return json.loads(text, parse_constant=_unknown, parse_float=_finite, parse_int=_whole if _LONG_NUMBER.search(text) else None)
 
 
 def _unknown(word: str) -> float:

@@ -114,11 +114,23 @@ def _by_lists(
     return kept
 
 
-def listed(installed: Collection[Nevra], repositories: Sequence[Repository], settings: Settings) -> frozenset[Nevra]:
+class Listed:
     """Those of an image's packages that some reading of some list's specification fits: only they can decide how it is read."""
-    specs = {*settings.excludes, *settings.includes, *(spec for entry in repositories for spec in (*entry.includepkgs, *entry.excludepkgs))}
-    readings = [reading for spec in specs for reading in _readings(spec)]
-    return frozenset(nevra for nevra in installed if any(reading(nevra) for reading in readings)) if readings else frozenset()
+
+    def __init__(self, repositories: Sequence[Repository]) -> None:
+        self._specs = frozenset(spec for entry in repositories for spec in (*entry.includepkgs, *entry.excludepkgs))
+        # Images share most of their packages, and their settings: each package is tried once.
+        self._known: dict[frozenset[str], dict[Nevra, bool]] = {}
+
+    def __call__(self, installed: Collection[Nevra], settings: Settings) -> frozenset[Nevra]:
+        """The packages of an image with these settings."""
+        specs = self._specs.union(settings.excludes, settings.includes)
+        known = self._known.setdefault(specs, {})
+        fresh = [nevra for nevra in installed if nevra not in known] if specs else []
+        if fresh:
+            readings = [reading for spec in specs for reading in _readings(spec)]
+            known.update((nevra, any(reading(nevra) for reading in readings)) for nevra in fresh)
+        return frozenset(nevra for nevra in installed if known[nevra]) if specs else frozenset()
 
 
 def spec_filter(spec: str, everything: Collection[Nevra]) -> Callable[[Nevra], bool]:

@@ -74,18 +74,26 @@ class UpdateSolver:
         # Without this the second, larger inventory writes past libsolv's map and the process dies: see reserve_considered.
         solvfile.reserve_considered(self._pool, MOST_INSTALLED + _ROOM_FOR_KEYS)
         self._snapshot = snapshot
+        self._listed = selection.Listed(self._stock.repositories)
         self._streams = modules.read(snapshot)
         available = solvfile.platforms(self._stock.usable)
         self._platform = available.pop() if len(available) == 1 else None
         self._arch = arch
         self._many = many
         self._choices: dict[tuple[Settings, frozenset[Nevra]], _Choice] = {}
+        self._chosen: dict[str, _Choice] = {}
         self._answers: dict[str, tuple[PackageChange, ...]] = {}
 
     def _choose(self, inventory: Inventory | None) -> _Choice:
         """What may be used for an image with this inventory."""
+        key = inventory.key if inventory is not None else ""
+        if key not in self._chosen:
+            self._chosen[key] = self._find_choice(inventory)
+        return self._chosen[key]
+
+    def _find_choice(self, inventory: Inventory | None) -> _Choice:
         settings = inventory.settings if inventory is not None else DEFAULT
-        installed = selection.listed(inventory.nevras if inventory is not None else (), self._stock.repositories, settings)
+        installed = self._listed(inventory.nevras if inventory is not None else (), settings)
         choice = self._choices.get((settings, installed))
         if choice is None:
             platform = settings.platform if settings.fixed_platform or self._platform is None else self._platform
