@@ -29,6 +29,9 @@ exit 0
 PRESET = "[ ! -x /usr/bin/systemctl ] || systemctl preset account.service || :\n[ -x /usr/bin/other ] && other --now || :"
 
 
+SEVERAL = ("stays", "stays-mine", "same", "same-mine", "mine", "new", "replaced")
+
+
 def twins(caps: str | None = None) -> tuple[File, ...]:
     """Files that two packages bring alike, but for what rpm does not compare."""
     return (File("/usr/bin/twin", "1", mode=0o755, caps=caps), symlink("/usr/bin/twin-link", "twin"), config("/etc/twin", "1"))
@@ -217,6 +220,31 @@ COMPOSED = (
         changed=(("etc/mover-mine", "mine\n"),),
     ),
     Case(
+        "settings-of-several",  # which one of them writes it, and of what they had before, does not matter: they had the same
+        tuple(
+            RpmSpec(
+                f"several-{letter}",
+                "1",
+                files=tuple(config(f"/etc/several-{name}", "1\n", noreplace=letter != "b") for name in SEVERAL if letter != "d" or "stays" in name),
+            )
+            for letter in "abcd"
+        ),
+        tuple(
+            RpmSpec(
+                f"several-{letter}",
+                "2",
+                files=tuple(
+                    config(f"/etc/several-{name}", "1\n" if "same" in name or "stays" in name else "2\n", noreplace="replaced" not in name)
+                    for name in SEVERAL
+                    if letter == "c" or "stays" not in name
+                ),
+                time=EPOCH + moment,
+            )
+            for letter, moment in zip("abc", (0, 500, 700), strict=True)
+        ),
+        changed=tuple((f"etc/several-{name}", "mine\n") for name in ("stays-mine", "same-mine", "mine")),
+    ),
+    Case(
         "config-exists",  # nobody's before
         *plain("kept-9", File("/etc/other-9", "1\n"), new=(config("/etc/kept-9", "2\n"), config("/etc/same-9", "3\n"))),
         changed=(("etc/kept-9", "mine\n"), ("etc/same-9", "3\n")),
@@ -249,7 +277,7 @@ COMPOSED = (
                 File("/opt/verified", "1", unverified=("caps", "link")),
             ),
         ),
-        changed=(("etc/verified", "mine\n"),),
+        changed=(("etc/verified", "mine\n"), ("etc/verified.rpmnew", "of an earlier update\n")),
     ),
     Case(
         "inherited-group",  # directories that nobody owns, below one whose group they get
@@ -297,7 +325,7 @@ REFUSED = (
         "config-of-another-one",
         (RpmSpec("kept-13", "1", files=(config("/etc/kept-13", "1"),)), RpmSpec("other-13", "1")),
         (RpmSpec("other-13", "2", files=(File("/etc/kept-13", "1"),)),),
-        "no plain file of one package",
+        "was changed in the image",
         (("etc/kept-13", "mine"),),
     ),
     Case(

@@ -51,6 +51,12 @@ class SynthesisCase(StorageCase):
         blobs |= {layer.digest: layer.path for layer in composed.layers}
         return self.world.publisher.publish(f"{self.world.server.host}/{name}", composed.image, blobs, ["composed"]).digest
 
+    @contextlib.contextmanager
+    def unpacked(self, tool: str, name: str, digest: str) -> Iterator[Path]:
+        """The files of a published image as a tool of others unpacks it."""
+        with self.storage.unpacked(tool, f"docker://{self.world.server.host}/{name}@{digest}", *self.access()) as root:
+            yield root
+
     def base(self, name: str, *cases: Case) -> Base:
         """An image with the old packages of these cases."""
         root = self.world.root([*(spec for case in cases for spec in case.old), RpmSpec("stays", "1", files=(File("/opt/stays", "s"),))])
@@ -66,11 +72,6 @@ def case(name: str) -> Case:
 
 
 class Synthesis(SynthesisCase):
-    @contextlib.contextmanager
-    def unpacked(self, tool: str, name: str, digest: str) -> Iterator[Path]:
-        with self.storage.unpacked(tool, f"docker://{self.world.server.host}/{name}@{digest}", *self.access()) as root:
-            yield root
-
     def test_composed_equals_the_transaction(self) -> None:
         self.maxDiff = None
         base = self.base("composed", *COMPOSED)

@@ -51,6 +51,7 @@ COMPRESSIONS = {
         "application/vnd.oci.image.layer.v1.tar+zstd",
     ),
 }
+CAPABLE = bytes.fromhex("0000000200240000000000000000000000000000")
 # Read here, though no media type of the image specification names them, or podman does not know them.
 OTHERS = {
     "xz": lzma.compress,
@@ -90,6 +91,8 @@ class ReadAsOthers(unittest.TestCase):
         program.write_text("#!/bin/sh\n")
         os.chown(program, 7, 1 << 20)
         program.chmod(0o4755)
+        os.setxattr(program, "security.capability", CAPABLE)
+        os.link(program, self.root / "program-too")  # GNU tar writes the attributes with the first name only
         for place in (*self.root.rglob("*"), self.root):
             os.utime(place, (1_500_000_000, 1_500_000_000), follow_symlinks=False)
 

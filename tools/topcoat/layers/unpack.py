@@ -230,7 +230,10 @@ class _Layer:
 
 def _metadata(target: str, entry: tarstream.Member, *, link: bool) -> None:
     """Of everything but the content of files."""
-    os.lchown(target, entry.uid, entry.gid)
+    # A link of a file that is there: changing its owner to the same one would take its capabilities, which GNU tar writes with one name only.
+    there = os.lstat(target)
+    if (there.st_uid, there.st_gid) != (entry.uid, entry.gid):
+        os.lchown(target, entry.uid, entry.gid)
     if not link:
         os.chmod(target, entry.mode & 0o7777)
     _set_attributes(target, entry)

@@ -128,12 +128,12 @@ class _Composer:
                 real[folder] = self._tree.resolve(folder)
             yield f"{real[folder]}/{name}" if real[folder] else name, file
 
-    def _owned_by(self, others: Sequence[Package]) -> dict[str, list[PackageFile]]:
+    def _owned_by(self, others: Sequence[Package]) -> dict[str, list[tuple[Package, PackageFile]]]:
         """Files of the packages that stay, by the path where they really lie, as far as a package that moves has a file there."""
         moved = {*self._before, *(path for package in self._installs for path in package.paths())}
         wanted = {path.rpartition("/")[2] for path in moved}
         real: dict[str, str] = {}
-        found: dict[str, list[PackageFile]] = defaultdict(list)
+        found: dict[str, list[tuple[Package, PackageFile]]] = defaultdict(list)
         for package in others:
             if wanted.isdisjoint(package.basenames):
                 continue
@@ -145,7 +145,7 @@ class _Composer:
                     real[folder] = self._tree.resolve(folder)
                 place = f"{real[folder]}/{name}" if real[folder] else name
                 if place in moved:
-                    found[place].append(package.files[number])
+                    found[place].append((package, package.files[number]))
         return found
 
     # ---- what comes ---------------------------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class _Composer:
 
     def _install(self, number: int, package: Package, file: PackageFile) -> None:
         name = package.nevra.name
-        if is_kind(file.mode) != "d" and any(not _are_alike(other, file) for other in self._kept.get(file.path, ())):
+        if is_kind(file.mode) != "d" and any(not _are_alike(other, file) for _, other in self._kept.get(file.path, ())):
             raise Refusal(f"/{file.path} of {name} is another package's too, and differs")
         if file.state != NORMAL:
             raise Refusal(f"/{file.path} of {name} gives way to another package's")
@@ -180,7 +180,7 @@ class _Composer:
         owner = (self._id(file.user, self._users, "user", name), self._id(file.group, self._groups, "group", name))
         if file.path in ("etc/passwd", "etc/group"):
             raise Refusal(f"{name} holds the image's accounts")
-        written = not self._is_written(package, file)
+        again, written = file.path in self._latest, not self._is_written(package, file)
         self._latest[file.path] = _Shared(file, written, _names(package, file) > 1)
         if not written:
             return
@@ -192,7 +192,13 @@ class _Composer:
                 self._touch_parent(file.path)
             self._placed[file.path] = Placed("d", file.mode & 0o7777, *owner, own)
             return
-        self._install_file(number, package, file, owner, below)
+        path = self._place_of(package, file, below)
+        if path is not None and again and file.is_config:
+            path = self._place_again(file, path)
+        if path is None:
+            self._latest[file.path] = _Shared(file, written=False)
+            return
+        self._install_file(number, package, file, owner, path)
 
     def _is_written(self, package: Package, file: PackageFile) -> bool:
         """Whether rpm leaves a file out because the last package before, of those that have it as well, wrote it.
@@ -208,11 +214,7 @@ class _Composer:
             raise Refusal(f"/{file.path} comes with two packages, and is a hard link")
         return former.written
 
-    def _install_file(self, number: int, package: Package, file: PackageFile, owner: tuple[int, int], below: Node | Placed | None) -> None:
-        path = self._place_of(package, file, below)
-        if path is None:
-            self._latest[file.path] = _Shared(file, written=False)
-            return
+    def _install_file(self, number: int, package: Package, file: PackageFile, owner: tuple[int, int], path: str) -> None:
         kind = is_kind(file.mode)
         attributes = (("security.capability", _capability(file)),) if file.capabilities else ()
         linked = package.names[file.inode] if _names(package, file) > 1 else []
@@ -235,32 +237,41 @@ class _Composer:
 
     def _place_of(self, package: Package, file: PackageFile, below: Node | Placed | None) -> str | None:
         """Where a file goes: to its own place, beside a changed one of an administrator (``.rpmnew``), or nowhere (None)."""
-        former = [(owner, old) for owner, old in self._before.get(file.path, ()) if old.state != NOT_INSTALLED]
-        stays = [other for other in self._kept.get(file.path, ()) if other.state != NOT_INSTALLED]
-        if not any(other.is_config for other in (file, *stays, *(old for _, old in former))):
+        owned = [(owner, old) for owner, old in (*self._before.get(file.path, ()), *self._kept.get(file.path, ())) if old.state != NOT_INSTALLED]
+        if not any(other.is_config for other in (file, *(old for _, old in owned))):
             return file.path
         name = package.nevra.name
         if isinstance(below, Placed):  # rpm decided before anything was written
             below = self._tree.nodes.get(file.path)
         if below is None:
             # Gone from the disk: rpm brings it back, unless the package says that it may be missing.
-            return None if (former or stays) and file.flags & MISSINGOK else file.path
-        if is_kind(file.mode) != "f" or below.kind != "f" or stays or len(former) > 1:
-            raise Refusal(f"the configuration file /{file.path} of {name} is no plain file of one package")
+            return None if owned and file.flags & MISSINGOK else file.path
+        if is_kind(file.mode) != "f" or below.kind != "f":
+            raise Refusal(f"the configuration file /{file.path} of {name} is no plain file")
         if not below.digest or package.digest_bits != _SHA256:
             raise Refusal(f"the configuration file /{file.path} of {name} has no digest to compare")
-        if not former:
+        if not owned:
             if below.digest == file.digest:
                 return file.path
             return self._put_beside(file, f"the configuration file /{file.path} of {name} exists already")
-        owner, old = former[0]
-        if owner.digest_bits != _SHA256 or is_kind(old.mode) != "f" or old.is_ghost or old.state != NORMAL:
+        if any(owner.digest_bits != _SHA256 or is_kind(old.mode) != "f" or old.is_ghost or old.state != NORMAL for owner, old in owned):
             raise Refusal(f"the configuration file /{file.path} of {name} was none before")
-        if below.digest in (file.digest, old.digest):
+        digests = {old.digest for _, old in owned}
+        if len(digests) > 1:  # rpm asks each, and the last of them in its database decides
+            raise Refusal(f"the configuration file /{file.path} of {name} was another one in each of several packages")
+        if below.digest in {file.digest, *digests}:
             return file.path
-        if old.digest == file.digest and file.is_config:
+        if file.digest in digests and file.is_config:
             return None
         return self._put_beside(file, f"the configuration file /{file.path} of {name} was changed in the image")
+
+    def _place_again(self, file: PackageFile, path: str) -> str | None:
+        """The same for a setting that a package before has, too, and did not write: rpm takes whatever is there, and is not the new one, for an
+        administrator's (``rpmfilesConfigConflict``)."""
+        below = self._tree.nodes.get(file.path)
+        if below is None or below.digest == file.digest:
+            return path
+        return self._put_beside(file, "") if file.flags & NOREPLACE else None
 
     def _put_beside(self, file: PackageFile, otherwise: str) -> str:
         """Where a setting goes that must not replace the one that is there.
@@ -270,9 +281,10 @@ class _Composer:
         if not (file.flags & NOREPLACE and file.is_config):
             raise Refusal(otherwise)
         new = f"{file.path}.rpmnew"
-        if self._now(new) is not None:
+        before = self._tree.nodes.get(new)
+        if (before.kind == "d" if before else self._tree.has(new)) or (new in self._placed and new not in self._beside):
             raise Refusal(f"/{new} exists already")
-        self._beside.add(new)
+        self._beside.add(new)  # over one that an earlier update left, as rpm does it
         return new
 
     def _id(self, account: str, known: dict[str, int], what: str, package: str) -> int:
@@ -341,13 +353,15 @@ class _Composer:
             if path in named or file.state != NORMAL:
                 continue
             if others := self._kept.get(path):
-                if any(other.state != NORMAL for other in others):
+                if any(other.state != NORMAL for _, other in others):
                     raise Refusal(f"/{path} is another package's too, which did not install it")
                 continue
             self._check_path(file.path, package.nevra.name)
             node = self._tree.nodes.get(path)
             if node is None:
                 continue
+            if path in self._beside:
+                raise Refusal(f"/{path} of {package.nevra.name} has the name of a setting that rpm moves")
             if file.is_config and file.is_ghost:
                 continue  # rpm never takes such a one away, changed or not (lib/rpmfi.c, ``rpmfilesConfigConflict``)
             if (node.kind == "d") != (is_kind(file.mode) == "d") and not file.is_ghost:
