@@ -7,7 +7,7 @@ import threading
 from tests.functional.promotion.base import NAMES, SetCase
 from tests.functional.registry.base import make_image
 from tests.functional.registry.faults import Fault
-from topcoat.errors import ContentError, InfrastructureError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model.receipt import ImageResult, Receipt
 from topcoat.promotion import Control, Promoted, Promoter, Request, SetRecord, Target
 from topcoat.publisher import Publisher
@@ -131,6 +131,24 @@ class Whole(SetCase):
         self.promoter(self.space).promote(Request("new", "floating", inventories=False))
         self.assertEqual(digest, client.head(f"{self.space}/nova-api", "floating"))
         self.assertTrue(client.manifest(f"{self.space}/nova-api", "floating").is_index)
+
+    def test_an_index_whose_child_is_for_another_platform_moves_nothing(self) -> None:
+        client, path = self.client(), f"{self.space}/nova-api"
+        image, blobs = make_image(b"amd64" * 50, architecture="amd64")
+        child = client.manifest(path, Publisher(self.registries()).publish(f"{self.server.host}/{path}", image, blobs).digest)
+        entries = [
+            oci.Descriptor(child.media_type, child.digest, len(child.body), platform=(("architecture", architecture), ("os", "linux")))
+            for architecture in ("amd64", "arm64")
+        ]
+        client.put_manifest(path, "new", oci.index_manifest(entries), oci.OCI_INDEX)
+        with self.assertRaisesRegex(ContentError, f"nova-api: {child.digest} is for linux/amd64 and stands there for linux/arm64"):
+            self.promoter(self.space).promote(Request("new", "floating", inventories=False))
+        self.assertIsNone(client.head(path, "floating"))
+
+    def test_a_name_is_not_promoted_to_itself(self) -> None:
+        with self.assertRaisesRegex(UsageError, "promoted to itself"):
+            self.promoter(self.space).promote(Request("new", "new"))
+        self.assertIsNone(Control(self.client(), self.space).read("new"))
 
     def receipt(self, digests: dict[str, str], status: str = "done") -> Receipt:
         images = tuple(ImageResult(name, "done", "build", "new-image", "", digest=digest) for name, digest in digests.items())

@@ -1,6 +1,7 @@
 """What is believed about an image is bound to its bytes: documents, labels and tags that lie change nothing, and a green job stays honest."""
 
 import json
+from dataclasses import replace
 
 from tests.functional.runs.site import packages
 from tests.functional.runs.test_main_job import SiteTest
@@ -9,6 +10,7 @@ from topcoat.publisher import Publisher
 from topcoat.registry import INVENTORY_TYPE, Registries, digest_of
 from topcoat.registry.oci import append_layer, with_labels
 from topcoat.runs import claims
+from topcoat_demo.rpms import script
 
 KEYSTONE = "site/keystone"
 
@@ -119,6 +121,44 @@ class LiesTest(SiteTest):
                 receipt = json.loads((self.site.directory / work / "receipt.json").read_text())
                 line = next(image for image in receipt["images"] if image["name"] == "keystone")
                 self.assertEqual((good, "composed"), (line["digest"], line["method"]), again.errors)
+
+    def test_another_build_of_the_same_name_version_and_time_is_not_taken_for_the_one_under_test(self):
+        (spec,) = (spec for spec in packages() if "keystone" in spec.name)
+        same = str(self.site.repository_of([spec]))
+        other = str(self.site.repository_of([replace(spec, files=(script("/usr/bin/keystone", "echo other"),))]))
+        self.succeed("build", "--gating-repo", same, "--tag", "same", work=self.fresh())
+        for words in ((), ("--update-way", "transaction")):
+            problem = "python3-keystone-1.0-1.el9.noarch is installed with other content than the gating repository has"
+            answer = self.fail_with(1, problem, "build", "--gating-repo", other, "--tag", "other", *words, work=self.fresh())
+            self.assertIn("a release of its own", answer.errors)
+            self.assertIsNone(self.client.head(KEYSTONE, "other"))
+        # what a full build takes is the package under test itself
+        self.succeed("build", "--full", "--gating-repo", other, "--tag", "full", work=self.fresh())
+
+    def test_the_runs_own_tag_is_none_that_moves(self):
+        before = self.client.head(KEYSTONE, "current-passed-ci")
+        gating = self.gating()
+        for words, problem in (
+            (("--tag", "current-passed-ci"), "is a tag that moves"),
+            (("--tag", "x", "--floating-tag", "x"), "is a tag that moves"),
+            (("--tag", "input-x"), "names like it are kept"),
+            (("--tag", "x", "--floating-tag", "sha256-" + "0" * 64), "names like it are kept"),
+        ):
+            with self.subTest(words):
+                answer = self.fail_with(2, problem, "build", "--gating-repo", gating, *words, work=self.fresh())
+                self.assertEqual(1, len(answer.errors.strip().splitlines()))
+        self.assertEqual(before, self.client.head(KEYSTONE, "current-passed-ci"))
+
+    def test_coverage_by_another_gating_repository_than_the_runs_had(self):
+        whole = self.gating()
+        self.succeed("build", "--gating-repo", whole, "--tag", "review", work="work")
+        receipt = self.site.directory / "work" / "receipt.json"
+        document = json.loads(receipt.read_text())
+        receipt.write_text(json.dumps({**document, "gated": [{"package": "python3-keystone-2.0-1.el9.noarch"}]}))
+        self.succeed("coverage", "--receipt", str(receipt), "--gating-repo", whole, work=self.fresh())
+        stale = str(self.site.repository_of([spec for spec in packages() if "keystone" in spec.name]))
+        problem = "package(s) under test that"
+        self.fail_with(1, problem, "coverage", "--receipt", str(receipt), "--gating-repo", stale, work=self.fresh())
 
     def test_an_image_for_another_architecture_is_an_error_that_names_both(self):
         self.site.write_profile(arch="aarch64")

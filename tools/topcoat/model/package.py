@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from topcoat.errors import UsageError
 
+_SNAPSHOT = re.compile(r"(?:^|\.)[0-9]{14}\.[0-9a-f]{7}(?:\.|$)")
 _NEVRA = re.compile(r"(?P<name>.+)-(?:(?P<epoch>[0-9]{1,10}):)?(?P<version>[^-:]+)-(?P<release>[^-]+)\.(?P<arch>[^.-]+)")
 _LONGEST = 1024
 """Letters. A file name has at most 255, and a package is a file."""
@@ -46,6 +47,11 @@ class Nevra:
     def full_evr(self) -> str:
         """``epoch:version-release`` always with epoch, the form that can be compared."""
         return f"{self.epoch}:{self.version}-{self.release}"
+
+    @property
+    def names_its_sources(self) -> bool:
+        """Whether the release holds time and id of the sources, as DLRN and ``topcoat gating`` write it: other sources are another package then."""
+        return _SNAPSHOT.search(self.release) is not None
 
     def __str__(self) -> str:
         return f"{self.name}-{self.evr}.{self.arch}"

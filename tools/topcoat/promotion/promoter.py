@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from topcoat.errors import ContentError, InfrastructureError, TopcoatError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Digest
 from topcoat.model.receipt import Receipt
 from topcoat.promotion.control import PENDING, PREVIOUS, Lock
@@ -124,6 +124,8 @@ class Promoter:
         :raises TopcoatError: nothing was moved, or everything was brought back; the text says which. ``HalfMovedError`` when it could not be.
         """
         begin = time.monotonic()
+        if request.source == request.name:
+            raise UsageError(f"{request.name} is to be promoted to itself", next_step="name the set by a tag of its own, such as a trunk hash")
         outcome = Promoted("unknown", request.source, request.name, places=[str(target.place) for target in self._targets])
         with contextlib.ExitStack() as stack:
             locks: list[Lock] = []

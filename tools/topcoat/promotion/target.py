@@ -14,7 +14,7 @@ from topcoat.model import Digest
 from topcoat.process.each import each
 from topcoat.promotion.control import Control
 from topcoat.registry import INVENTORY_TYPE, Descriptor, Manifest, RegistryClient
-from topcoat.registry.oci import parse_image
+from topcoat.registry.oci import MANIFEST_TYPES, parse_image
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -87,7 +87,9 @@ class Target:
         A blob that several images share is asked for once: registries store it once. That each repository is linked to it is checked by the registry
         itself when it takes the manifest, and then a failure brings the whole set back.
 
-        :raises ContentError: something is missing or cut off; names images and digests.
+        An image of an index is for the platform that the index names it for.
+
+        :raises ContentError: something is missing, cut off or for another platform; names images and digests.
         """
         single = [(image, one) for image, manifest in manifests.items() for one in self.client.with_children(self.repository_of(image), manifest)]
         blobs = {blob: image for image, manifest in reversed(single) for blob in manifest.blobs}
@@ -106,6 +108,13 @@ class Target:
             found = self.client.referrers(self.repository_of(image), digest, INVENTORY_TYPE)
             return None if found else f"{image}: the inventory of {digest} is missing"
 
+        children = [(child, image) for image, manifest in manifests.items() for child in manifest.images if child.media_type in MANIFEST_TYPES]
+        wrong = [problem for problem in each(children, self._other_platform, workers=self._workers) if problem]
+        if wrong:
+            raise ContentError(
+                f"{self.place}: {len(wrong)} image(s) are for another platform than their index says: {'; '.join(sorted(wrong)[:10])}",
+                next_step="join the architectures again ('topcoat index')",
+            )
         missing = [
             problem for problem in (*each(blobs.items(), blob, workers=self._workers), *each(subjects, inventory, workers=self._workers)) if problem
         ]
@@ -114,6 +123,16 @@ class Target:
                 f"{self.place}: the set is not whole, {len(missing)} part(s) are missing or cut off: {'; '.join(sorted(missing)[:10])}",
                 next_step="build and publish the set again",
             )
+
+    def _other_platform(self, item: tuple[Descriptor, str]) -> str | None:
+        """What is wrong with the platform that an index gives a child; None where it is that of the child's configuration, or none."""
+        child, image = item
+        said = dict(child.platform)
+        if not said.get("architecture"):
+            return None
+        own = self.client.image(self.repository_of(image), child.digest)[1].platform
+        wanted = f"{said.get('os') or 'linux'}/{said['architecture']}"
+        return None if own == wanted else f"{image}: {child.digest} is for {own} and stands there for {wanted}"
 
     def move(self, tag: str, digests: Mapping[str, Digest]) -> None:
         """Point the tag of each image at its digest and read each back.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hashlib
 import sqlite3
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -86,6 +87,30 @@ def signatures_of_file(path: Path) -> tuple[PackageSignature, ...]:
     if damaged:
         raise Damaged(f"a signature of it is damaged: {damaged}")
     return found
+
+
+def sha256_of_file(path: Path) -> str:
+    """sha256 of the header of an RPM file, hexadecimal: what rpm notes of the package that it installs (``%{SHA256HEADER}``).
+
+    :raises Damaged: it is no RPM file.
+    """
+    with path.open("rb") as stream:
+        at = _LEAD
+        for whole in (False, True):
+            stream.seek(at)
+            intro = stream.read(16)
+            if len(intro) < 16 or intro[:8] != _MAGIC:
+                raise Damaged("it is no RPM file")
+            entries, size = struct.unpack(">II", intro[8:])
+            _limits(entries, size)
+            if whole:
+                blob = stream.read(16 * entries + size)
+                if len(blob) < 16 * entries + size:
+                    raise Damaged("it is cut short")
+                return hashlib.sha256(intro + blob).hexdigest()
+            # the signature header ends at a multiple of eight bytes (RPM file format, "Signature")
+            at += 16 + 16 * entries + size + -size % 8
+    raise AssertionError
 
 
 def rows(database: Path) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from topcoat.registry import Registries
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
 from topcoat.runs import coverage
-from topcoat.runs.planning import gating_repository, under_test
+from topcoat.runs.planning import GATING_ID, gating_repository, under_test
 from topcoat.runs.references import ImageReader, StoredImage
 from topcoat.yum import repositories
 
@@ -71,9 +71,20 @@ def find(reader: ImageReader, image: str) -> StoredImage:
 
 
 def covered_by_receipts(access: Access, receipts: Iterable[Receipt], gating_repo: str) -> tuple[coverage.Covered, ...]:
-    """Where every package of a gating repository is installed: the proof of runs that were cut into shards or made earlier."""
+    """Where every package of a gating repository is installed: the proof of runs that were cut into shards or made earlier.
+
+    :raises ContentError: the runs had other packages under test than this repository has.
+    """
+    receipts = tuple(receipts)
     installed = installed_by_receipts(access, receipts)
     with repositories.freeze([gating_repository(gating_repo)], access.work_dir / "repositories") as snapshot:
+        named = {str(package.nevra) for package in snapshot.packages(GATING_ID)}
+        lost = sorted({str(entry["package"]) for receipt in receipts for entry in receipt.gated} - named)
+        if lost:
+            raise ContentError(
+                f"the runs had {len(lost)} package(s) under test that {gating_repo} does not have: {', '.join(lost[:3])}",
+                next_step="give the gating repository of these runs",
+            )
         return coverage.cover(under_test(snapshot, gating_repo), installed, access.profile.not_containerised)
 
 

@@ -5,6 +5,7 @@ This module must never be the place of a rule; it opens what the rooms below nee
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ from topcoat.process import Processes
 from topcoat.publisher import Publisher, receipts
 from topcoat.registry import Registries
 from topcoat.report import document, plans, progress
-from topcoat.runs import verdict
+from topcoat.runs import input_tags, verdict
 from topcoat.runs.cache import DigestCache
 from topcoat.runs.execute import execute
 from topcoat.runs.host_maker import HostMaker
@@ -32,6 +33,7 @@ from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
 from topcoat.runs.steps import Steps
 
+_KEPT = re.compile(rf"{input_tags.PREFIX}.*|sha[0-9]+-.*")
 _PLAN = Door(UsageError, "make it with 'topcoat plan --output'", limit=64 << 20)
 
 
@@ -41,8 +43,7 @@ def run(request: RunRequest, options: RunOptions, *, registries: Registries, pro
     :returns: the receipt of a run that succeeded; it is on disk in any case.
     :raises TopcoatError: what the run's exit code says.
     """
-    for tag in (options.tag, *options.floating_tags):
-        check_tag(tag)
+    check_tags(request, options)
     with recorded(options, request.profile.name, request.recipes_root):
         packages = _packages(request)
         decision = decide(request, registries=registries, work=options.work)
@@ -58,6 +59,25 @@ def run(request: RunRequest, options: RunOptions, *, registries: Registries, pro
             raise
         _leave(receipt, request, options, registries)
         return receipt
+
+
+def check_tags(request: RunRequest, options: RunOptions) -> None:
+    """Every image gets the run's own tag as soon as it is made, long before the set is proven: it must be nobody else's.
+
+    :raises UsageError: a tag is none, is kept for others, or the run's own is one that moves.
+    """
+    for tag in (options.tag, *options.floating_tags):
+        check_tag(tag)
+        if _KEPT.fullmatch(tag):
+            raise UsageError(f"{tag} cannot be given to images: names like it are kept for what lies beside them", next_step="choose another tag")
+    profile = request.profile
+    references = (profile.reference_registry or profile.registry, profile.reference_namespace or profile.namespace)
+    moving = {*options.floating_tags, *([request.reference_tag] if references == (profile.registry, profile.namespace) else [])}
+    if options.tag in moving:
+        raise UsageError(
+            f"{options.tag} is a tag that moves for a whole set once it is proven, and --tag is given to each image before that",
+            next_step="give the run a tag of its own, and this one with --floating-tag",
+        )
 
 
 def _leave(receipt: Receipt, request: RunRequest, options: RunOptions, registries: Registries) -> None:

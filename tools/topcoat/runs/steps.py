@@ -26,6 +26,7 @@ from topcoat.runs.locks import Locks
 from topcoat.runs.planning import Decision
 from topcoat.runs.published import ImageOutcome
 from topcoat.runs.references import ImageReader, ReferenceImage, StoredImage, collect, reference_names
+from topcoat.runs.same_builds import SameBuilds
 
 SKETCH = "files.gz"
 """Name of the document of an image's files, among those of its inventory."""
@@ -70,6 +71,7 @@ class Steps:
         self._bases_lock = threading.Lock()
         self._changelogs = ChangelogWriter()
         self._locks = locks
+        self._same_builds = SameBuilds(decision.snapshot)
 
     def _place_of(self, name: str) -> ImageRepository:
         profile = self._decision.request.profile
@@ -84,7 +86,7 @@ class Steps:
             raise ContentError("nothing to reuse: the reference image is gone since the plan", image=planned.name, next_step="plan again")
         stored = reference.base if planned.reference == reference.base.digest else reference.stored
         inventory = self._reader.inventory(stored)
-        self._require_locked(planned, inventory)
+        self._require_wanted(planned, inventory)
         place = self._place_of(planned.name)
         here = replace(stored, host=place.host, repository=place.path)
         pushed = mounted = 0
@@ -126,7 +128,7 @@ class Steps:
         if found is None:
             return Looked(base, name)
         inventory = self._reader.inventory(found)
-        self._require_locked(planned, inventory)
+        self._require_wanted(planned, inventory)
         self._complete(found, inventory)
         self._publisher.move_tag(found.place, found.digest, self._options.tag)
         self._read_back(found)
@@ -166,7 +168,7 @@ class Steps:
         blobs |= {layer.digest: layer.path for layer in built.layers}
         # The input tag may come first: who finds it without an inventory does the work again.
         inventory = built.inventory or self._reader.inventory(base)
-        self._require_locked(planned, inventory)
+        self._require_wanted(planned, inventory)
         if built.inventory is not None:
             inventory, changelogs = inventory.with_changelogs(self._inventory_below(planned, base))
             if changelogs is not None:
@@ -255,8 +257,9 @@ class Steps:
         wanted = reference_names(request.profile, [name], request.reference_tag, request.artifacts)
         return wanted[name], collect(self._reader, wanted, request.recipes)[name]
 
-    def _require_locked(self, planned: PlannedImage, inventory: Inventory) -> None:
-        """An image takes what its locks name, beside the packages of its base image and of the changes under test."""
+    def _require_wanted(self, planned: PlannedImage, inventory: Inventory) -> None:
+        """An image holds the packages under test themselves, and takes what its locks name, beside these and the packages of its base image."""
+        self._same_builds.require(planned.name, inventory)
         if self._locks is None:
             return
         recipes = self._decision.request.recipes
