@@ -5,6 +5,7 @@ This module must never decide what is right; it carries words between the checks
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -123,6 +124,10 @@ class Review:
     def git_url(self, project: str) -> str:
         """Where this account pushes; the password of the throw-away lab account is part of it."""
         return f"http://{self._auth[0]}:{self._auth[1]}@{at.REVIEW_HOST}:{at.GERRIT_HTTP}/a/{project}"
+
+    def login(self) -> dict[str, str]:
+        """This account as an auth file has it."""
+        return {"auth": base64.b64encode(":".join(self._auth).encode()).decode()}
 
     def details(self, change: Change) -> dict[str, object]:
         """Labels, status and messages of a change."""

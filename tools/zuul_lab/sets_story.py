@@ -5,8 +5,15 @@ This module must never look into the product's memory: it knows what Gerrit, Zuu
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from topcoat.errors import InfrastructureError
+from topcoat.process import run
 from zuul_lab import images, registry_view
-from zuul_lab.review import Change
+from zuul_lab.review import BASE, Change
 from zuul_lab.scenes import CONSUMER, PROVIDER, REVIEW_JOBS, Finished, Scenes
 from zuul_lab.second_site import CONFIG_PROJECT, NAMESPACE, PROMOTE, PUBLISH
 from zuul_lab.sets_world import (
@@ -46,6 +53,7 @@ class SetsStory(Scenes):
         scene = self._verdict.scene
         adopted: Change | None = None
         change: Change | None = None
+        moved: Finished | None = None
         errors = self._lab.zuul.config_errors()
         self._verdict.check("Zuul has nothing against what the pages say", not errors, errors)
         workspace = self._lab.workspace
@@ -66,14 +74,17 @@ class SetsStory(Scenes):
             with scene("gate the index, publish, merge"):
                 self._gate(change)
         with scene("periodic: both repositories move on, and the promoted index with them"):
-            publish_repositories(self._lab.places, "2.0")
-            self._periodic("2.0")
+            publish_repositories(self._lab.places, "2.0", workspace.head(TOOL))
+            moved = self._periodic("2.0")
+        if change and moved:
+            with scene("tell the change that a promoted set holds it, twice"):
+                self._told(change, moved)
         with scene("search the package that made the second set bad, twice"):
             self._search()
 
     # ---- two architectures --------------------------------------------------------------------------------------------------------------------
 
-    def _periodic(self, version: str) -> None:
+    def _periodic(self, version: str) -> Finished:
         verdict, lab = self._verdict, self._lab
         known = {str(item["uuid"]) for item in lab.zuul.buildsets(pipeline="periodic")}
         lab.zuul.enqueue_ref("periodic", CONFIG_PROJECT, "refs/heads/master", lab.workspace.head(CONFIG_PROJECT))
@@ -94,6 +105,23 @@ class SetsStory(Scenes):
         self._proposed(version)
         board = sorted((lab.places.logs / "builds" / str(done.builds[BOARD]["uuid"])).glob("container-images/*/logs/board/index.html"))
         verdict.check(f"periodic {version}: the board names the set", bool(board) and done.uuid[:8] in board[0].read_text(), board)
+        return done
+
+    def _told(self, change: Change, done: Finished) -> None:
+        """What a release engineer does with the promotion's file; Gerrit shows what came of it."""
+        verdict, lab = self._verdict, self._lab
+        promotion, authfile = lab.places.state / "promotion.json", lab.places.etc / "review-auth.json"
+        promotion.write_text(json.dumps(self._log_of(done, PROMOTE, "logs/promotion.json")))
+        authfile.touch(mode=0o600)
+        authfile.write_text(json.dumps({"auths": {urlsplit(BASE).netloc: lab.review.login()}}))
+        argv = [Path(sys.executable).with_name("topcoat"), f"--authfile={authfile}", f"--plain-http={urlsplit(BASE).netloc}", "tell", promotion]
+        for scene, wanted in (("told", "told"), ("told again", "before")):
+            said = json.loads(run([*argv, f"--gerrit={BASE}", "--format=json"], timeout=120, failure=InfrastructureError).output)
+            verdict.equal(f"{scene}: the change of the tool, and no other", [row["number"] for row in said[wanted]], [change.number])
+            verdict.equal(f"{scene}: nothing failed", said["failed"], [])
+            words = [message.text for message in lab.review.messages(change, "admin") if "holds this change" in message.text]
+            verdict.equal(f"{scene}: one comment is on it", len(words), 1)
+            verdict.check(f"{scene}: it names the set and the image", done.uuid in "".join(words) and "tool" in "".join(words), words)
 
     def _proposed(self, version: str) -> None:
         """The locks of what was promoted wait for a reviewer: one change, however often they are proposed."""

@@ -100,11 +100,15 @@ def _source(name: str, *requires: str) -> dict[str, bytes]:
     return {f"packaging/{name}.spec": text.encode(), "CHANGE": b"\n", "README.rst": b"A project of the lab.\n"}
 
 
-def packages(version: str, arch: str) -> list[RpmSpec]:
-    """What the site's repository of one architecture holds. rpm installs no package of another machine, so each is for any; their content differs."""
+def packages(version: str, arch: str, commit: str = "") -> list[RpmSpec]:
+    """What the site's repository of one architecture holds. rpm installs no package of another machine, so each is for any; their content differs.
+
+    :param commit: what the tool is made from, which its release names as DLRN's do.
+    """
+    made_from = {"release": f"0.20260101000000.{commit[:12]}.el9"} if commit else {}
     return [
         RpmSpec("basetool", "1.0", files=(File("/usr/share/basetool", "1"),)),
-        RpmSpec("tool", version, files=(File("/usr/share/tool/change", version),)),
+        RpmSpec("tool", version, files=(File("/usr/share/tool/change", version),), **made_from),
         RpmSpec("tool-data", version, files=(File("/usr/share/tool-data", f"{version} {arch}"),)),
         *_of_vendor(),
     ]
@@ -144,11 +148,11 @@ def base_of_two(folder: Path) -> str:
     return str(index["digest"])
 
 
-def publish_repositories(places: Places, version: str) -> None:
-    """The repository of each architecture at a version; the address stays, as a trunk's does."""
+def publish_repositories(places: Places, version: str, commit: str = "") -> None:
+    """The repository of each architecture at a version, its tool made from a commit; the address stays, as a trunk's does."""
     root = places.state / "packages"
     for arch in ARCHITECTURES:
-        made = make_repository(root / f"{arch}-{version}", packages(version, arch))
+        made = make_repository(root / f"{arch}-{version}", packages(version, arch, commit))
         fresh = root / f".{arch}"
         fresh.symlink_to(made.name)
         fresh.replace(root / arch)
