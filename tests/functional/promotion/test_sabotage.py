@@ -117,6 +117,23 @@ class Lying(SetCase):
                 if before:
                     self.client().put_manifest(control.repository, tag, before.body, before.media_type)
 
+    def test_a_plan_that_came_back_when_others_had_ended_moves_nothing(self) -> None:
+        control = Control(self.client(), self.space)
+        stale = dataclasses.replace(control.read("floating"), previous=control.read("floating").images.nothing(), time=1.0)
+        self.push_set(self.space, "newest")
+        self.promoter(self.space).promote(Promotion("new", "floating"))
+        control.write("floating.pending", stale)
+        with self.assertRaisesRegex(ContentError, "no vote"):
+
+            def refuse() -> None:
+                raise ContentError("no vote")
+
+            self.promoter(self.space).promote(Promotion("newest", "floating"), allowed=refuse)
+        self.assertEqual(self.new, self.shown(self.space, "floating"))
+        self.assertEqual(("new", None), (control.read("floating").source, control.read("floating.pending")))
+        outcome = self.promoter(self.space).promote(Promotion("newest", "floating"))
+        self.assertEqual(("promoted", []), (outcome.state, outcome.recovered))
+
     def test_an_entry_of_another_names_history_is_none_of_this_one(self) -> None:
         history = History(Control(self.client(), self.space))
         entry = history.write(Entry(new_id("new", 1.0), "other", "promotion", "promoted", source="new", time=1.0, last=1.0, by="x"))

@@ -71,6 +71,21 @@ class Lists(TreeTest):
         self.assertEqual(old_names(self.root, ["new"], today=day + datetime.timedelta(days=1)), {})
         self.assertEqual(old_names(self.root / "none", ["new"]), {})
 
+    def test_an_old_name_that_another_image_has_is_refused_by_whoever_publishes(self) -> None:
+        folder = self.root / "lists"
+        folder.mkdir(exist_ok=True)
+        day = datetime.date(2030, 1, 31)
+        line = '- { name: %s, image: %s, until: "2030-01-31" }\n'
+        for aliases, problem in (
+            ((("b", "a"),), "'b' is the name of b and an old name of a"),
+            ((("x", "a"), ("x", "b")), "'x' is the name of a and an old name of b"),
+            ((("a", "a"),), "'a' is the name of a and an old name of a"),
+        ):
+            (folder / "names.yaml").write_text("aliases:\n" + "".join(line % pair for pair in aliases))
+            with self.subTest(aliases), self.assertRaisesRegex(UsageError, problem) as caught:
+                old_names(self.root, ["a", "b"], today=day)
+            self.assertIn("names.yaml:", caught.exception.where or "")
+
     def test_placeholders_come_from_the_profile_unless_given(self) -> None:
         names = [image.reference for image in self.resolved().images]
         expected = ["localhost:5000/test/nova-api:current-passed-ci", "localhost:5000/test/redis:current-passed-ci", "quay.io/ceph/daemon:v1"]

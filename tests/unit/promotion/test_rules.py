@@ -152,7 +152,7 @@ class Entries(unittest.TestCase):
 
     def test_reasons(self) -> None:
         self.assertEqual("because", check_reason(" because ", "--override"))
-        for reason in ("", "  ", "two\nlines", "x" * 501):
+        for reason in ("", "  ", ".", " - - ", "\u2800", "two\nlines", "x" * 501):
             with self.assertRaises(UsageError):
                 check_reason(reason, "--override")
 

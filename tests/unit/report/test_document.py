@@ -52,6 +52,7 @@ class Document(unittest.TestCase):
             "{}": "not a receipt",
             '{"schema": "https://topcoat.dev/schemas/receipt/99"}': "not a receipt",
             json.dumps(bad): "not a valid receipt",
+            json.dumps({**bad, "images": [entry for entry in receipt_to_dict(fixtures.green())["images"] for _ in range(2)]}): "twice",
         }
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "receipt.json"

@@ -167,10 +167,10 @@ def hash_of(source: str) -> str:
 def check_reason(reason: str, option: str) -> str:
     """A reason that people will read for ever.
 
-    :raises UsageError: it is empty, or no line of text.
+    :raises UsageError: it has no word, or is no line of text.
     """
     words = reason.strip()
-    if not words or not words.isprintable() or len(words) > _LONGEST_REASON:
+    if not any(map(str.isalnum, words)) or not words.isprintable() or len(words) > _LONGEST_REASON:
         raise UsageError(
             f"{option} wants a reason in one line of at most {_LONGEST_REASON} letters", next_step="say why, for those who read it later"
         )

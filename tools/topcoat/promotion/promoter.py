@@ -15,7 +15,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
 from topcoat.model import Digest
@@ -316,6 +316,12 @@ class Promoter:
                 done.append(f"{target.place}: an earlier promotion of {plan.source} to {name} was complete but not signed off")
                 continue
             known = Target(_place_of(target, plan), target.client)
+            record = records[target]
+            if record and not record.is_result_of(plan) and _shows(known, record, plan):
+                # nothing is half moved: the promotion never began, or its plan came back (a copy, a backup) when others had ended
+                self._forget(target, name)
+                done.append(f"{target.place}: a promotion of {plan.source} to {name} by {plan.by} moved nothing that is not as its record says")
+                continue
             problems = self._restore(known, plan, self._before(known, plan))
             if problems:
                 raise HalfMovedError(
@@ -387,6 +393,15 @@ class HalfMovedError(InfrastructureError):
 
     def __init__(self, what: str, *, next_step: str) -> None:
         super().__init__(what, retriable=False, next_step=next_step)
+
+
+def _shows(target: Target, record: SetRecord, plan: SetRecord) -> bool:
+    """Whether the floating tag of every image that a record or a plan names shows what the record says, and none where it says nothing."""
+    wanted = record.images.as_dict()
+    names = {image: place for one in (plan, record) for image, place in one.repositories if image in wanted or image in plan.images.as_dict()}
+    return Target(replace(target.place, repositories=tuple(sorted(names.items()))), target.client).digests(record.name) == {
+        image: wanted.get(image) for image in names
+    }
 
 
 def _place_of(target: Target, plan: SetRecord):  # type: ignore[no-untyped-def]

@@ -6,6 +6,7 @@ This module must never write half a receipt: a new one is moved over the old whe
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import resources
@@ -103,7 +104,10 @@ def receipt_from_dict(shape: Mapping[str, object]) -> Receipt:
         raise UsageError(f"not a valid receipt: {error.json_path}: {error.message[:200]}", next_step="use the receipt as the run wrote it")
     known = {item.name for item in fields(Receipt)}
     values = {name: value for name, value in shape.items() if name in known}
-    values["images"] = tuple(_image_from_dict(image) for image in shape["images"])  # type: ignore[attr-defined]
+    values["images"] = images = tuple(_image_from_dict(image) for image in shape["images"])  # type: ignore[attr-defined]
+    twice = [name for name, count in Counter(image.name for image in images).items() if count > 1]
+    if twice:
+        raise UsageError(f"not a valid receipt: it names {twice[0]} twice", next_step="use the receipt as the run wrote it")
     values["repositories"] = tuple((entry["id"], entry["repomd"]) for entry in shape.get("repositories", ()))  # type: ignore[attr-defined]
     for name in ("coverage", "floating_tags", "gated", "warnings"):
         values[name] = tuple(shape.get(name, ()))  # type: ignore[arg-type]
