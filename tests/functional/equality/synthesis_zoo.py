@@ -280,6 +280,18 @@ COMPOSED = (
         changed=(("etc/verified", "mine\n"), ("etc/verified.rpmnew", "of an earlier update\n")),
     ),
     Case(
+        "order-of-two",  # a directory that is not empty by its turn stays
+        tuple(
+            RpmSpec(f"order-{letter}", "1", files=(*map(directory, folders), *(File(f"{folder}/{letter}", "1") for folder in within)))
+            for letter, folders, within in (
+                ("a", ("/opt/o1", "/opt/o3", "/opt/o3/sub", "/opt/o5"), ("/opt/o2", "/opt/o4/sub", "/opt/o5")),
+                ("b", ("/opt/o2", "/opt/o4", "/opt/o4/sub", "/opt/o5"), ("/opt/o1", "/opt/o3/sub", "/opt/o5")),
+                ("c", ("/opt/o3", "/opt/o5"), ("/opt/o1", "/opt/o4", "/opt/o5")),
+            )
+        ),
+        tuple(RpmSpec(f"order-{letter}", "2", requires=needs) for letter, needs in (("a", ()), ("b", ("order-a",)), ("c", ()))),
+    ),
+    Case(
         "inherited-group",  # directories that nobody owns, below one whose group they get
         *plain(
             "inherits",
@@ -385,11 +397,5 @@ REFUSED = (
         (RpmSpec("unit", "1"), RpmSpec("systemd", "1", files=(File(HELPER, "#!/bin/sh", mode=0o755),))),
         (RpmSpec("unit", "2", post=systemd("eq 1", "install-system-units")),),
         "unit has a scriptlet",
-    ),
-    Case(
-        "order-of-two",
-        (RpmSpec("above", "1", files=(directory("/opt/o"),)), RpmSpec("below", "1", files=(File("/opt/o/x", "1"),))),
-        (RpmSpec("above", "2"), RpmSpec("below", "2")),
-        "depends on the order",
     ),
 )

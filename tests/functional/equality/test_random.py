@@ -39,7 +39,7 @@ ONE_IN = 4
 """So many updates are made beside plain dnf, too."""
 PULLED_ONE_IN = 10
 """So many are unpacked by the tools of others, too."""
-FAILED = {"onflict": "files conflict", " makes the ": "it makes an account"}
+FAILED = {"onflict": "files conflict", " makes the ": "it makes an account", " into the group ": "it makes an account"}
 """Parts of the errors that a transaction may end with, and what they come to."""
 KEY = key("random updates")
 STAYS = RpmSpec("stays", "1", files=FRESH.files)

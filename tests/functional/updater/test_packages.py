@@ -323,6 +323,21 @@ class Scriptlets(WorldCase):
         except ContentError as refused:
             self.assertRegex(refused.what, r"python3-lib-0:2.0-1.el9.noarch makes the (user|group) keeper, and rpm \S+ of this host does not")
 
+    def test_accounts_that_a_package_puts_into_a_group_are_in_it_or_it_is_refused(self) -> None:
+        base = self.world.base("accounts/members", [LIB])
+        members = {name: base64.b64encode(f"m {name} adm".encode()).decode() for name in ("daemon", "mail")}
+        (base.root / "etc/group").write_text((base.root / "etc/group").read_text().replace("adm:x:4:", "adm:x:4:nobody,daemon"))
+        base = self.world.publish_root(base.root, "accounts/members")
+        there = self.world.repository("there", [LIB2.bump(provides=(f"groupmember(daemon/adm) = {members['daemon']}",))])
+        with self.world.updated(base, there) as (built, _):
+            self.assertEqual([change.name for change in built.changes], ["python3-lib"])
+        not_there = self.world.repository("absent", [LIB2.bump(provides=(f"groupmember(mail/adm) = {members['mail']}",))])
+        try:
+            with self.world.updated(base, not_there) as (_, root):
+                self.assertIn(",mail", (root / "etc/group").read_text())
+        except ContentError as refused:
+            self.assertRegex(refused.what, r"python3-lib-0:2.0-1.el9.noarch puts mail into the group adm, and rpm \S+ of this host does not")
+
     def test_accounts_that_no_rpm_of_the_image_would_make_are_left_as_they_are(self) -> None:
         line = base64.b64encode(b"u keeper - - - -").decode()
         base = self.world.base("accounts/old", [LIB, RpmSpec("rpm", "4.16.1.3")])

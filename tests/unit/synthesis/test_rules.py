@@ -91,6 +91,12 @@ class Files(unittest.TestCase):
         kept = composed(tree(opt__a=FOLDER, opt__a__x=FILE, opt__a__mine=FILE), [], [old])
         self.assertEqual(kept.whiteouts, ["opt/a/x"])
 
+    def test_a_directory_goes_where_it_is_empty_by_its_turn(self) -> None:
+        found = tree(opt__a=FOLDER, opt__a__x=FILE)
+        above, below = package("a", directory("/opt/a")), package("b", File("/opt/a/x"))
+        self.assertEqual(composed(found, [], [below, above]).whiteouts, ["opt/a"])
+        self.assertEqual(composed(found, [], [above, below]).whiteouts, ["opt/a/x"])
+
     def test_refusals(self) -> None:
         link = Node("l", 0o777, 0, 0, 0, "opt")
         cases = {
@@ -104,6 +110,11 @@ class Files(unittest.TestCase):
             "comes with two packages": (tree(), [package("a", File("/opt/x", "1")), package("b", File("/opt/x", "2"))], []),
             "no layer names the directory": (Tree({"opt/x/y": FILE}), [package("a", File("/opt/x/z"))], []),
             "exists already": (tree(etc__c=FILE._replace(digest="0" * 64)), [package("a", config("/etc/c", "1", noreplace=False))], []),
+            "is another one in each": (
+                tree(opt__x=FILE),
+                [],
+                [package("a", File("/opt/x", "1")), package("b", config("/opt/x", "1"))],
+            ),
             "goes": (tree(etc__c=FILE._replace(digest="0" * 64)), [], [package("a", config("/etc/c", "1"))]),
             "capabilities of a kind": (tree(), [package("a", File("/opt/x", "1", caps="cap_chown=p cap_kill=e"))], []),
         }

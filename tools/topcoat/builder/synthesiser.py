@@ -371,10 +371,15 @@ def _layout(tree: Tree, before: Sequence[bytes], after: Sequence[bytes], planned
         other = {package.nevra for package in packages} - named
         if other:
             raise Refusal(f"files of {min(other).name} give way to those of another package")
-    by_nevra = {package.nevra: package for package in installs}
-    if len(by_nevra) != len(installs) or set(outcome.order) != set(by_nevra):
+    taken = _ordered(installs, outcome.order), _ordered(removes, outcome.gone)
+    return compose(tree, *taken, [_package(row) for row in stayed], epoch=epoch)
+
+
+def _ordered(packages: Sequence[Package], order: Sequence[Nevra]) -> list[Package]:
+    by_nevra = {package.nevra: package for package in packages}
+    if len(by_nevra) != len(packages) or len(order) != len(packages) or set(order) != set(by_nevra):
         raise Refusal("the order of the packages is not known")
-    return compose(tree, [by_nevra[nevra] for nevra in outcome.order], removes, [_package(row) for row in stayed], epoch=epoch)
+    return [by_nevra[nevra] for nevra in order]
 
 
 def _write(destination: Path, entries: dict[str, Placed], hidden: Sequence[str], content) -> Layer:  # type: ignore[no-untyped-def]

@@ -65,7 +65,7 @@ def compose(tree: Tree, installs: Sequence[Package], removes: Sequence[Package],
 
     :param installs: headers of the packages that came, **as the database has them afterwards** (with the states of their files), in the order in
         which rpm takes them.
-    :param removes: headers of those that went, as the database had them; ``others``: of those that stayed.
+    :param removes: headers of those that went, as the database had them, in rpm's order, too; ``others``: of those that stayed.
     :param epoch: seconds since 1970 that whatever the run itself makes gets.
     :raises Refusal: it cannot be said without the files themselves.
     """
@@ -346,46 +346,50 @@ class _Composer:
     def _remove(self) -> None:
         # What a new package leaves out does not protect what an old one brought.
         named = {place for package in self._installs for place, file in self._places(package) if file.state != NOT_INSTALLED}
-        folders: dict[str, Package] = {}
-        gone: dict[str, Package] = {}
+        turns = {id(package): number for number, package in enumerate(self._removes)}
+        folders: dict[str, int] = {}
+        gone: dict[str, int] = {}
         for path, owners in self._before.items():
+            # Of several that go, the last one takes a file away (lib/transaction.c, ``handleOverlappedFiles``).
             package, file = owners[-1]
-            if path in named or file.state != NORMAL:
+            name = package.nevra.name
+            if path in named or not any(other.state == NORMAL for _, other in owners):
                 continue
             if others := self._kept.get(path):
                 if any(other.state != NORMAL for _, other in others):
                     raise Refusal(f"/{path} is another package's too, which did not install it")
                 continue
-            self._check_path(file.path, package.nevra.name)
+            self._check_path(file.path, name)
             node = self._tree.nodes.get(path)
             if node is None:
                 continue
             if path in self._beside:
-                raise Refusal(f"/{path} of {package.nevra.name} has the name of a setting that rpm moves")
+                raise Refusal(f"/{path} of {name} has the name of a setting that rpm moves")
+            if len({(other.state, other.is_config, other.is_ghost, is_kind(other.mode), other.digest) for _, other in owners}) > 1:
+                raise Refusal(f"/{path} of {name} is another one in each of several packages that go")
+            if file.is_config and is_kind(file.mode) not in ("f", "l"):
+                raise Refusal(f"/{path} of {name} is a directory of settings that goes")
             if file.is_config and file.is_ghost:
                 continue  # rpm never takes such a one away, changed or not (lib/rpmfi.c, ``rpmfilesConfigConflict``)
             if (node.kind == "d") != (is_kind(file.mode) == "d") and not file.is_ghost:
-                raise Refusal(f"/{path} of {package.nevra.name} is of another kind in the image")
-            if node.kind == "d" and file.is_config:
-                raise Refusal(f"/{path} of {package.nevra.name} is a directory of settings that goes")
+                raise Refusal(f"/{path} of {name} is of another kind in the image")
             if node.kind == "d":
-                folders[path] = package
+                folders[path] = turns[id(package)]
                 continue
             if file.is_config and not (node.digest and node.digest == file.digest and package.digest_bits == _SHA256):
-                raise Refusal(f"the configuration file /{path} of {package.nevra.name} was changed in the image, and goes")
-            gone[path] = package
+                raise Refusal(f"the configuration file /{path} of {name} was changed in the image, and goes")
+            gone[path] = turns[id(package)]
         self._whiteouts.update(gone)
         for path in sorted(folders, reverse=True):
             self._remove_folder(path, folders, gone)
 
-    def _remove_folder(self, path: str, folders: dict[str, Package], gone: dict[str, Package]) -> None:
-        """rpm takes a directory away when it is empty by then."""
+    def _remove_folder(self, path: str, folders: dict[str, int], gone: dict[str, int]) -> None:
+        """rpm takes a directory away when it is empty by then: what a package after it takes away is still there."""
         inside = {f"{path}/{name}" for name in self._tree.children(path)}
         if inside - self._whiteouts or any(other.startswith(f"{path}/") for other in self._placed):
             return
-        owner = folders[path]
-        if any((gone.get(child) or folders.get(child)) is not owner for child in inside) or len(self._before[path]) > 1:
-            raise Refusal(f"whether the directory /{path} of {owner.nevra.name} goes depends on the order of two packages")
+        if any(gone.get(child, folders.get(child, 0)) > folders[path] for child in inside):
+            return
         self._whiteouts.add(path)
         self._whiteouts.difference_update({child for child in self._whiteouts if child.startswith(f"{path}/")})
 

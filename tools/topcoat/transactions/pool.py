@@ -65,6 +65,8 @@ class Outcome:
     """Seconds by step."""
     order: tuple[Nevra, ...] = ()
     """The packages that came, as rpm took them."""
+    gone: tuple[Nevra, ...] = ()
+    """Those that went, as rpm took them, after all that came."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,8 @@ class Transactions:
         if expect is not None:
             _check(changes, expect, image, log)
             changes = tuple(sorted(expect, key=lambda change: (change.name, change.key)))  # the same, with the repositories they are from
-        order = tuple(Nevra.parse(text) for text in answer.get("order", ()))
-        return Outcome(changes, int(answer["built"]), frozenset(answer["dates"]), dict(answer["times"]), order)
+        order, gone = (tuple(Nevra.parse(text) for text in answer.get(name, ())) for name in ("order", "gone"))
+        return Outcome(changes, int(answer["built"]), frozenset(answer["dates"]), dict(answer["times"]), order, gone)
 
     def facts(self, root: Path, work: Path, names: Iterable[str] = (), *, image: str | None = None) -> Facts:
         """What the package database below ``root`` says.

@@ -14,8 +14,8 @@ when it reads a line ``{"ok": true}``. The answer is ``{"ok": true, "before": [[
 "dates": [seconds...], "times": {...}}`` or ``{"ok": false, "kind": "content" | "promise" | "scriptlet" | "limit" | "infrastructure", "what": text}``.
 
 Request ``{"op": "record", "root": dir, ...}`` is the same as ``transact`` without ``lower``, ``before`` and ``after``: the root holds the package
-database and no packages' files, and rpm changes the database alone, without a scriptlet. Its answer has ``order`` as well: the packages that came, as
-rpm takes them.
+database and no packages' files, and rpm changes the database alone, without a scriptlet. Its answer has ``order`` and ``gone`` as well: the packages
+that came, and those that went, as rpm takes them.
 
 Request ``{"op": "facts", "root": dir, "work": dir, "names": [file name...]}`` is answered with ``built``, ``dates`` and ``owned`` (paths).
 """

@@ -72,7 +72,7 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
             fetch(sorted([package.reponame, package.location] for package, _ in installs))
         with clock.step("transaction"), environment(**_SCRIPTLET_ENVIRONMENT):
             made: dict = {}
-            dates, order = _transaction(
+            dates, order, gone = _transaction(
                 base, root, installs, erases, request["options"], fetch.doing, made, database_only=request.get("database_only", False)
             )
             if not request.get("database_only"):
@@ -84,7 +84,7 @@ def run(request: dict, root: str, place: str, clock: Clock, fetch) -> dict:
     with clock.step("read"):
         after = database.installed(root)
         database.checkpoint(os.path.join(root, place))
-    return {"ok": True, "before": before, "after": after, "order": order, **dates.answer(), "times": clock.times}
+    return {"ok": True, "before": before, "after": after, "order": order, "gone": gone, **dates.answer(), "times": clock.times}
 
 
 def warm_up() -> None:
@@ -278,11 +278,11 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
     :param doing: told which scriptlet runs.
     :param made: gets the accounts that packages make, with the name of the package.
     :param database_only: change the package database and nothing else; no scriptlet and no trigger runs.
-    :returns: the dates of the new packages; their names with versions, in the order in which rpm took them.
+    :returns: the dates of the new packages; the names with versions of those that came, and of those that went, in the order in which rpm took them.
     """
-    dates, order = database.Dates(), []
+    dates, order, gone = database.Dates(), [], []
     if not installs and not erases:
-        return dates, order
+        return dates, order, gone
     # Whether a package's signature is good enough was decided before it was handed to us, by the repository's own policy and keys. Left alone, rpm
     # decides a second time by the keys that happen to be in the image and by the level that this host's macros ask for. Digests are still compared.
     transaction = rpm.TransactionSet(root, rpm._RPMVSF_NOSIGNATURES)
@@ -315,6 +315,7 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
             raise Refused("content", "; ".join(problems))
         transaction.order()
         order = [_element(element) for element in transaction if element.Type() == rpm.TR_ADDED]
+        gone = [_element(element) for element in transaction if element.Type() == rpm.TR_REMOVED]
         transaction.clean()
         callback = _Callback(doing)
         rpm.setVerbosity(rpm.RPMLOG_INFO)
@@ -326,20 +327,21 @@ def _transaction(base: dnf.Base, root: str, installs: list, erases: list, option
             raise Refused("content", "; ".join(str(entry[0] if isinstance(entry, tuple) else entry) for entry in errors) or "rpm could not finish")
     finally:
         transaction.closeDB()
-    return dates, order
+    return dates, order, gone
 
 
-_ACCOUNT = re.compile(r"(user|group)\(([^()/]+)\)")
+_ACCOUNT = re.compile(r"(user|group)\(([^()/]+)\)|(groupmember)\(([^()/]+/[^()/]+)\)")
+_TABLES = {"user": "passwd", "group": "group", "groupmember": "member"}
 
 
 def _accounts(header) -> list:  # type: ignore[no-untyped-def]
-    """(table, name) of the accounts that rpm makes for a package: what it provides as ``user(NAME)`` or ``group(NAME)`` with a line of sysusers.d(5)
-    for its version (rpm's manual, "Users and groups")."""
+    """(table, name) of the accounts that rpm makes for a package: what it provides as ``user(NAME)``, ``group(NAME)`` or ``groupmember(USER/GROUP)``
+    with a line of sysusers.d(5) for its version (rpm's manual, "Users and groups")."""
     versions, found = header[rpm.RPMTAG_PROVIDEVERSION] or (), []
     for number, provided in enumerate(header[rpm.RPMTAG_PROVIDENAME] or ()):
         match = _ACCOUNT.fullmatch(provided)
         if match and versions[number]:
-            found.append(("passwd" if match.group(1) == "user" else "group", match.group(2)))
+            found.append((_TABLES[match.group(1) or match.group(3)], match.group(2) or match.group(4)))
     return found
 
 
@@ -350,10 +352,18 @@ def _check_accounts(base: dnf.Base, root: str, made: dict) -> None:
     if own and all(rpm.labelCompare(("0", version, ""), ("0", _MAKES_ACCOUNTS, "")) < 0 for version in own):
         return
     for (table, name), package in sorted(made.items()):
-        if files.account(root, table, name) is None:
+        if table == "member":
+            user, _, group = name.partition("/")
+            fields = files.account(root, "group", group)
+            if fields and user in ",".join(fields[3:]).split(","):
+                continue
+            what = f"{package} puts {user} into the group {group}, and rpm {rpm.__version__} of this host does not"
+        elif files.account(root, table, name) is None:
             kind = "user" if table == "passwd" else "group"
             what = f"{package} makes the {kind} {name}, and rpm {rpm.__version__} of this host does not: its files would be root's"
-            raise Refused("content", f"{what} (rpm {_MAKES_ACCOUNTS} and newer make it, and so does a build with buildah, by the image's own rpm)")
+        else:
+            continue
+        raise Refused("content", f"{what} (rpm {_MAKES_ACCOUNTS} and newer do, and so does a build with buildah, by the image's own rpm)")
 
 
 def _file(package) -> str:  # type: ignore[no-untyped-def]
