@@ -141,6 +141,7 @@ class LiesTest(SiteTest):
         for words, problem in (
             (("--tag", "current-passed-ci"), "is a tag that moves"),
             (("--tag", "x", "--floating-tag", "x"), "is a tag that moves"),
+            (("--tag", "x", "--floating-tag", "y", "--shard", "1/2"), "part 1/2 of a run moves no floating tag"),
             (("--tag", "input-x"), "names like it are kept"),
             (("--tag", "x", "--floating-tag", "sha256-" + "0" * 64), "names like it are kept"),
         ):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageResult, Receipt, Status
+from topcoat.report.document import require_finished
 from topcoat.report.figures import is_covered
 from topcoat.zuul import join_receipts, merge_returned, parse_artifacts, returned_artifacts, returned_findings
 
@@ -167,6 +168,20 @@ class Joining(unittest.TestCase):
                 join_receipts([one, other])
             self.assertIn("--view", caught.exception.next_step)
         join_receipts([one, replace(one, repositories=(), gated=(), status=Status.FAILED)])
+
+    def test_a_part_alone_is_no_set(self) -> None:
+        one, two = receipt(result("a"), shard="1/2"), receipt(result("b"), shard="2/2")
+        joined = join_receipts([one, two])
+        self.assertEqual(("", ["a", "b"]), (joined.shard, [image.name for image in joined.images]))
+        self.assertEqual(2, len(returned_artifacts(joined)["zuul"]["artifacts"]))  # type: ignore[index]
+        for partial in ([one], [one, one], [one, receipt()], [two, receipt(shard="1/3")]):
+            with self.assertRaisesRegex(ContentError, "receipts of the parts .* are missing"):
+                join_receipts(partial)
+        for read in (returned_artifacts, require_finished):
+            with self.assertRaisesRegex(ContentError, "is of part 1/2") as caught:
+                read(one)
+            self.assertIn("join-receipts", caught.exception.next_step)
+        self.assertIs(one, require_finished(one, part=True))
 
     def test_the_worst_status_speaks(self) -> None:
         for statuses, expected in (

@@ -20,7 +20,7 @@ def command(settings: Settings, receipts: tuple[str, ...], gating_repo: str, out
     from topcoat.runs import coverage
     from topcoat.runs.inspect import covered_by_receipts
 
-    table = covered_by_receipts(settings, [document.load_finished(Path(receipt)) for receipt in receipts], gating_repo)
+    table = covered_by_receipts(settings, [document.load_finished(Path(receipt), part=True) for receipt in receipts], gating_repo)
     lines = [f"{'ok    ' if entry.ok else 'MISSING'} {entry.package}  {', '.join(entry.images) or entry.waived_by or '-'}" for entry in table]
     emit([entry.as_dict() for entry in table], output_format, "\n".join(lines))
     coverage.require(table)

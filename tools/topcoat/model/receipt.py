@@ -5,7 +5,7 @@ This module must never hold a secret and never a path outside the work folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from topcoat.model.image import Digest
@@ -102,7 +102,16 @@ class Receipt:
     recipes: dict[str, object] = field(default_factory=dict)
     """Where the recipes came from: ``{"commit", "changed": bool}``; empty where git does not say."""
     warnings: tuple[str, ...] = ()
+    shard: str = ""
+    """``N/M``: the part of the plan that this run carried out; empty: all of it."""
     schema: str = SCHEMA
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", Status(self.status))
+
+
+def missing_parts(receipts: Iterable[Receipt]) -> tuple[str, ...]:
+    """The parts (``N/M``) of the plan of some receipts that none of them is of; empty where they are whole, or of all parts."""
+    given = {receipt.shard for receipt in receipts if receipt.shard}
+    totals = {int(shard.partition("/")[2]) for shard in given}
+    return tuple(sorted({f"{number}/{total}" for total in totals for number in range(1, total + 1)} - given))

@@ -41,6 +41,9 @@ class Shard:
     number: int
     total: int
 
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
 
 @dataclass(frozen=True)
 class RunOptions:

@@ -16,7 +16,7 @@ from typing import Any
 from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt, Status
-from topcoat.model.receipt import SCHEMA
+from topcoat.model.receipt import SCHEMA, missing_parts
 from topcoat.model.status import OF_RUNS, OF_TASKS
 from topcoat.process.files import write_whole
 
@@ -134,21 +134,29 @@ def _named(shape: object, where: str) -> Receipt:
         raise UsageError(error.what, where=where, next_step=error.next_step or _DOOR.next_step) from error
 
 
-def load_finished(path: Path) -> Receipt:
+def load_finished(path: Path, *, part: bool = False) -> Receipt:
     """Read the receipt of a run whose images may be used.
 
+    :param part: it may be that of one node of several.
     :raises UsageError: see ``load``.
-    :raises ContentError: the run failed, was cancelled, or has not ended (a run that was killed says so for ever).
+    :raises ContentError: the run failed, was cancelled, or has not ended (a run that was killed says so for ever); or it was a part of one.
     """
-    return require_finished(load(path), str(path))
+    return require_finished(load(path), str(path), part=part)
 
 
-def require_finished(receipt: Receipt, where: str | None = None) -> Receipt:
+def require_finished(receipt: Receipt, where: str | None = None, *, part: bool = False) -> Receipt:
     """Return a receipt whose run made what it was asked for, but for images that are allowed to fail.
 
     :raises ContentError: any other.
     """
     if receipt.status.usable:
+        missing = () if part else missing_parts([receipt])
+        if missing:
+            raise ContentError(
+                f"the receipt is of part {receipt.shard} of the run of {receipt.tag} alone",
+                where=where,
+                next_step="join those of all nodes with 'topcoat join-receipts'",
+            )
         return receipt
     if receipt.status is Status.RUNNING:
         raise ContentError(

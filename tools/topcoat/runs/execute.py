@@ -109,6 +109,7 @@ def execute(
             zuul=options.zuul,
             gated=gated(gating),
             recipes=recipes_of(decision.request.recipes_root),
+            shard=str(options.shard or ""),
         )
         mark_failures(receipt, options)
         document.save(receipt, options.receipt)

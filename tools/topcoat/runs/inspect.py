@@ -11,6 +11,7 @@ from typing import Protocol
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Action, ImageReference, Nevra, PackageChange, Profile, Receipt, Status
+from topcoat.model.receipt import missing_parts
 from topcoat.registry import Registries
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
@@ -73,9 +74,12 @@ def find(reader: ImageReader, image: str) -> StoredImage:
 def covered_by_receipts(access: Access, receipts: Iterable[Receipt], gating_repo: str) -> tuple[coverage.Covered, ...]:
     """Where every package of a gating repository is installed: the proof of runs that were cut into shards or made earlier.
 
-    :raises ContentError: the runs had other packages under test than this repository has.
+    :raises ContentError: the runs had other packages under test than this repository has, or a part of a run is missing.
     """
     receipts = tuple(receipts)
+    missing = missing_parts(receipts)
+    if missing:
+        raise ContentError(f"receipts of the parts {', '.join(missing[:5])} of the run are missing", next_step="name the receipts of all nodes")
     installed = installed_by_receipts(access, receipts)
     with repositories.freeze([gating_repository(gating_repo)], access.work_dir / "repositories") as snapshot:
         named = {str(package.nevra) for package in snapshot.packages(GATING_ID)}

@@ -73,6 +73,11 @@ def check_tags(request: RunRequest, options: RunOptions) -> None:
     profile = request.profile
     references = (profile.reference_registry or profile.registry, profile.reference_namespace or profile.namespace)
     moving = {*options.floating_tags, *([request.reference_tag] if references == (profile.registry, profile.namespace) else [])}
+    if options.shard and options.floating_tags:
+        raise UsageError(
+            f"part {options.shard} of a run moves no floating tag: what is under test is proven from all parts together",
+            next_step="leave --floating-tag out, and promote the set when 'topcoat coverage' has proven it",
+        )
     if options.tag in moving:
         raise UsageError(
             f"{options.tag} is a tag that moves for a whole set once it is proven, and --tag is given to each image before that",
@@ -106,7 +111,9 @@ def recorded(options: RunOptions, profile: str, recipes_root: Path | None = None
     :param profile: name of the profile.
     """
     started = time.time()
-    document.save(Receipt(profile, options.tag, Status.RUNNING, started, started, (), zuul=options.zuul), options.receipt)
+    document.save(
+        Receipt(profile, options.tag, Status.RUNNING, started, started, (), zuul=options.zuul, shard=str(options.shard or "")), options.receipt
+    )
     try:
         yield
     except (Exception, KeyboardInterrupt) as caught:
@@ -115,7 +122,8 @@ def recorded(options: RunOptions, profile: str, recipes_root: Path | None = None
             error = verdict.cancelled() if stopped else caught if isinstance(caught, TopcoatError) else verdict.broken(caught)
             status = Status.CANCELLED if stopped else Status.FAILED
             shape = error_shape(error, recipes_root)
-            document.save(Receipt(profile, options.tag, status, started, time.time(), (), error=shape, zuul=options.zuul), options.receipt)
+            ended = Receipt(profile, options.tag, status, started, time.time(), (), error=shape, zuul=options.zuul, shard=str(options.shard or ""))
+            document.save(ended, options.receipt)
         raise
 
 

@@ -11,7 +11,9 @@ from dataclasses import replace
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference, ImageResult, Receipt, Status
+from topcoat.model.receipt import missing_parts
 
+_JOIN = "join the receipts of all nodes with 'topcoat join-receipts'"
 WARNINGS_SHOWN = 20
 # Lists that Zuul appends to over several calls of zuul_return in one job; everything else is replaced (zuul/ansible/base/action/zuul_return.py).
 _ACCUMULATED = ("artifacts", "warnings", "redactions")
@@ -48,6 +50,8 @@ def returned_artifacts(receipt: Receipt) -> dict[str, object]:
     if not receipt.status.usable:
         ended = "has not ended, or was killed" if receipt.status is Status.RUNNING else f"ended as {receipt.status.word!r}"
         raise ContentError(f"the run {ended}, so its images are not returned", next_step="repair what the report names first, then run it again")
+    if missing_parts([receipt]):
+        raise ContentError(f"the receipt is of part {receipt.shard} alone, so its images are not returned", next_step=_JOIN)
     images = [image for image in receipt.images if image.status is Status.DONE]
     if not images:
         raise ContentError("the receipt names no published image", next_step="check which images the plan selected")
@@ -102,7 +106,8 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
     """One receipt out of those of several nodes that each carried out a shard of one plan.
 
     :raises UsageError: none given, or they are of different runs.
-    :raises ContentError: one image was published with two digests: the shards overlapped and disagree; or the nodes saw other repositories.
+    :raises ContentError: a part is missing; one image was published with two digests: the shards overlapped and disagree; or the nodes saw other
+        repositories.
     """
     if not receipts:
         raise UsageError("no receipts to join", next_step="name the receipts of all nodes")
@@ -122,6 +127,9 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
                     f"the receipts of {first.tag} are of two {what}, so their images belong to no set",
                     next_step="let every node carry out one plan on one view ('topcoat freeze', --view)",
                 )
+    missing = missing_parts(receipts)
+    if missing:
+        raise ContentError(f"receipts of the parts {', '.join(missing[:5])} of {first.tag} are missing", next_step=_JOIN)
     images: dict[str, ImageResult] = {}
     for receipt in receipts:
         for image in receipt.images:
@@ -158,6 +166,7 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
         warnings=tuple(dict.fromkeys(text for receipt in receipts for text in receipt.warnings)),
         gated=tuple({str(entry.get("package")): entry for receipt in receipts for entry in receipt.gated}.values()),
         error=next((receipt.error for receipt in receipts if receipt.error), None),
+        shard="",
     )
 
 
