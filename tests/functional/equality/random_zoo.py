@@ -250,7 +250,7 @@ def _move(draw: _Draw, laters: list[RpmSpec]) -> None:
     moved = [item for item in laters[giver].files if item.path not in known and not item.hardlink and draw.chance(4)]
     files = {item.path: item for item in (*laters[taker].files, *moved)}
     laters[giver] = replace(laters[giver], files=tuple(item for item in laters[giver].files if item not in moved))
-    laters[taker] = replace(laters[taker], files=tuple(item for item in files.values() if not _below_no_folder(item.path, files)))
+    laters[taker] = replace(laters[taker], files=_whole(item for item in files.values() if not _below_no_folder(item.path, files)))
 
 
 def _edits(draw: _Draw, old: Iterable[RpmSpec], new: Iterable[RpmSpec]) -> Iterable[Edit]:

@@ -70,6 +70,12 @@ COMPOSED = (
     of_zoo("hardlinks-special"),
     of_zoo("hardlinks-capable"),
     of_zoo("hardlinks-broken"),
+    Case(
+        "hardlinks-parted",  # two files now, and nothing else is new of them
+        *plain(
+            "parted", *(File(f"/opt/parted-{name}", "p", hardlink="g") for name in "ab"), new=tuple(File(f"/opt/parted-{name}", "p") for name in "ab")
+        ),
+    ),
     of_zoo("special"),
     of_zoo("names"),
     of_zoo("long"),

@@ -159,6 +159,12 @@ class News(Case):
         self.assertTrue(self.member("b").islnk())
         self.assertEqual(self.member("b").linkname, "a")
 
+    def test_a_file_that_is_no_link_any_more_is_news(self) -> None:
+        os.link(self.put(self.lower, "a"), self.lower / "b")
+        self.put(self.upper, "a")
+        self.put(self.upper, "b")
+        self.assertEqual(self.names(), ["a", "b"])
+
     def test_every_name_of_a_file_carries_the_header_of_the_file(self) -> None:
         first = self.put(self.upper, "a", "same", mode=0o4755, mtime=77)
         os.setxattr(first, "user.note", b"n")

@@ -218,7 +218,8 @@ def _is_news(place: str, here: os.stat_result, below: LowerEntry | None, times: 
     if stat.S_ISLNK(here.st_mode):
         return os.readlink(place) != os.readlink(below.path)
     if stat.S_ISREG(here.st_mode):
-        return here.st_nlink > 1 or here.st_size != there.st_size or not _same_content(place, below.path)
+        # One of several names, here or below: which files are one is news, too.
+        return max(here.st_nlink, there.st_nlink) > 1 or here.st_size != there.st_size or not _same_content(place, below.path)
     return here.st_rdev != there.st_rdev
 
 
