@@ -7,6 +7,7 @@ import json
 import threading
 import unittest
 import urllib.parse
+from collections.abc import Callable
 from types import SimpleNamespace
 
 from topcoat.errors import InfrastructureError, UsageError
@@ -17,22 +18,18 @@ from topcoat.trunk import DlrnApi, DlrnPromotion
 from topcoat.trunk.criteria import Criteria
 from topcoat.trunk.hashes import TrunkHash
 
+Rows = list[dict[str, object]]
+
 
 class Server(http.server.ThreadingHTTPServer):
-    """Knows so many promotions, and gives the newest of them whatever page is asked for."""
+    """Answers each query with the rows that ``answer`` gives for it."""
 
     daemon_threads = True
 
-    def __init__(self, promotions: int, most: int | None) -> None:
-        rows = [
-            {"commit_hash": f"{number:040x}", "distro_hash": f"{number:040x}", "promote_name": "current", "timestamp": 1000 - number}
-            for number in range(promotions)
-        ]
-
+    def __init__(self, answer: Callable[[dict[str, list[str]]], Rows]) -> None:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-                body = json.dumps(rows[: most and int(query["limit"][0])]).encode()
+                body = json.dumps(answer(urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query))).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -45,14 +42,25 @@ class Server(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
 
-class Pages(unittest.TestCase):
-    def api(self, promotions: int, *, most: int | None = 1) -> DlrnApi:
-        server = Server(promotions, most)
+class DlrnCase(unittest.TestCase):
+    def served(self, answer: Callable[[dict[str, list[str]]], Rows], **options: int) -> DlrnApi:
+        """The API of a server that answers so."""
+        server = Server(answer)
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
-        api = DlrnApi(f"http://127.0.0.1:{server.server_port}", page=5)
+        api = DlrnApi(f"http://127.0.0.1:{server.server_port}", **options)
         self.addCleanup(api.close)
         return api
+
+
+class Pages(DlrnCase):
+    def api(self, promotions: int, *, most: int | None = 1) -> DlrnApi:
+        """Of a server that knows so many promotions, and gives the newest of them whatever page is asked for."""
+        rows: Rows = [
+            {"commit_hash": f"{number:040x}", "distro_hash": f"{number:040x}", "promote_name": "current", "timestamp": 1000 - number}
+            for number in range(promotions)
+        ]
+        return self.served(lambda query: rows[: most and int(query["limit"][0])], page=5)
 
     def test_a_server_that_knows_no_pages_and_has_more_is_told(self) -> None:
         api = self.api(9)
@@ -67,39 +75,14 @@ class Pages(unittest.TestCase):
             self.assertIsNone(api.find("f" * 32, names=("current",)))
 
 
-class Answer(http.server.ThreadingHTTPServer):
-    """Gives the same rows whatever it is asked, as a cache does that knows addresses without their query."""
-
-    daemon_threads = True
-
-    def __init__(self, rows: list[dict[str, object]]) -> None:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps(rows).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_words: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-
 ASKED = TrunkHash("a" * 40, "b" * 40)
 VOTE = {"commit_hash": "a" * 40, "distro_hash": "b" * 40, "job_id": "deploy", "success": True, "timestamp": 100, "url": "", "in_progress": False}
 
 
-class Answers(unittest.TestCase):
+class Answers(DlrnCase):
     def api(self, *rows: dict[str, object]) -> DlrnApi:
-        server = Answer(list(rows))
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        api = DlrnApi(f"http://127.0.0.1:{server.server_port}")
-        self.addCleanup(api.close)
-        return api
+        """Of a server that gives the same rows whatever it is asked, as a cache does that knows addresses without their query."""
+        return self.served(lambda _query: list(rows))
 
     def test_votes_on_another_set_are_no_votes_on_this_one(self) -> None:
         for change in ({"commit_hash": "c" * 40}, {"distro_hash": "c" * 40}, {"commit_hash": None}):

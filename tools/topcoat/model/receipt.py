@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from topcoat.errors import ContentError
 from topcoat.model.image import Digest
 from topcoat.model.package import PackageChange
 from topcoat.model.status import Status
@@ -110,8 +111,18 @@ class Receipt:
         object.__setattr__(self, "status", Status(self.status))
 
 
-def missing_parts(receipts: Iterable[Receipt]) -> tuple[str, ...]:
-    """The parts (``N/M``) of the plan of some receipts that none of them is of; empty where they are whole, or of all parts."""
+def require_whole(receipts: Iterable[Receipt], where: str | None = None) -> None:
+    """A part of a run is no set: the receipts are of whole runs, or of all parts (``N/M``) of one.
+
+    :param where: the file that they are from, for the error.
+    :raises ContentError: parts are missing; names them.
+    """
+    receipts = tuple(receipts)
     given = {receipt.shard for receipt in receipts if receipt.shard}
     totals = {int(shard.partition("/")[2]) for shard in given}
-    return tuple(sorted({f"{number}/{total}" for total in totals for number in range(1, total + 1)} - given))
+    missing = sorted({f"{number}/{total}" for total in totals for number in range(1, total + 1)} - given)
+    if missing:
+        problem = f"receipts of the parts {', '.join(missing[:5])} of {receipts[0].tag} are missing"
+        if len(receipts) == 1:
+            problem = f"the receipt is of part {receipts[0].shard} alone: {problem}"
+        raise ContentError(problem, where=where, next_step="join the receipts of all nodes with 'topcoat join-receipts'")

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from topcoat.process.jail import limits
+
 KEEP_LINES = 40
-LEFT_OUT = b"\n[the rest of the output is left out]\n"
 _LONGEST_LINE = 1 << 16
 _READ_ON_SECONDS = 5.0
 _SHOWN = 2000
@@ -62,7 +63,7 @@ class Output:
             return
         self._logged += len(line)
         try:
-            self._sink.write(line if self._logged < self._most else line + LEFT_OUT)
+            self._sink.write(line if self._logged < self._most else line + limits.LEFT_OUT)
         except OSError as error:
             self.unwritten = error
             self._stop_logging()

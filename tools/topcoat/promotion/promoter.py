@@ -398,7 +398,8 @@ class HalfMovedError(InfrastructureError):
 def _shows(target: Target, record: SetRecord, plan: SetRecord) -> bool:
     """Whether the floating tag of every image that a record or a plan names shows what the record says, and none where it says nothing."""
     wanted = record.images.as_dict()
-    names = {image: place for one in (plan, record) for image, place in one.repositories if image in wanted or image in plan.images.as_dict()}
+    named = wanted.keys() | plan.images.as_dict().keys()
+    names = {image: place for one in (plan, record) for image, place in one.repositories if image in named}
     return Target(replace(target.place, repositories=tuple(sorted(names.items()))), target.client).digests(record.name) == {
         image: wanted.get(image) for image in names
     }

@@ -16,7 +16,7 @@ from typing import Any
 from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageResult, LayerSize, Nevra, PackageChange, Receipt, Status
-from topcoat.model.receipt import SCHEMA, missing_parts
+from topcoat.model.receipt import SCHEMA, require_whole
 from topcoat.model.status import OF_RUNS, OF_TASKS
 from topcoat.process.files import write_whole
 
@@ -150,13 +150,8 @@ def require_finished(receipt: Receipt, where: str | None = None, *, part: bool =
     :raises ContentError: any other.
     """
     if receipt.status.usable:
-        missing = () if part else missing_parts([receipt])
-        if missing:
-            raise ContentError(
-                f"the receipt is of part {receipt.shard} of the run of {receipt.tag} alone",
-                where=where,
-                next_step="join those of all nodes with 'topcoat join-receipts'",
-            )
+        if not part:
+            require_whole([receipt], where)
         return receipt
     if receipt.status is Status.RUNNING:
         raise ContentError(

@@ -11,11 +11,13 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import os
 import sqlite3
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from topcoat.rpm import openpgp
@@ -72,17 +74,8 @@ def signatures_of_file(path: Path) -> tuple[PackageSignature, ...]:
     :raises Damaged: it is no RPM file, or one of its signatures is no OpenPGP packet.
     """
     with path.open("rb") as stream:
-        lead = stream.read(_LEAD)
-        if len(lead) < _LEAD or lead[:4] != _LEAD_MAGIC:
-            raise Damaged("it is no RPM file")
-        intro = stream.read(16)
-        if len(intro) < 16 or intro[:8] != _MAGIC:
-            raise Damaged("its signature header is damaged")
-        entries, size = struct.unpack(">II", intro[8:])
-        _limits(entries, size)
-        blob = stream.read(16 * entries + size)
-    if len(blob) < 16 * entries + size:
-        raise Damaged("it is cut short")
+        _pass_lead(stream)
+        _, entries, blob = _next_header(stream, "signature header")
     found, damaged = _signed(_values(entries, blob, _IN_FILE), _IN_FILE)
     if damaged:
         raise Damaged(f"a signature of it is damaged: {damaged}")
@@ -95,22 +88,30 @@ def sha256_of_file(path: Path) -> str:
     :raises Damaged: it is no RPM file.
     """
     with path.open("rb") as stream:
-        at = _LEAD
-        for whole in (False, True):
-            stream.seek(at)
-            intro = stream.read(16)
-            if len(intro) < 16 or intro[:8] != _MAGIC:
-                raise Damaged("it is no RPM file")
-            entries, size = struct.unpack(">II", intro[8:])
-            _limits(entries, size)
-            if whole:
-                blob = stream.read(16 * entries + size)
-                if len(blob) < 16 * entries + size:
-                    raise Damaged("it is cut short")
-                return hashlib.sha256(intro + blob).hexdigest()
-            # the signature header ends at a multiple of eight bytes (RPM file format, "Signature")
-            at += 16 + 16 * entries + size + -size % 8
-    raise AssertionError
+        _pass_lead(stream)
+        _, _, signatures = _next_header(stream, "signature header")
+        stream.seek(-len(signatures) % 8, os.SEEK_CUR)  # it ends at a multiple of eight bytes (RPM file format, "Signature")
+        intro, _, blob = _next_header(stream, "header")
+    return hashlib.sha256(intro + blob).hexdigest()
+
+
+def _pass_lead(stream: BinaryIO) -> None:
+    lead = stream.read(_LEAD)
+    if len(lead) < _LEAD or lead[:4] != _LEAD_MAGIC:
+        raise Damaged("it is no RPM file")
+
+
+def _next_header(stream: BinaryIO, what: str) -> tuple[bytes, int, bytes]:
+    """The header that begins here: its first 16 bytes, the number of its entries, and all behind them."""
+    intro = stream.read(16)
+    if len(intro) < 16 or intro[:8] != _MAGIC:
+        raise Damaged(f"its {what} is damaged")
+    entries, size = struct.unpack(">II", intro[8:])
+    _limits(entries, size)
+    blob = stream.read(16 * entries + size)
+    if len(blob) < 16 * entries + size:
+        raise Damaged("it is cut short")
+    return intro, entries, blob
 
 
 def rows(database: Path) -> Iterator[bytes]:

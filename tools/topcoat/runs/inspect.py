@@ -11,7 +11,7 @@ from typing import Protocol
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Action, ImageReference, Nevra, PackageChange, Profile, Receipt, Status
-from topcoat.model.receipt import missing_parts
+from topcoat.model.receipt import require_whole
 from topcoat.registry import Registries
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
@@ -77,9 +77,7 @@ def covered_by_receipts(access: Access, receipts: Iterable[Receipt], gating_repo
     :raises ContentError: the runs had other packages under test than this repository has, or a part of a run is missing.
     """
     receipts = tuple(receipts)
-    missing = missing_parts(receipts)
-    if missing:
-        raise ContentError(f"receipts of the parts {', '.join(missing[:5])} of the run are missing", next_step="name the receipts of all nodes")
+    require_whole(receipts)
     installed = installed_by_receipts(access, receipts)
     with repositories.freeze([gating_repository(gating_repo)], access.work_dir / "repositories") as snapshot:
         named = {str(package.nevra) for package in snapshot.packages(GATING_ID)}

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from topcoat import planner
 from topcoat.containerfile import Fingerprint, fingerprints
@@ -22,6 +23,9 @@ from topcoat.solver.solver import UpdateSolver
 from topcoat.yum import kept
 from topcoat.yum import repositories as repos
 from topcoat.yum.repositories import Snapshot
+
+if TYPE_CHECKING:
+    from topcoat.gating import GatedPackage
 
 GATING_ID = "gating"
 GATING_PRIORITY = 1
@@ -59,17 +63,23 @@ def under_test(snapshot: Snapshot, location: str | None) -> tuple[Nevra, ...]:
     :param location: as of ``gating_repository``; None: there is none.
     :raises ContentError: the list beside the metadata has packages that the metadata lacks. They would be asked of no image.
     """
-    if location and "://" not in location:
-        from topcoat import gating
-
-        named = {package.nevra for package in snapshot.packages(GATING_ID)}
-        lost = sorted(set(gating.load(Path(location)).nevras) - named)
-        if lost:
-            raise ContentError(
-                f"the gating repository {location} lists {len(lost)} package(s) that its metadata does not have: {', '.join(map(str, lost[:3]))}",
-                next_step="copy the repository whole, or build it again with 'topcoat gating'",
-            )
+    listed = {Nevra.parse(package.nevra) for package in listed_under_test(location)}
+    lost = sorted(listed - {package.nevra for package in snapshot.packages(GATING_ID)}) if listed else []
+    if lost:
+        raise ContentError(
+            f"the gating repository {location} lists {len(lost)} package(s) that its metadata does not have: {', '.join(map(str, lost[:3]))}",
+            next_step="copy the repository whole, or build it again with 'topcoat gating'",
+        )
     return snapshot.gated()
+
+
+def listed_under_test(location: str | None) -> tuple[GatedPackage, ...]:
+    """What a gating repository of ours says of itself; one behind a URL says nothing."""
+    if location is None or "://" in location:
+        return ()
+    from topcoat import gating
+
+    return gating.load(Path(location)).packages
 
 
 def repo_set(profile: Profile, gating: str | None) -> tuple[Repository, ...]:

@@ -5,35 +5,35 @@ This module must never be the place of a rule; it opens what the rooms below nee
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from topcoat import gating
 from topcoat.documents import Door
 from topcoat.engine.events import JsonLines
 from topcoat.errors import ContentError, PartialError, TopcoatError, UsageError
+from topcoat.gating import GatedPackage
 from topcoat.model import Plan, Receipt, RunOptions, RunRequest, Status
 from topcoat.model.image import check_tag
 from topcoat.process import Processes
 from topcoat.publisher import Publisher, receipts
 from topcoat.registry import Registries
 from topcoat.report import document, plans, progress
-from topcoat.runs import input_tags, verdict
+from topcoat.runs import verdict
 from topcoat.runs.cache import DigestCache
 from topcoat.runs.execute import execute
 from topcoat.runs.host_maker import HostMaker
 from topcoat.runs.known import KnownFiles
 from topcoat.runs.locks import Locks
-from topcoat.runs.planning import Decision, decide
+from topcoat.runs.planning import Decision, decide, listed_under_test
 from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
 from topcoat.runs.steps import Steps
+from topcoat.runs.tags import check_tags
 
-_KEPT = re.compile(rf"{input_tags.PREFIX}.*|sha[0-9]+-.*")
 _PLAN = Door(UsageError, "make it with 'topcoat plan --output'", limit=64 << 20)
 
 
@@ -45,7 +45,7 @@ def run(request: RunRequest, options: RunOptions, *, registries: Registries, pro
     """
     check_tags(request, options)
     with recorded(options, request.profile.name, request.recipes_root):
-        packages = _packages(request)
+        packages = listed_under_test(request.gating_repository)
         decision = decide(request, registries=registries, work=options.work)
         if options.expected_plan:
             require_same(decision.plan, options.expected_plan)
@@ -59,30 +59,6 @@ def run(request: RunRequest, options: RunOptions, *, registries: Registries, pro
             raise
         _leave(receipt, request, options, registries)
         return receipt
-
-
-def check_tags(request: RunRequest, options: RunOptions) -> None:
-    """Every image gets the run's own tag as soon as it is made, long before the set is proven: it must be nobody else's.
-
-    :raises UsageError: a tag is none, is kept for others, or the run's own is one that moves.
-    """
-    for tag in (options.tag, *options.floating_tags):
-        check_tag(tag)
-        if _KEPT.fullmatch(tag):
-            raise UsageError(f"{tag} cannot be given to images: names like it are kept for what lies beside them", next_step="choose another tag")
-    profile = request.profile
-    references = (profile.reference_registry or profile.registry, profile.reference_namespace or profile.namespace)
-    moving = {*options.floating_tags, *([request.reference_tag] if references == (profile.registry, profile.namespace) else [])}
-    if options.shard and options.floating_tags:
-        raise UsageError(
-            f"part {options.shard} of a run moves no floating tag: what is under test is proven from all parts together",
-            next_step="leave --floating-tag out, and promote the set when 'topcoat coverage' has proven it",
-        )
-    if options.tag in moving:
-        raise UsageError(
-            f"{options.tag} is a tag that moves for a whole set once it is proven, and --tag is given to each image before that",
-            next_step="give the run a tag of its own, and this one with --floating-tag",
-        )
 
 
 def _leave(receipt: Receipt, request: RunRequest, options: RunOptions, registries: Registries) -> None:
@@ -111,9 +87,8 @@ def recorded(options: RunOptions, profile: str, recipes_root: Path | None = None
     :param profile: name of the profile.
     """
     started = time.time()
-    document.save(
-        Receipt(profile, options.tag, Status.RUNNING, started, started, (), zuul=options.zuul, shard=str(options.shard or "")), options.receipt
-    )
+    begun = Receipt(profile, options.tag, Status.RUNNING, started, started, (), zuul=options.zuul, shard=str(options.shard or ""))
+    document.save(begun, options.receipt)
     try:
         yield
     except (Exception, KeyboardInterrupt) as caught:
@@ -121,23 +96,14 @@ def recorded(options: RunOptions, profile: str, recipes_root: Path | None = None
             stopped = isinstance(caught, KeyboardInterrupt)
             error = verdict.cancelled() if stopped else caught if isinstance(caught, TopcoatError) else verdict.broken(caught)
             status = Status.CANCELLED if stopped else Status.FAILED
-            shape = error_shape(error, recipes_root)
-            ended = Receipt(profile, options.tag, status, started, time.time(), (), error=shape, zuul=options.zuul, shard=str(options.shard or ""))
-            document.save(ended, options.receipt)
+            document.save(replace(begun, status=status, finished=time.time(), error=error_shape(error, recipes_root)), options.receipt)
         raise
-
-
-def _packages(request: RunRequest) -> tuple[gating.GatedPackage, ...]:
-    """What a gating repository of ours says of itself; one behind a URL says nothing."""
-    if request.gating_repository is None or "://" in request.gating_repository:
-        return ()
-    return gating.load(Path(request.gating_repository)).packages
 
 
 def carry_out(
     decision: Decision,
     options: RunOptions,
-    packages: tuple[gating.GatedPackage, ...],
+    packages: tuple[GatedPackage, ...],
     locks: Locks | None = None,
     *,
     registries: Registries,

@@ -91,6 +91,7 @@ class _Composer:
         self._installs, self._removes = installs, removes
         self._epoch = epoch * _NANO
         self._users, self._groups = tree.ids("etc/passwd"), tree.ids("etc/group")
+        self._real: dict[str, str] = {}
         self._placed: dict[str, Placed] = {}
         self._latest: dict[str, _Shared] = {}
         """The last package so far that has a path."""
@@ -120,31 +121,26 @@ class _Composer:
         return Layout(entries, sorted(self._whiteouts))
 
     def _places(self, package: Package) -> Iterator[tuple[str, PackageFile]]:
-        """Files of a package with the paths where they really lie: rpm follows the links of folders, too (lib/fprint.c)."""
-        real: dict[str, str] = {}
-        for file in package.files:
-            folder, _, name = file.path.rpartition("/")
-            if folder not in real:
-                real[folder] = self._tree.resolve(folder)
-            yield f"{real[folder]}/{name}" if real[folder] else name, file
+        """Files of a package with the paths where they really lie."""
+        return ((self._real_path(file.path), file) for file in package.files)
+
+    def _real_path(self, path: str) -> str:
+        """Where a file really lies: rpm follows the links of folders, too (lib/fprint.c)."""
+        folder, _, name = path.rpartition("/")
+        if folder not in self._real:
+            self._real[folder] = self._tree.resolve(folder)
+        return f"{self._real[folder]}/{name}" if self._real[folder] else name
 
     def _owned_by(self, others: Sequence[Package]) -> dict[str, list[tuple[Package, PackageFile]]]:
         """Files of the packages that stay, by the path where they really lie, as far as a package that moves has a file there."""
         moved = {*self._before, *(path for package in self._installs for path in package.paths())}
         wanted = {path.rpartition("/")[2] for path in moved}
-        real: dict[str, str] = {}
         found: dict[str, list[tuple[Package, PackageFile]]] = defaultdict(list)
         for package in others:
             if wanted.isdisjoint(package.basenames):
                 continue
             for number, path in enumerate(package.paths()):
-                folder, _, name = path.rpartition("/")
-                if name not in wanted:
-                    continue
-                if folder not in real:
-                    real[folder] = self._tree.resolve(folder)
-                place = f"{real[folder]}/{name}" if real[folder] else name
-                if place in moved:
+                if path.rpartition("/")[2] in wanted and (place := self._real_path(path)) in moved:
                     found[place].append((package, package.files[number]))
         return found
 

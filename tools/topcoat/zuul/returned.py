@@ -11,9 +11,8 @@ from dataclasses import replace
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import ImageReference, ImageResult, Receipt, Status
-from topcoat.model.receipt import missing_parts
+from topcoat.model.receipt import require_whole
 
-_JOIN = "join the receipts of all nodes with 'topcoat join-receipts'"
 WARNINGS_SHOWN = 20
 # Lists that Zuul appends to over several calls of zuul_return in one job; everything else is replaced (zuul/ansible/base/action/zuul_return.py).
 _ACCUMULATED = ("artifacts", "warnings", "redactions")
@@ -50,8 +49,7 @@ def returned_artifacts(receipt: Receipt) -> dict[str, object]:
     if not receipt.status.usable:
         ended = "has not ended, or was killed" if receipt.status is Status.RUNNING else f"ended as {receipt.status.word!r}"
         raise ContentError(f"the run {ended}, so its images are not returned", next_step="repair what the report names first, then run it again")
-    if missing_parts([receipt]):
-        raise ContentError(f"the receipt is of part {receipt.shard} alone, so its images are not returned", next_step=_JOIN)
+    require_whole([receipt])
     images = [image for image in receipt.images if image.status is Status.DONE]
     if not images:
         raise ContentError("the receipt names no published image", next_step="check which images the plan selected")
@@ -127,9 +125,7 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
                     f"the receipts of {first.tag} are of two {what}, so their images belong to no set",
                     next_step="let every node carry out one plan on one view ('topcoat freeze', --view)",
                 )
-    missing = missing_parts(receipts)
-    if missing:
-        raise ContentError(f"receipts of the parts {', '.join(missing[:5])} of {first.tag} are missing", next_step=_JOIN)
+    require_whole(receipts)
     images: dict[str, ImageResult] = {}
     for receipt in receipts:
         for image in receipt.images:

@@ -77,6 +77,10 @@ def bound_process(bounds: dict[str, float]) -> None:
         resource.setrlimit(which, (value, value))
 
 
+LEFT_OUT = b"\n[the rest of the output is left out]\n"
+"""What a log ends with that had no room for more."""
+
+
 class Watch:
     """Looks after one piece of work, from outside: call ``look`` about once a second, and ``verdict`` when it failed."""
 

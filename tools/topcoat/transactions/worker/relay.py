@@ -18,7 +18,7 @@ import time
 import traceback
 
 import jail
-from limits import Watch
+from limits import LEFT_OUT, Watch
 from protocol import Refused
 
 _MAX_ANSWER = 256 << 20
@@ -184,7 +184,7 @@ def _copy(data: bytes, log: int, copied: int, most: int) -> int:
     if copied < most:
         os.write(log, data)
         if copied + len(data) >= most:
-            os.write(log, b"\n[the rest of the output is left out]\n")
+            os.write(log, LEFT_OUT)
     return copied + len(data)
 
 
