@@ -1,6 +1,8 @@
 """The gating repository, with the real git, rpmbuild, createrepo_c and registry."""
 
+import itertools
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -171,6 +173,19 @@ class BuildTest(unittest.TestCase):
         with self.assertRaises(ContentError) as caught:
             self.build(tree(self.folder / "foo", spec=None))
         self.assertIn("no spec file", str(caught.exception))
+
+    def test_a_commit_of_no_time_is_named(self):
+        source = tree(self.folder / "foo")
+        good = git(source, "cat-file", "commit", "HEAD")
+        for role, date in itertools.product(("author", "committer"), ("-5", "253402300799", "x", "")):
+            with self.subTest(role=role, date=date):
+                text = re.sub(f"^({role} .*>) [0-9]+", rf"\g<1> {date}", good, flags=re.MULTILINE)
+                argv = ["git", "-C", str(source), "hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+                made = subprocess.run(argv, input=text + "\n", check=True, capture_output=True, text=True).stdout.strip()
+                git(source, "update-ref", "HEAD", made)
+                with self.assertRaisesRegex(UsageError, f"commit {made[:12]} is of no time that can be used") as caught:
+                    gating.SourceTree.at(source)
+                self.assertTrue(caught.exception.next_step)
 
     def test_nothing_to_build_is_an_error(self):
         with self.assertRaises(UsageError):

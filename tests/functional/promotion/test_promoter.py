@@ -8,6 +8,7 @@ from tests.functional.promotion.base import NAMES, SetCase
 from tests.functional.registry.base import make_image
 from tests.functional.registry.faults import Fault
 from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
+from topcoat.model import labels
 from topcoat.model.receipt import ImageResult, Receipt
 from topcoat.promotion import Control, Promoted, Promoter, Request, SetRecord, Target
 from topcoat.publisher import Publisher
@@ -144,6 +145,22 @@ class Whole(SetCase):
         with self.assertRaisesRegex(ContentError, f"nova-api: {child.digest} is for linux/amd64 and stands there for linux/arm64"):
             self.promoter(self.space).promote(Request("new", "floating", inventories=False))
         self.assertIsNone(client.head(path, "floating"))
+
+    def test_an_image_that_was_copied_over_another_of_the_set_moves_nothing(self) -> None:
+        client, publisher = self.client(), Publisher(self.registries())
+        for label, problem in (("base", "nova-api shows base"), ("", "")):
+            image, blobs = make_image(label.encode() * 50 + b"x")
+            image = oci.with_labels(image, {labels.IMAGE: label}) if label else image
+            for name in ("base", "nova-api"):
+                publisher.publish(f"{self.server.host}/{self.space}/{name}", image, blobs, ["new"])
+            with self.subTest(label):
+                request = Request("new", "floating", inventories=False)
+                if problem:
+                    with self.assertRaisesRegex(ContentError, problem):
+                        self.promoter(self.space).promote(request)
+                    self.assertIsNone(client.head(f"{self.space}/nova-api", "floating"))
+                else:  # of somebody else, and meant to be there twice
+                    self.assertEqual("promoted", self.promoter(self.space).promote(request).state)
 
     def test_a_name_is_not_promoted_to_itself(self) -> None:
         with self.assertRaisesRegex(UsageError, "promoted to itself"):

@@ -201,6 +201,14 @@ class Lying(SetCase):
                 self.promoter(self.space).promote(Promotion("new", "floating"))
         self.assertEqual([], [tag for tag in self.client().tags(control.repository) if ".lock-" in tag])
 
+    def test_a_lock_of_a_clock_that_is_wrong_is_named_by_its_tag(self) -> None:
+        control = Control(self.client(), self.space)
+        with unittest.mock.patch("topcoat.promotion.control.LOCK_SECONDS", 1e9), control.lock("floating") as lock:
+            pass_on = lock.tag
+            with unittest.mock.patch("topcoat.promotion.control.LOCK_SECONDS", 900.0), self.assertRaises(InfrastructureError) as caught:
+                self.promoter(self.space).promote(Promotion("new", "floating"))
+        self.assertIn(f"delete the tag {self.server.host}/{control.repository}:{pass_on}", caught.exception.next_step)
+
     def test_a_process_of_another_container_of_this_machine_is_not_taken_for_dead(self) -> None:
         control = Control(self.client(), self.space)
         with control.lock("floating") as lock:

@@ -174,7 +174,17 @@ class LiesTest(SiteTest):
         old = self.client.head(KEYSTONE, "current-passed-ci")
         self.attach("keystone", self.documents("keystone", "review"))
         receipt = self.site.directory / "work" / "receipt.json"
-        receipt.write_text(receipt.read_text().replace(done.digests()["keystone"], old))
+        proved = receipt.read_text()
+        for what, code, problem in (("digest", 2, "has no image"), ("digest repository", 1, "for keystone, and it is nova-api")):
+            with self.subTest(f"{what} of another image"):
+                document = json.loads(proved)
+                one, other = (next(image for image in document["images"] if image["name"] == name) for name in ("keystone", "nova-api"))
+                for key in what.split():
+                    one[key], other[key] = other[key], one[key]
+                receipt.write_text(json.dumps(document))
+                # The run's own folder knows both images by their digests.
+                self.fail_with(code, problem, "coverage", "--receipt", str(receipt), "--gating-repo", gating, work="work")
+        receipt.write_text(proved.replace(done.digests()["keystone"], old))
         self.fail_with(1, "keystone has 1.0-1.el9", "coverage", "--receipt", str(receipt), "--gating-repo", gating, work=self.fresh())
         for status in ("running", "failed", "cancelled"):
             with self.subTest(status):

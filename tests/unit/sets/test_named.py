@@ -9,7 +9,9 @@ from pathlib import Path
 
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Base, Profile
+from topcoat.model.receipt import ImageResult, Receipt
 from topcoat.registry import Registries
+from topcoat.report import receipt_to_dict
 from topcoat.sets import NamedSet, find
 
 DIGEST = "sha256:" + "1" * 64
@@ -52,3 +54,14 @@ class OfFiles(unittest.TestCase):
         for content in (*map(json.dumps, shapes), "[]", "no JSON", "5", "{}", '{"record": ' + "[" * 5000):
             with self.subTest(content[:60]), self.assertRaises((UsageError, ContentError)):
                 self.find(content)
+
+    def test_a_part_of_a_run_is_no_set(self) -> None:
+        image = ImageResult("nova", "done", "update", "package-updates", "", repository="r.example.org/set/nova", digest=DIGEST)
+        for shard in ("", "1/2"):
+            receipt = Receipt("x", "one", "done", 1.0, 2.0, (image,), shard=shard)
+            text = json.dumps(receipt_to_dict(receipt))
+            if shard:
+                with self.assertRaisesRegex(ContentError, "part 1/2 alone"):
+                    self.find(text)
+            else:
+                self.assertEqual({"nova": DIGEST}, self.find(text).digests)

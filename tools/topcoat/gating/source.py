@@ -65,19 +65,20 @@ class SourceTree:
     def at(cls, path: Path) -> SourceTree:
         """Look at a checkout.
 
-        :raises UsageError: the path is no git checkout, or holds several spec files.
+        :raises UsageError: the path is no git checkout, or holds several spec files; its commit is of no time.
         """
         directory = path.resolve()
         if not directory.is_dir():
             raise UsageError(f"source tree {path} does not exist", next_step="name a git checkout")
         git = git_of(directory)
-        commit, committed, tree = git("log", "-1", "--format=%H %ct %T").split()
+        commit, tree = git("log", "-1", "--format=%H %T").split()
+        committed = git.seconds_of("HEAD")
         # A history that is cut off at a merge (a shallow clone) holds nothing else to ask.
-        written = git("log", "-1", "--no-merges", "--format=%at") or git("log", "-1", "--format=%at")
+        written = git.seconds_of("HEAD", "%at", "--no-merges") or git.seconds_of("HEAD", "%at")
         specs = [spec for folder in _SPEC_FOLDERS for spec in sorted((directory / folder).glob("*.spec"))]
         if len(specs) > 1:
             raise UsageError(f"{directory.name} has {len(specs)} spec files", where=str(specs[1]), next_step="keep one in the tree")
-        return cls(directory, directory.name, commit, int(committed), tree, int(written), specs[0] if specs else None)
+        return cls(directory, directory.name, commit, committed or 0, tree, written or 0, specs[0] if specs else None)
 
     @property
     def snapshot(self) -> str:

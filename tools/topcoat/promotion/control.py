@@ -181,7 +181,11 @@ class Control:
 
     def _held(self, name: str, other: Owner | _Hidden) -> InfrastructureError:
         if isinstance(other, Owner):
-            ends = f"its lock ends by itself in {max(other.expires - time.time(), 0):.0f} s"
+            left = max(other.expires - time.time(), 0)
+            ends = f"its lock ends by itself in {left:.0f} s"
+            if left > 2 * LOCK_SECONDS:  # no clock of a promoter is that wrong, and nobody can wait for it
+                tag = f"{self.client.host}/{self.repository}:{name}{LOCKED}{other.id}"
+                ends = f"its lock ends later than any does: if nobody promotes, delete the tag {tag}"
             return InfrastructureError(f"{name} is being promoted by process {other.pid} on {other.host}", next_step=f"wait for it; {ends}")
         return InfrastructureError(
             f"somebody may be promoting {name}: {self.client.host}/{self.repository} lists the lock {other.tag} and answers 404 for it",

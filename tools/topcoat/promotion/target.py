@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from topcoat.errors import ContentError, TopcoatError
-from topcoat.model import Digest
+from topcoat.model import Digest, labels
 from topcoat.process.each import each
 from topcoat.promotion.control import Control
 from topcoat.registry import INVENTORY_TYPE, Descriptor, Manifest, RegistryClient
@@ -87,9 +87,9 @@ class Target:
         A blob that several images share is asked for once: registries store it once. That each repository is linked to it is checked by the registry
         itself when it takes the manifest, and then a failure brings the whole set back.
 
-        An image of an index is for the platform that the index names it for.
+        An image of an index is for the platform that the index names it for, and no name shows the image of another one.
 
-        :raises ContentError: something is missing, cut off or for another platform; names images and digests.
+        :raises ContentError: something is missing, cut off, for another platform or another image; names images and digests.
         """
         single = [(image, one) for image, manifest in manifests.items() for one in self.client.with_children(self.repository_of(image), manifest)]
         blobs = {blob: image for image, manifest in reversed(single) for blob in manifest.blobs}
@@ -109,6 +109,12 @@ class Target:
             return None if found else f"{image}: the inventory of {digest} is missing"
 
         children = [(child, image) for image, manifest in manifests.items() for child in manifest.images if child.media_type in MANIFEST_TYPES]
+        strangers = self._of_another_name(manifests)
+        if strangers:
+            raise ContentError(
+                f"{self.place}: {len(strangers)} name(s) show another image of the set: {'; '.join(sorted(strangers)[:10])}",
+                next_step="build and publish the set again: somebody has copied one image over another",
+            )
         wrong = [problem for problem in each(children, self._other_platform, workers=self._workers) if problem]
         if wrong:
             raise ContentError(
@@ -123,6 +129,21 @@ class Target:
                 f"{self.place}: the set is not whole, {len(missing)} part(s) are missing or cut off: {'; '.join(sorted(missing)[:10])}",
                 next_step="build and publish the set again",
             )
+
+    def _of_another_name(self, manifests: Mapping[str, Manifest]) -> list[str]:
+        """Names that show an image of another name of the set, which says so itself; images of others may stand under two names."""
+        aliases = dict(self.place.aliases)
+        shown: dict[Digest, list[str]] = {}
+        for image, manifest in manifests.items():
+            if image not in aliases:
+                first = manifest.images[0].digest if manifest.is_index and manifest.images else manifest.digest
+                shown.setdefault(first, []).append(image)
+        found = []
+        for digest, names in shown.items():
+            if len(names) > 1:
+                said = self.client.image(self.repository_of(names[0]), digest)[1].labels.get(labels.IMAGE)
+                found += [f"{name} shows {said}" for name in names if said in names and name != said]
+        return found
 
     def _other_platform(self, item: tuple[Descriptor, str]) -> str | None:
         """What is wrong with the platform that an index gives a child; None where it is that of the child's configuration, or none."""

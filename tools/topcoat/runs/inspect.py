@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from topcoat.errors import ContentError, UsageError
-from topcoat.model import Action, ImageReference, Nevra, PackageChange, Profile, Receipt, Status
+from topcoat.model import Action, ImageReference, Nevra, PackageChange, Profile, Receipt, Status, labels
 from topcoat.model.receipt import require_whole
 from topcoat.registry import Registries
 from topcoat.rpm.difference import pair
@@ -90,12 +90,21 @@ def covered_by_receipts(access: Access, receipts: Iterable[Receipt], gating_repo
         return coverage.cover(under_test(snapshot, gating_repo), installed, access.profile.not_containerised)
 
 
+def _require_shown(access: Access, name: str, stored: StoredImage) -> None:
+    """What is kept by digest was somewhere once: an image that a receipt names is in that repository today, and is the image of that name."""
+    if access.registries.client(stored.host).head(stored.repository, stored.digest) is None:
+        raise UsageError(f"the registry has no image {stored.reference} any more", next_step="give the receipt of a run whose images are kept")
+    said = stored.labels.get(labels.IMAGE, name)
+    if said != name:
+        raise ContentError(f"the receipt gives {stored.reference} for {name}, and it is {said}", next_step="give the receipt as the run wrote it")
+
+
 def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[str, frozenset[Nevra]]:
     """Image name → packages, of every finished image of some receipts, read from the registry by the digests that they name.
 
     Of images that the runs made, the database in the published layers is read.
 
-    :raises UsageError: a receipt names an image that is not in the registry.
+    :raises UsageError: a receipt names an image that is not in the registry. :raises ContentError: the image says that it is another one.
     """
     found: dict[str, frozenset[Nevra]] = {}
     reader = reader_of(access)
@@ -103,6 +112,7 @@ def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[s
         for image in receipt.images:
             if image.status is Status.DONE and image.digest:
                 stored = find(reader, f"{image.repository}@{image.digest}")
+                _require_shown(access, image.name, stored)
                 made = image.action != Action.REUSE.value
                 found[image.name] = reader.packages_in_database(stored) if made else reader.inventory(stored).nevras
     return found

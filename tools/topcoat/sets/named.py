@@ -13,6 +13,7 @@ from topcoat.documents import Door
 from topcoat.errors import ContentError, UsageError
 from topcoat.model import Digest, ImageReference, Profile
 from topcoat.model.image import check_tag
+from topcoat.model.receipt import require_whole
 from topcoat.process.each import each
 from topcoat.promotion import Control, History, SetRecord
 from topcoat.registry import AccessError, NotFoundError, RefusedError, Registries
@@ -145,6 +146,7 @@ def _of_file(path: Path, registries: Registries) -> NamedSet:
     receipt = receipt_from_dict(document)
     if not receipt.status.usable:
         raise ContentError(f"the run of {path} ended as {receipt.status.word!r}: its images are no set", next_step="take the receipt of a whole run")
+    require_whole([receipt], str(path))
     images = {
         image.name: ImageReference.parse(f"{image.repository}@{image.digest}")
         for image in receipt.images
