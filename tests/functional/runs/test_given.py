@@ -62,6 +62,8 @@ class GivenImages(SiteTest):
         self.assertIn("two: its update cannot be composed: tool has a scriptlet (%post)", refused.stderr)
         self.assertIn("run it as root with --update-way auto", refused.stderr)
         self.assertIsNone(self.site.client.head("two", "new"))
+        for tag, problem in (("sha256-" + "1" * 64, "kept for what lies beside"), ("-x", "not a tag")):
+            self.assertIn(problem, self.update(*words[:-1], tag, code=2).stderr)
         self.assertIn("run it as root", self.update(*words, "--update-way", "composed", code=1, user=()).stderr)
         self.update(*words, user=())
         with World.tree(self.site, "two", self.site.client.head("two", "new")) as root:

@@ -8,10 +8,11 @@ import threading
 import unittest
 import urllib.parse
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 from topcoat.errors import InfrastructureError, UsageError
-from topcoat.promotion.candidates import verdict_on
+from topcoat.promotion.candidates import newest, require_newest, verdict_on
 from topcoat.promotion.promotion import Promotion
 from topcoat.registry import Credentials, Login
 from topcoat.trunk import DlrnApi, DlrnPromotion
@@ -115,6 +116,25 @@ class Answers(DlrnCase):
         for rows, passed in (((VOTE,), True), ((late, failed), False), ((late,), False), ((VOTE, {**late, "success": False}), False)):
             with self.subTest(rows=rows):
                 self.assertEqual(passed, verdict_on(self.api(*rows), rule, candidate, now=now).passed)
+
+    def test_a_candidate_with_a_date_that_has_not_come_is_not_the_newest(self) -> None:
+        now, rule = 10_000.0, Criteria("n", "c", ("deploy",), max_age_hours=1)
+        row = {"commit_hash": "a" * 40, "distro_hash": "b" * 40, "promote_name": "c", "timestamp": now - 60}
+        late = {**row, "commit_hash": "c" * 40, "timestamp": now + 1e6}
+
+        def answer(query: dict[str, list[str]]) -> Rows:
+            if "promote_name" in query:
+                return [late, row] if query["promote_name"] == ["c"] else []
+            return [{**VOTE, **{key: query[key][0] for key in ("commit_hash", "distro_hash")}}]
+
+        api = self.served(answer)
+        future, present = api.promotions("c", limit=10)
+        self.assertTrue(verdict_on(api, rule, future, now=now).too_old)
+        for any_age in (rule, replace(rule, max_age_hours=None)):
+            said: list[str] = []
+            self.assertEqual(present, newest(api, any_age, now=now, say=said.append))
+            self.assertIn("has not come", said[0])
+            require_newest(api, any_age, present, now=now)
 
 
 class Addresses(unittest.TestCase):

@@ -167,7 +167,10 @@ class Joining(unittest.TestCase):
             with self.assertRaisesRegex(ContentError, "their images belong to no set") as caught:
                 join_receipts([one, other])
             self.assertIn("--view", caught.exception.next_step)
-        join_receipts([one, replace(one, repositories=(), gated=(), status=Status.FAILED)])
+        unplanned = replace(one, repositories=(), gated=(), status=Status.FAILED)
+        join_receipts([one, unplanned])
+        with self.assertRaisesRegex(ContentError, "several states of the repositories"):
+            join_receipts([unplanned, one, replace(one, repositories=(("r", "2" * 64),))])
 
     def test_a_part_alone_is_no_set(self) -> None:
         one, two = receipt(result("a"), shard="1/2"), receipt(result("b"), shard="2/2")

@@ -5,6 +5,7 @@ This module must never move anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from topcoat.errors import ContentError
@@ -13,7 +14,7 @@ from topcoat.trunk.criteria import Criteria, TooOld, Verdict, judge
 
 _MANY = 100
 _AHEAD = 3600.0
-"""Seconds that the clocks of voters may be ahead of ours."""
+"""Seconds that the clocks of voters and of whoever names candidates may be ahead of ours."""
 
 
 class NotMetError(ContentError):
@@ -32,10 +33,16 @@ class SupersededError(ContentError):
 def verdict_on(api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, *, now: float) -> Verdict:
     """Judge one candidate by its votes. ``now`` is seconds since the epoch.
 
-    The last vote of a job counts, so a success with a date that has not come would outlive every failure after it: it is passed over.
+    The last vote of a job counts, so a success with a date that has not come would outlive every failure after it: it is passed over. And a candidate
+    with such a date would never grow too old: nobody knows its age.
     """
-    votes = [vote for vote in api.votes(candidate.votable) if vote.time <= now + _AHEAD or not vote.success]
-    return judge(criteria, votes, age_hours=(now - candidate.time) / 3600)
+    votes = [vote for vote in api.votes(candidate.votable) if not _is_ahead(vote.time, now) or not vote.success]
+    return judge(criteria, votes, age_hours=math.inf if _is_ahead(candidate.time, now) else (now - candidate.time) / 3600)
+
+
+def _is_ahead(moment: float, now: float) -> bool:
+    """Has this moment not come, on any clock that goes?"""
+    return moment > now + _AHEAD
 
 
 def by_tag(api: DlrnApi, criteria: Criteria, tag: str) -> DlrnPromotion:
@@ -63,11 +70,13 @@ def require(api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, *, now: 
 
 
 def require_newest(api: DlrnApi, criteria: Criteria, candidate: DlrnPromotion, *, now: float) -> None:
-    """What somebody named must be the newest candidate that meets the criteria.
+    """What somebody named must be the newest candidate that meets the criteria; one with a date that has not come is newer than nothing.
 
     :raises SupersededError: a newer one does.
     """
     for other in api.promotions(criteria.candidate, limit=_MANY):
+        if _is_ahead(other.time, now):
+            continue
         if other.time <= candidate.time or other.tag == candidate.tag:
             return
         if verdict_on(api, criteria, other, now=now).passed:
@@ -89,6 +98,11 @@ def newest(api: DlrnApi, criteria: Criteria, *, now: float, say: Callable[[str],
         if current and (candidate.tag == current.tag or (candidate.time < current.time and candidate.hash == current.hash)):
             break
         verdict = verdict_on(api, criteria, candidate, now=now)
+        if _is_ahead(candidate.time, now):  # it would be the newest for as long as its date says
+            say(f"{candidate.tag}: named at a time that has not come")
+            first = first or (candidate, verdict)
+            reasons.append(f"{candidate.tag[:16]}: named at a time that has not come")
+            continue
         if verdict.passed:
             return candidate
         say(f"{candidate.tag}: {verdict.sentence}")

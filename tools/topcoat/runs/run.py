@@ -17,7 +17,6 @@ from topcoat.engine.events import JsonLines
 from topcoat.errors import ContentError, PartialError, TopcoatError, UsageError
 from topcoat.gating import GatedPackage
 from topcoat.model import Plan, Receipt, RunOptions, RunRequest, Status
-from topcoat.model.image import check_tag
 from topcoat.process import Processes
 from topcoat.publisher import Publisher, receipts
 from topcoat.registry import Registries
@@ -32,7 +31,7 @@ from topcoat.runs.planning import Decision, decide, listed_under_test
 from topcoat.runs.receipts import error_shape
 from topcoat.runs.references import ImageReader
 from topcoat.runs.steps import Steps
-from topcoat.runs.tags import check_tags
+from topcoat.runs.tags import check_kept, check_tags
 
 _PLAN = Door(UsageError, "make it with 'topcoat plan --output'", limit=64 << 20)
 
@@ -73,7 +72,7 @@ def _leave(receipt: Receipt, request: RunRequest, options: RunOptions, registrie
 
 def update(decide: Callable[[], Decision], options: RunOptions, *, registries: Registries, progress_mode: str, stream: TextIO) -> Receipt:
     """Carry out the plan of a run on images that somebody names; see ``run``."""
-    check_tag(options.tag)
+    check_kept(options)
     with recorded(options, "given"):
         return carry_out(decide(), options, (), registries=registries, progress_mode=progress_mode, stream=stream)
 

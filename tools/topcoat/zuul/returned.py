@@ -116,15 +116,12 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
                 f"receipts of different runs: {first.profile}/{first.tag} and {other.profile}/{other.tag}",
                 next_step="join only the receipts of the nodes of one job",
             )
-        for what, mine, theirs in (
-            ("states of the repositories", first.repositories, other.repositories),
-            ("packages under test", *_gated(first, other)),
-        ):
-            if mine and theirs and mine != theirs:  # a node that failed before it had a plan names none
-                raise ContentError(
-                    f"the receipts of {first.tag} are of two {what}, so their images belong to no set",
-                    next_step="let every node carry out one plan on one view ('topcoat freeze', --view)",
-                )
+    for what, views in (("states of the repositories", [receipt.repositories for receipt in receipts]), ("packages under test", _gated(*receipts))):
+        if len({view for view in views if view}) > 1:  # a node that failed before it had a plan names none
+            raise ContentError(
+                f"the receipts of {first.tag} are of several {what}, so their images belong to no set",
+                next_step="let every node carry out one plan on one view ('topcoat freeze', --view)",
+            )
     require_whole(receipts)
     images: dict[str, ImageResult] = {}
     for receipt in receipts:
@@ -166,8 +163,8 @@ def join_receipts(receipts: Sequence[Receipt]) -> Receipt:
     )
 
 
-def _gated(*receipts: Receipt) -> list[set[str]]:
-    return [{str(entry.get("package")) for entry in receipt.gated} for receipt in receipts]
+def _gated(*receipts: Receipt) -> list[frozenset[str]]:
+    return [frozenset(str(entry.get("package")) for entry in receipt.gated) for receipt in receipts]
 
 
 def merge_returned(known: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
