@@ -72,13 +72,13 @@ class SourceTree:
             raise UsageError(f"source tree {path} does not exist", next_step="name a git checkout")
         git = git_of(directory)
         commit, tree = git("log", "-1", "--format=%H %T").split()
-        committed = git.seconds_of("HEAD")
+        committed = git.seconds_of(commit)
         # A history that is cut off at a merge (a shallow clone) holds nothing else to ask.
-        written = git.seconds_of("HEAD", "%at", "--no-merges") or git.seconds_of("HEAD", "%at")
+        written = git.seconds_of(git("rev-list", "-1", "--no-merges", commit) or commit, "%at")
         specs = [spec for folder in _SPEC_FOLDERS for spec in sorted((directory / folder).glob("*.spec"))]
         if len(specs) > 1:
             raise UsageError(f"{directory.name} has {len(specs)} spec files", where=str(specs[1]), next_step="keep one in the tree")
-        return cls(directory, directory.name, commit, committed or 0, tree, written or 0, specs[0] if specs else None)
+        return cls(directory, directory.name, commit, committed, tree, written, specs[0] if specs else None)
 
     @property
     def snapshot(self) -> str:

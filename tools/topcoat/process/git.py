@@ -60,22 +60,22 @@ class Git:
         """Output of a command, stripped."""
         return self.run(*words).output.strip()
 
-    def seconds_of(self, revision: str, whose: str = "%ct", *options: str) -> int | None:
-        """When a commit was made (``%ct``) or written (``%at``): seconds since the epoch, with a year of four digits; None where nothing is shown.
+    def seconds_of(self, revision: str, whose: str = "%ct") -> int:
+        """When a commit was made (``%ct``) or written (``%at``): seconds since the epoch, with a year of four digits.
 
         Git keeps whatever somebody's clock said and shows nothing for a commit object that is broken.
 
         :raises TopcoatError: of the class ``failure``: it is of no such time.
         """
-        said = self("log", "-1", "--no-show-signature", *options, f"--format={whose}|%H", revision)
+        said = self("log", "-1", "--no-show-signature", f"--format={whose}|%H", revision)
         seconds, _, commit = said.partition("|")
-        if said and not re.fullmatch("[0-9]{1,11}", seconds):
+        if not re.fullmatch("[0-9]{1,11}", seconds):
             raise self._failure(
                 f"commit {commit[:12]} is of no time that can be used: {seconds[:30] or 'none'}",
                 where=str(self.directory),
                 next_step="amend the commit, with the date of its author too, and push it again",
             )
-        return int(seconds) if said else None
+        return int(seconds)
 
 
 def identity(name: str, email: str, date: str | None = None) -> dict[str, str]:

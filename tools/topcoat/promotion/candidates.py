@@ -98,19 +98,16 @@ def newest(api: DlrnApi, criteria: Criteria, *, now: float, say: Callable[[str],
         if current and (candidate.tag == current.tag or (candidate.time < current.time and candidate.hash == current.hash)):
             break
         verdict = verdict_on(api, criteria, candidate, now=now)
-        if _is_ahead(candidate.time, now):  # it would be the newest for as long as its date says
-            say(f"{candidate.tag}: named at a time that has not come")
-            first = first or (candidate, verdict)
-            reasons.append(f"{candidate.tag[:16]}: named at a time that has not come")
-            continue
-        if verdict.passed:
+        ahead = _is_ahead(candidate.time, now)  # it would be the newest for as long as its date says
+        if verdict.passed and not ahead:
             return candidate
-        say(f"{candidate.tag}: {verdict.sentence}")
+        problem = "named at a time that has not come" if ahead else verdict.sentence
+        say(f"{candidate.tag}: {problem}")
         first = first or (candidate, verdict)
-        if verdict.too_old and criteria.too_old is TooOld.SKIP:
+        if verdict.too_old and not ahead and criteria.too_old is TooOld.SKIP:
             # everything behind it is older still
             break
-        reasons.append(f"{candidate.tag[:16]}: {verdict.sentence}")
+        reasons.append(f"{candidate.tag[:16]}: {problem}")
     if reasons and first:
         raise NotMetError(f"no candidate for {criteria.name} meets the criteria: {'; '.join(reasons[:5])}", *first)
     return None

@@ -65,7 +65,7 @@ def find(git: WorkGit, wanted: str, *, branch_tip: str, merge: str, ref: str, ti
     :param merge: commit of the change. :param times: recorded times of the merge; none: every second of the days after the change is tried.
     """
     bases = git("rev-list", "--first-parent", f"--max-count={_BASES}", branch_tip).split()
-    committed = git.seconds_of(merge) or 0
+    committed = git.seconds_of(merge)
     for base in bases:
         tree = git.run("merge-tree", "--write-tree", base, merge, check=False)
         if tree.code:

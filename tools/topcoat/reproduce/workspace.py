@@ -120,7 +120,7 @@ def _merge_anew(git: WorkGit, source: Source, tip: str) -> str:
     git("clean", "-xfdq")
     for merge in source.merges:
         commit = git("rev-parse", _kept(merge))
-        seconds = git.seconds_of(commit) or 0
+        seconds = git.seconds_of(commit)
         who = identity(DEFAULT_IDENTITY.name, DEFAULT_IDENTITY.mail, f"{seconds} +0000")
         result = git.run("merge", "-s", "resolve", "-m", f"Merge '{merge.ref}'", commit, check=False, environment=who)
         if result.code:

@@ -60,12 +60,12 @@ def reader_of(access: Access) -> ImageReader:
     return ImageReader(access.registries, access.work_dir, access.profile.platform)
 
 
-def find(reader: ImageReader, image: str) -> StoredImage:
-    """The image of a reference.
+def find(reader: ImageReader, image: str, *, cached: bool = True) -> StoredImage:
+    """The image of a reference; see ``ImageReader.find``.
 
     :raises UsageError: the registry has none.
     """
-    stored = reader.find(ImageReference.parse(image))
+    stored = reader.find(ImageReference.parse(image), cached=cached)
     if stored is None:
         raise UsageError(f"the registry has no image {image}", next_step="check the name and the tag")
     return stored
@@ -90,15 +90,6 @@ def covered_by_receipts(access: Access, receipts: Iterable[Receipt], gating_repo
         return coverage.cover(under_test(snapshot, gating_repo), installed, access.profile.not_containerised)
 
 
-def _require_shown(access: Access, name: str, stored: StoredImage) -> None:
-    """What is kept by digest was somewhere once: an image that a receipt names is in that repository today, and is the image of that name."""
-    if access.registries.client(stored.host).head(stored.repository, stored.digest) is None:
-        raise UsageError(f"the registry has no image {stored.reference} any more", next_step="give the receipt of a run whose images are kept")
-    said = stored.labels.get(labels.IMAGE, name)
-    if said != name:
-        raise ContentError(f"the receipt gives {stored.reference} for {name}, and it is {said}", next_step="give the receipt as the run wrote it")
-
-
 def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[str, frozenset[Nevra]]:
     """Image name → packages, of every finished image of some receipts, read from the registry by the digests that they name.
 
@@ -111,8 +102,12 @@ def installed_by_receipts(access: Access, receipts: Iterable[Receipt]) -> dict[s
     for receipt in receipts:
         for image in receipt.images:
             if image.status is Status.DONE and image.digest:
-                stored = find(reader, f"{image.repository}@{image.digest}")
-                _require_shown(access, image.name, stored)
+                stored = find(reader, f"{image.repository}@{image.digest}", cached=False)
+                said = stored.labels.get(labels.IMAGE, image.name)
+                if said != image.name:
+                    raise ContentError(
+                        f"the receipt gives {stored.reference} for {image.name}, and it is {said}", next_step="give the receipt as the run wrote it"
+                    )
                 made = image.action != Action.REUSE.value
                 found[image.name] = reader.packages_in_database(stored) if made else reader.inventory(stored).nevras
     return found

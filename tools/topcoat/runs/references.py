@@ -99,16 +99,17 @@ class ImageReader:
         # One name of an index is another image for each platform.
         self._image_kind = f"image-{platform.replace('/', '-')}"
 
-    def find(self, reference: ImageReference) -> StoredImage | None:
+    def find(self, reference: ImageReference, *, cached: bool = True) -> StoredImage | None:
         """The image a tag or digest names, of an index the one for the platform; None when the registry has none. A tag is always asked for anew.
 
+        :param cached: what a digest names may come from the cache, wherever that was read; else its repository is asked whether it has it today.
         :raises ContentError: it is an image for another platform; names both.
         """
         client = self._registries.client(reference.host)
-        found = _opened(self._cache.read(reference.digest, self._image_kind)) if reference.digest else None
+        found = _opened(self._cache.read(reference.digest, self._image_kind)) if reference.digest and cached else None
         if found is None:
             try:
-                digest = client.manifest(reference.repository, reference.target).digest
+                digest = client.manifest(reference.repository, reference.target, cached=cached).digest
             except (NotFoundError, HiddenError):  # of what is hidden, a push will tell whether it may be made
                 return None
             found = _opened(self._cache.read(digest, self._image_kind))
