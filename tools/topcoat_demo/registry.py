@@ -116,6 +116,10 @@ class RegistryServer:
         """Certificate of the CA (PEM); None without TLS."""
         return self.certificates / "ca.crt" if self.tls else None
 
+    def stored_blobs(self) -> set[str]:
+        """Digests of all blobs in its storage. Only their own folders are walked, which stay: those of uploads come and go while it works."""
+        return {f"sha256:{path.parent.name}" for path in self.storage.glob("docker/registry/v2/blobs/sha256/*/*/data")}
+
     @property
     def username(self) -> str:
         """Name of the one account."""

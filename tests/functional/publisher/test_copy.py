@@ -83,7 +83,7 @@ class Copies(ProxyCase):
 
     def stored(self) -> set[str]:
         """Blobs that the target registry keeps."""
-        return {f"sha256:{path.parent.name}" for path in self.target.storage.rglob("blobs/sha256/*/*/data")}
+        return self.target.stored_blobs()
 
     def check(self) -> None:
         """The target holds everything, whole."""
