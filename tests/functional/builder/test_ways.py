@@ -148,7 +148,7 @@ class Ways(BuildCase):
             parent=self.parent,
             parent_inventory=None,
             method="export",
-            image_format="auto",
+            profile=self.profile,
             stages=[],
         )
         direct = self.direct(self.recipe)

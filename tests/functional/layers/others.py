@@ -13,7 +13,7 @@ from pathlib import Path
 
 from topcoat.layers import Layer
 from topcoat.registry import Image
-from topcoat.registry.oci import Descriptor, digest_of, image_manifest
+from topcoat.registry.oci import digest_of, image_manifest
 from topcoat_demo.trees import differences, tree
 
 TOOLS = ("buildah", "podman")
@@ -55,7 +55,7 @@ def write_layout(folder: Path, layers: Sequence[Layer]) -> str:
     blobs = folder / "blobs/sha256"
     blobs.mkdir(parents=True)
     config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}}
-    image = Image(config, tuple(Descriptor(layer.media_type, layer.digest, layer.size) for layer in layers))
+    image = Image(config, tuple(layer.descriptor for layer in layers))
     manifest, body = image_manifest(image)
     for content in (manifest, body, *(layer.path.read_bytes() for layer in layers)):
         (blobs / digest_of(content).removeprefix("sha256:")).write_bytes(content)

@@ -18,6 +18,7 @@ import zstandard
 from tests.functional.layers.others import TOOLS, Storage, differences, tree, write_layout
 from topcoat.layers import Layer
 from topcoat.layers.unpack import unpack
+from topcoat.registry.oci import Descriptor, digest_of
 
 FORMATS = {
     "ustar": ("--format=ustar",),
@@ -103,9 +104,7 @@ class ReadAsOthers(unittest.TestCase):
     def layer(self, plain: bytes, blob: bytes, media_type: str) -> Layer:
         path = self.folder / "layer"
         path.write_bytes(blob)
-        return Layer(
-            path, f"sha256:{hashlib.sha256(blob).hexdigest()}", f"sha256:{hashlib.sha256(plain).hexdigest()}", len(blob), 1, media_type=media_type
-        )
+        return Layer(path, Descriptor(media_type, digest_of(blob), len(blob)), digest_of(plain), 1)
 
     def ours(self, plain: bytes, blob: bytes) -> dict:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:

@@ -4,14 +4,17 @@ import os
 import secrets
 import shutil
 import stat
+import subprocess
 import tempfile
 import unittest
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.functional.layers.others import TOOLS, Storage, differences, tree, write_layout
-from topcoat.layers import Layer, LayerStore, write_layers
+from tests.functional.updater.world import World
+from topcoat.layers import Compression, Layer, LayerStore, write_layers
 from topcoat.layers.unpack import unpack
+from topcoat.registry.oci import Image
 
 EPOCH = 1_700_000_000
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
@@ -75,7 +78,12 @@ class HardLinks(Case):
         os.utime(queue, (1_500_000_000, 1_500_000_000))
         self.link(queue, "opt/queue2")
         self.link(self.put(root, "n" * 90 + "/" + "m" * 90, "long"), "o" * 120, "ünïcode\nname")
-        self.assert_seen_by_all(write_layers(root, [], self.store.archive, epoch=EPOCH), tree(root))
+        expected = tree(root)
+        written = {kind: write_layers(root, [], self.store.archive, epoch=EPOCH, compression=kind) for kind in Compression}
+        self.assertEqual({layers[0].diff_id for layers in written.values()}, {written[Compression.GZIP][0].diff_id})
+        for kind, layers in written.items():
+            with self.subTest(kind):
+                self.assert_seen_by_all(layers, expected)
 
     def test_names_that_a_layer_below_has(self) -> None:
         self.root = base = self.folder / "base"
@@ -95,13 +103,13 @@ class HardLinks(Case):
 
     def assert_seen_by_all(self, layers: Sequence[Layer], expected: dict) -> None:
         self.maxDiff = None
-        reference = write_layout(self.folder / "layout", layers)
+        reference = write_layout(self.folder / f"layout-{layers[0].digest[-8:]}", layers)
         for tool in TOOLS:
             with self.subTest(tool), self.storage.unpacked(tool, reference) as root:
                 self.assertEqual(differences(expected, tree(root)), {})
         if len(layers) == 1:
-            place = self.folder / "ours"
-            place.mkdir(mode=0o755)
+            place = Path(tempfile.mkdtemp(prefix="ours-", dir=self.folder))
+            place.chmod(0o755)
             unpack([layers[0].path.read_bytes()], place)
             self.assertEqual(differences(expected, tree(place)), {})
 
@@ -121,3 +129,49 @@ class Private(Case):
             os.setuid(65534)
             os._exit(0 if os.access(self.folder, os.X_OK) and not os.path.lexists(program) else 1)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
+
+
+class Chunked(Case):
+    """Chunked layers out of a registry: whoever knows them takes file by file what is not there yet, whoever does not takes the layer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world = World(self.folder / "world")
+        self.addCleanup(self.world.close)
+        settings = self.folder / "storage.conf"
+        settings.write_text(f"""[storage]
+driver = "overlay"
+graphroot = "{self.storage.directory}/root"
+runroot = "{self.storage.directory}/run"
+[storage.options]
+pull_options = {{ enable_partial_images = "true", use_hard_links = "false", ostree_repos = "" }}
+""")
+        secrets_of_the_registry = {"REGISTRY_AUTH_FILE": str(self.world.server.authfile), "SSL_CERT_FILE": str(self.world.server.ca_file)}
+        self.environment = {**os.environ, **secrets_of_the_registry, "CONTAINERS_STORAGE_CONF": str(settings)}
+
+    def podman(self, *words: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(["podman", *words], env=self.environment, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done
+
+    def test_file_by_file(self) -> None:
+        self.root = root = self.folder / "root"
+        root.mkdir(mode=0o755)
+        for number in range(20):
+            self.put(root, f"opt/{number}", secrets.token_hex(50_000), owner=(number, 0))
+        self.link(self.put(root, "usr/bin/su1", "suid", mode=0o4755, owner=(1, 4)), "usr/bin/su2", "n" * 120, "ünïcode")
+        os.setxattr(root / "opt/3", "user.note", b"\xff\x00\n=")
+        os.utime(root / "opt/3", ns=(1_500_000_000_250_000_000,) * 2)
+        partial = int(self.podman("--version").stdout.split()[-1].partition(".")[0]) >= 5  # older ones fetch the whole layer
+        for name in ("first", "second"):
+            self.put(root, "opt/7", name)
+            (layer,) = write_layers(root, [], self.store.archive, epoch=EPOCH, compression=Compression.ZSTD_CHUNKED)
+            config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]}}
+            reference = f"{self.world.server.host}/{name}"
+            self.world.publisher.publish(reference, Image(config, (layer.descriptor,)), {layer.digest: layer.path}, ["chunked"])
+            said = self.podman("--log-level=debug", "pull", f"{reference}:chunked").stderr
+            self.assertEqual(f"Retrieved partial blob {layer.digest}" in said, partial, said)
+            seen = tree(Path(self.podman("image", "mount", f"{reference}:chunked").stdout.strip()))
+            self.assertEqual(differences(tree(root), seen), {})
+        self.podman("image", "unmount", "--all")
+        self.podman("rmi", "--all", "--force")

@@ -21,11 +21,11 @@ from typing import Any
 
 from tests import needs
 from topcoat.builder import Updater
-from topcoat.layers import BuiltImage, Layer, LayerStore
+from topcoat.layers import BuiltImage, LayerStore
 from topcoat.model import Digest, ImageRepository, PlannedImage, Reason, Repository
 from topcoat.process.bounds import Bounds
 from topcoat.publisher import Publisher, Source
-from topcoat.registry.oci import OCI_MANIFEST, Descriptor, Image, append_layer
+from topcoat.registry.oci import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, Image, append_layer
 from topcoat.registry.registries import Registries
 from topcoat.rpm import inventory
 from topcoat.rpm.inventory import Inventory
@@ -118,14 +118,14 @@ class World:
         subprocess.run(words, check=True)
         diff_id = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
         packed = archive.with_suffix(".tar.gz")
-        packed.write_bytes(gzip.compress(archive.read_bytes(), 1, mtime=0))
-        layer = Layer(packed, f"sha256:{hashlib.sha256(packed.read_bytes()).hexdigest()}", diff_id, packed.stat().st_size, 1)
+        content = gzip.compress(archive.read_bytes(), 1, mtime=0)
+        packed.write_bytes(content)
+        descriptor = Descriptor(OCI_LAYER_GZIP, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
         empty = Image(
             {"architecture": "amd64", "os": "linux", "config": config or {}, "rootfs": {"type": "layers", "diff_ids": []}}, (), (), media_type
         )
-        descriptor = Descriptor(layer.media_type, layer.digest, layer.size)
-        image = append_layer(empty, descriptor, layer.diff_id, created_by="test", created=CREATED)
-        published = self.publisher.publish(f"{self.server.host}/{name}", image, {layer.digest: layer.path}, ["current-passed-ci"])
+        image = append_layer(empty, descriptor, diff_id, created_by="test", created=CREATED)
+        published = self.publisher.publish(f"{self.server.host}/{name}", image, {descriptor.digest: packed}, ["current-passed-ci"])
         _, image = self.client.image(name, published.digest)
         return Base(name, published.digest, image, packages or inventory.from_root(root), root)
 

@@ -11,7 +11,7 @@ from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import Layer, LowerView
 from topcoat.model import Base, CopyFile, Profile, Recipe, Step
 from topcoat.model.recipe import User
-from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Image, image_manifest
+from topcoat.registry.oci import DOCKER_MANIFEST, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, Image, image_manifest
 
 PROFILE = Profile("p", "demo", "9", "x86_64", Base("h/x"), (), "h", "n")
 PARENT = Image(
@@ -25,7 +25,7 @@ PARENT = Image(
     },
     (Descriptor("t", "sha256:" + "2" * 64, 5),),
 )
-LAYER = Layer(Path("/x"), "sha256:" + "3" * 64, "sha256:" + "4" * 64, 7, 1)
+LAYER = Layer(Path("/x"), Descriptor(OCI_LAYER_GZIP, "sha256:" + "3" * 64, 7), "sha256:" + "4" * 64, 1)
 
 
 def recipe(**fields) -> Recipe:
@@ -39,7 +39,7 @@ class Compose(unittest.TestCase):
         self.assertEqual(image.config["config"], {"Env": ["A=1"], "User": "svc"})
         self.assertEqual(image.config["created"], "2025-01-01T00:00:01Z")
         self.assertEqual(image.diff_ids, (*PARENT.diff_ids, LAYER.diff_id))
-        self.assertEqual(image.layers[-1], Descriptor(LAYER.media_type, LAYER.digest, 7))
+        self.assertEqual(image.layers[-1], LAYER.descriptor)
         self.assertEqual(len(PARENT.layers), 1, "the parent is not changed")
         self.assertEqual(image_manifest(image), image_manifest(compose(PARENT, runtime, [LAYER], epoch=1735689601, created_by="topcoat build svc")))
 

@@ -123,6 +123,6 @@ class Builder:
             parent=parent,
             parent_inventory=parent_inventory,
             method=METHOD,
-            image_format=profile.image_format,
+            profile=profile,
             stages=stages,
         )

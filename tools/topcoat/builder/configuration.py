@@ -12,7 +12,7 @@ from dataclasses import replace
 from topcoat.errors import ContentError
 from topcoat.layers import Layer
 from topcoat.model.moments import rfc3339
-from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Image
+from topcoat.registry.oci import DOCKER_MANIFEST, OCI_MANIFEST, Image, has_healthcheck
 
 RUNTIME_KEYS = (
     "Cmd",
@@ -51,9 +51,8 @@ def compose(
     rootfs["diff_ids"] = [*(rootfs.get("diff_ids") or ()), *(layer.diff_id for layer in layers)]
     config["history"] = [*(config.get("history") or ()), *entries]
     config["created"] = stamp
-    descriptors = (Descriptor(layer.media_type, layer.digest, layer.size) for layer in layers)
-    image = replace(parent, config=config, layers=(*parent.layers, *descriptors))
-    return replace(image, media_type=_media_type(image_format, healthcheck=image.has_healthcheck))
+    descriptors = (layer.descriptor for layer in layers)
+    return replace(parent, config=config, layers=(*parent.layers, *descriptors), media_type=manifest_type(image_format, runtime))
 
 
 def check_format(image_format: str, *, healthcheck: bool) -> None:
@@ -70,7 +69,12 @@ def check_format(image_format: str, *, healthcheck: bool) -> None:
         )
 
 
-def _media_type(image_format: str, *, healthcheck: bool) -> str:
+def manifest_type(image_format: str, runtime: Mapping[str, object]) -> str:
+    """Media type of the manifest of a build, by the wanted format and the runtime part of its configuration.
+
+    :raises ContentError: as ``check_format``.
+    """
+    healthcheck = has_healthcheck(runtime)
     check_format(image_format, healthcheck=healthcheck)
     return DOCKER_MANIFEST if image_format == "docker" or (image_format == "auto" and healthcheck) else OCI_MANIFEST
 

@@ -111,7 +111,7 @@ class DirectBuilder:
                 parent=parent,
                 parent_inventory=parent_inventory,
                 method=METHOD,
-                image_format=profile.image_format,
+                profile=profile,
                 stages=stages,
             )
 

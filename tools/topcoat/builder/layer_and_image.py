@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from topcoat.builder.configuration import compose
-from topcoat.layers import BuiltImage, LayerStore, litter, note_stage, write_layers
+from topcoat.builder.configuration import compose, manifest_type
+from topcoat.layers import BuiltImage, Compression, LayerStore, litter, note_stage, write_layers
 from topcoat.model import Recipe
-from topcoat.registry.oci import Image
+from topcoat.model.profile import Profile
+from topcoat.registry.oci import DOCKER_MANIFEST, Image
 from topcoat.rpm import inventory, rpmdb
 from topcoat.rpm.difference import pair
 from topcoat.rpm.inventory import Inventory
@@ -30,14 +31,14 @@ def finish(
     parent: Image,
     parent_inventory: Inventory | None,
     method: str,
-    image_format: str,
+    profile: Profile,
     stages: list[tuple[str, float, float]],
 ) -> BuiltImage:
     """Write the layers and put the image together.
 
     :param upper: what the build changed over ``lower`` (topmost first).
     :param runtime: the ``config`` section of the image.
-    :param image_format: see ``compose``.
+    :param profile: its formats of images and of layers.
     :param stages: what took time until here.
     """
     start = time.time()
@@ -45,13 +46,23 @@ def finish(
     epoch = parent.seconds
     facts, unowned = ownership.ask(transactions, upper, lower, _compiled(upper) | litter(upper), store.directory / "tmp", image=recipe.name)
     since = min((began for _, began, _ in stages), default=start)
-    layers = write_layers(upper, lower, store.archive, epoch=epoch, dates=facts.dates, since=since, drop=lambda path, mode, size: path in unowned)
+    compression = Compression.wanted(profile.compression_format, docker=manifest_type(profile.image_format, runtime) == DOCKER_MANIFEST)
+    layers = write_layers(
+        upper,
+        lower,
+        store.archive,
+        epoch=epoch,
+        dates=facts.dates,
+        since=since,
+        drop=lambda path, mode, size: path in unowned,
+        compression=compression,
+    )
     if changed:
         epoch = max(epoch, facts.built)
     start = note_stage(stages, "layer", start)
     after = _packages(upper, lower, parent_inventory, changed=changed)
     note_stage(stages, "inventory", start)
-    image = compose(parent, runtime, layers, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=image_format)
+    image = compose(parent, runtime, layers, epoch=epoch, created_by=f"topcoat build {recipe.name}", image_format=profile.image_format)
     known = parent_inventory is not None and after is not None
     changes = pair(parent_inventory.nevras - after.nevras, after.nevras - parent_inventory.nevras) if known else ()  # type: ignore[union-attr]
     return BuiltImage(image, layers, after, changes, method, tuple(stages))

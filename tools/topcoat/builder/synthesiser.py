@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,10 +25,9 @@ from topcoat.archives import whiteouts
 from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.builder.updater import stacked, wanted_of
 from topcoat.errors import ContentError, InfrastructureError
-from topcoat.layers import BuiltImage, Layer, database, note_stage
+from topcoat.layers import BuiltImage, Compression, Layer, database, note_stage
 from topcoat.layers.archive import Archive
 from topcoat.layers.leftovers import DATABASE_SIDE_FILES
-from topcoat.layers.writer import GZIP_LEVEL
 from topcoat.model import Digest, Nevra, PlannedImage
 from topcoat.registry.oci import Image
 from topcoat.rpm import header, inventory, rpmdb, settings, settingsfiles
@@ -90,11 +89,15 @@ class Known:
 class Synthesiser:
     """Makes updates out of headers, payloads and package databases. Safe for several threads; what images share is made once."""
 
-    def __init__(self, snapshot: Snapshot, transactions: Transactions, scratch: Path) -> None:
-        """:param scratch: folder for layers and unpacked payloads; the caller deletes it."""
+    def __init__(self, snapshot: Snapshot, transactions: Transactions, scratch: Path, compression_format: str = Compression.GZIP.value) -> None:
+        """:param scratch: folder for layers and unpacked payloads; the caller deletes it.
+
+        :param compression_format: of the profile; an update keeps the image format of its base.
+        """
         self._snapshot = snapshot
         self._transactions = transactions
         self._scratch = scratch
+        self._compression_format = compression_format
         self._lock = threading.RLock()
         self._paths: dict[str, dict[Nevra, str]] = {}
         self._payloads: dict[Path, _Payload] = {}
@@ -123,6 +126,7 @@ class Synthesiser:
         """
         stages: list[tuple[str, float, float]] = []
         epoch = base.seconds
+        compression = Compression.wanted(self._compression_format, docker=base.is_docker)
         try:
             with tempfile.TemporaryDirectory(prefix="compose-", dir=self._scratch) as folder:
                 place = Path(folder)
@@ -147,7 +151,7 @@ class Synthesiser:
                 layout = _layout(known.tree, rows, _rows(rpmdb.read_root(root), place / "after"), planned, outcome, epoch)
                 by_nevra = {self._payload(path).package.nevra: path for path in files}
                 sources = [by_nevra[nevra] for nevra in outcome.order]
-                layers = [*self._payload_layer(layout, sources), self._database_layer(layout, known, root, epoch)]
+                layers = [*self._payload_layer(layout, sources, compression), self._database_layer(layout, known, root, epoch, compression)]
                 start = note_stage(stages, "layer", start)
                 found = inventory.from_root(root)
                 note_stage(stages, "inventory", start)
@@ -187,24 +191,33 @@ class Synthesiser:
                 self._payloads[path] = _Payload(path, self._scratch / f"payload-{len(self._payloads)}")
             return self._payloads[path]
 
-    def _payload_layer(self, layout: Layout, sources: Sequence[Path]) -> list[Layer]:
+    def _payload_layer(self, layout: Layout, sources: Sequence[Path], compression: Compression) -> list[Layer]:
         """The layer of files and whiteouts; none where the transaction changes the database alone."""
         if not layout:
             return []
         shared = {path: replace(entry, mtime=0) if entry.kind == "d" else entry for path, entry in layout.entries.items()}
-        text = repr((sorted(shared.items()), layout.whiteouts, [self._payload(path).package.header_digest or str(path) for path in sources]))
+        made_of = [self._payload(path).package.header_digest or str(path) for path in sources]
+        text = repr((compression, sorted(shared.items()), layout.whiteouts, made_of))
         key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
         with self._lock:
             turn = self._turns.setdefault(key, threading.Lock())
         with turn:  # the second image waits for the first one's layer
             if key not in self._layers:
                 written = _write(
-                    self._scratch / f"{key}.tar.gz", shared, layout.whiteouts, lambda entry: self._payload(sources[entry.source[0]]).file(entry)
+                    self._scratch / f"{key}.tar",
+                    shared,
+                    layout.whiteouts,
+                    functools.partial(self._content, sources),
+                    compression,
                 )
                 self._layers[key] = replace(written, shared=True)
             return [self._layers[key]]
 
-    def _database_layer(self, layout: Layout, known: Known, root: Path, epoch: int) -> Layer:
+    def _content(self, sources: Sequence[Path], entry: Placed) -> Path:
+        assert entry.source is not None
+        return self._payload(sources[entry.source[0]]).file(entry)
+
+    def _database_layer(self, layout: Layout, known: Known, root: Path, epoch: int, compression: Compression) -> Layer:
         """The last layer: the package database, and the directories of the other one with the times that they have in this image."""
         path = known.database.path.lstrip("/")
         place = root / path
@@ -223,9 +236,9 @@ class Synthesiser:
         beside = path.rpartition("/")[0]
         # A write-ahead log of an older state would be replayed into the new database.
         hidden = [f"{beside}/{name}" for name in sorted(DATABASE_SIDE_FILES) if f"{beside}/{name}" in known.tree.nodes]
-        handle, name = tempfile.mkstemp(prefix="database-", suffix=".tar.gz", dir=self._scratch)
+        handle, name = tempfile.mkstemp(prefix="database-", suffix=".tar", dir=self._scratch)
         os.close(handle)
-        return _write(Path(name), entries, hidden, lambda _: place)
+        return _write(Path(name), entries, hidden, lambda _: place, compression)
 
 
 class _Payload:
@@ -382,11 +395,12 @@ def _ordered(packages: Sequence[Package], order: Sequence[Nevra]) -> list[Packag
     return [by_nevra[nevra] for nevra in order]
 
 
-def _write(destination: Path, entries: dict[str, Placed], hidden: Sequence[str], content) -> Layer:  # type: ignore[no-untyped-def]
+def _write(
+    destination: Path, entries: dict[str, Placed], hidden: Sequence[str], content: Callable[[Placed], Path], compression: Compression
+) -> Layer:
     """Write a layer of these entries, sorted by path, and whiteouts."""
     first: dict[tuple[int, tuple[int, int]], str] = {}
-    with destination.open("wb") as out:
-        archive = Archive(out, GZIP_LEVEL)
+    with Archive(destination, compression) as archive:
         for path in sorted([*entries, *hidden]):
             entry = entries.get(path)
             if entry is None:
@@ -404,8 +418,7 @@ def _write(destination: Path, entries: dict[str, Placed], hidden: Sequence[str],
                 archive.add_file(info, records, os.fspath(content(entry)))
             else:
                 archive.add(info, records)
-        archive.close()
-    return Layer(destination, archive.digest, archive.diff_id, archive.size, len(entries) + len(hidden))
+    return Layer.of(archive)
 
 
 def _described(path: str, entry: Placed) -> tuple[tarfile.TarInfo, dict[str, bytes]]:

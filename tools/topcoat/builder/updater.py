@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from topcoat.layers import BuiltImage, Layer, LayerStore, litter, note_stage, write_layers
+from topcoat.layers import BuiltImage, Compression, Layer, LayerStore, litter, note_stage, write_layers
 from topcoat.layers.leftovers import may_be_owned
 from topcoat.layers.store import BlobSource
 from topcoat.model import Digest, PackageChange, PlannedImage
 from topcoat.model.labels import UPDATE_BASE
 from topcoat.model.moments import rfc3339
-from topcoat.registry.oci import Descriptor, Image, append_layer
+from topcoat.registry.oci import Image, append_layer
 from topcoat.rpm import inventory
 from topcoat.solver.solver import UpdateRequest
 from topcoat.transactions import Transactions, Wanted, ownership
@@ -27,9 +27,11 @@ _COMMENT_LIMIT = 400
 class Updater:
     """Makes updates with package transactions from the host. Safe for several threads."""
 
-    def __init__(self, store: LayerStore, transactions: Transactions) -> None:
+    def __init__(self, store: LayerStore, transactions: Transactions, compression_format: str = Compression.GZIP.value) -> None:
+        """:param compression_format: of the profile; an update keeps the image format of its base."""
         self._store = store
         self._transactions = transactions
+        self._compression_format = compression_format
 
     def update(
         self,
@@ -74,6 +76,7 @@ class Updater:
                 dates=outcome.dates,
                 since=began,
                 drop=lambda path, mode, size: path in unowned,
+                compression=Compression.wanted(self._compression_format, docker=base.is_docker),
             )
             start = note_stage(stages, "layer", start)
             found = inventory.from_root(space.upper, below=space.lower)
@@ -107,7 +110,7 @@ def stacked(base: Image, base_digest: Digest, layers: Sequence[Layer], moment: i
         last = layer is layers[-1]
         image = append_layer(
             image,
-            Descriptor(layer.media_type, layer.digest, layer.size),
+            layer.descriptor,
             layer.diff_id,
             created_by="topcoat update: package database" if last else "topcoat update",
             comment=comment_of(changes) if layer is layers[0] else "",

@@ -17,6 +17,7 @@ from topcoat.cli import _complete
 from topcoat.cli._context import Settings
 from topcoat.documents import Door
 from topcoat.errors import UsageError
+from topcoat.model.profile import COMPRESSION_FORMATS, IMAGE_FORMATS
 
 if TYPE_CHECKING:
     from topcoat.model import RunRequest
@@ -89,11 +90,18 @@ class Sources:
     view: str | None
     full: bool
     image_format: str | None = None
+    compression_format: str | None = None
     kept: str | None = None
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """Those of the profile that were asked for otherwise."""
+        asked = {"image_format": self.image_format, "compression_format": self.compression_format}
+        return {name: value for name, value in asked.items() if value}
 
 
 def source_options(function: Callable[..., object]) -> Callable[..., object]:
-    """--gating-repo, --reference-tag, --artifacts, --view, --kept, --full, --image-format; the command gets them as one ``sources``."""
+    """Where reference images and packages come from, and in which formats images are written; the command gets the options as one ``sources``."""
     decorators = (
         click.option("--gating-repo", metavar="DIR|URL", help="Repository of the RPMs under test."),
         click.option("--reference-tag", metavar="TAG", help="Tag of the reference images, instead of the profile's."),
@@ -107,8 +115,13 @@ def source_options(function: Callable[..., object]) -> Callable[..., object]:
         click.option("--full", is_flag=True, help="Build every selected image, whatever is published."),
         click.option(
             "--image-format",
-            type=click.Choice(["auto", "oci", "docker"]),
+            type=click.Choice(IMAGE_FORMATS),
             help="Format of built images, instead of the profile's; auto is docker where an image has a health check. Updates keep their base's.",
+        ),
+        click.option(
+            "--compression-format",
+            type=click.Choice(COMPRESSION_FORMATS),
+            help="Of new layers, instead of the profile's; images in Docker's format have gzip.",
         ),
     )
 
@@ -122,9 +135,11 @@ def source_options(function: Callable[..., object]) -> Callable[..., object]:
         kept: str | None,
         full: bool,
         image_format: str | None,
+        compression_format: str | None,
         **others: object,
     ) -> object:
-        return function(*positional, sources=Sources(gating_repo, reference_tag, artifacts, view, full, image_format, kept), **others)
+        sources = Sources(gating_repo, reference_tag, artifacts, view, full, image_format, compression_format, kept)
+        return function(*positional, sources=sources, **others)
 
     return functools.reduce(lambda inner, decorator: decorator(inner), reversed(decorators), packed)
 
@@ -136,7 +151,7 @@ def request_of(settings: Settings, selection: Selection, sources: Sources) -> Ru
 
     artifacts = read_artifacts(Path(sources.artifacts)) if sources.artifacts else []
     view = _VIEW.shape("the view", where=sources.view).texts(_VIEW.json_file(Path(sources.view), "the view"), "it") if sources.view else None
-    profile = replace(settings.profile, image_format=sources.image_format) if sources.image_format else settings.profile
+    profile = replace(settings.profile, **sources.formats)  # type: ignore[arg-type]
     if sources.kept:
         profile, view = read_kept(profile, sources.kept, view, registries=settings.registries, work=settings.work_dir / "kept")
     return RunRequest(

@@ -1,59 +1,100 @@
-"""A tar archive through gzip into a file, with the figures that a manifest needs.
+"""A tar archive, compressed into a file, with the figures that a manifest needs.
 
 This module must never write a byte that depends on the day, the host or the order of calls to a clock.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import tarfile
-from typing import BinaryIO
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
 
-from isal import isal_zlib
-
+from topcoat.layers.chunked import TableOfContents
+from topcoat.layers.compression import Compression
 from topcoat.model import Digest
+from topcoat.registry.oci import Descriptor
 
 _CHUNK = 1 << 18
 
 
 class Archive:
-    """A tar stream through gzip into a file, with the three figures that a manifest needs."""
+    """A tar stream through a compression into a file; a context manager, after which ``descriptor`` and ``diff_id`` are known."""
 
-    def __init__(self, out: BinaryIO, level: int) -> None:
-        self._out = out
-        # wbits 31: a gzip member whose header holds neither name nor time (RFC 1952, 2.3.1).
-        self._engine = isal_zlib.compressobj(level, isal_zlib.DEFLATED, 31)
+    def __init__(self, destination: Path, compression: Compression) -> None:
+        self.path = destination
+        self._engine = compression.engine()
+        self._contents = TableOfContents() if compression.is_chunked else None
         self._packed = hashlib.sha256()
         self._plain = hashlib.sha256()
         self._length = 0
-        self.size = 0
-        self.digest = Digest("")
+        self._size = 0
+        self.members = 0
+        self.descriptor = Descriptor(compression.media_type, Digest(""), 0)
         self.diff_id = Digest("")
+
+    def __enter__(self) -> Archive:
+        self._out = self.path.open("wb")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._out:
+            if error is None:
+                self._close()
 
     def add(self, info: tarfile.TarInfo, records: dict[str, bytes]) -> None:
         """A member without content."""
-        self._write(_header(info, records))
+        self.members += 1
+        self._raw(_header(info, records))
+        if self._contents:
+            self._contents.add(info, records)
 
     def add_file(self, info: tarfile.TarInfo, records: dict[str, bytes], place: str) -> None:
         """A regular file with its content, exactly as long as its header says."""
         size = left = info.size
-        self._write(_header(info, records))
+        if not size:
+            self.add(info, records)
+            return
+        self.members += 1
+        self._raw(_header(info, records))
+        if self._contents:
+            self._emit(self._engine.flush())
+            self._contents.begin(self._size)
         with open(place, "rb") as content:
             while left:
                 chunk = content.read(min(_CHUNK, left))
                 if not chunk:
                     raise OSError(f"{place} became shorter while it was read")
                 self._write(chunk)
+                if self._contents:
+                    self._contents.content(chunk)
                 left -= len(chunk)
-        self._write(b"\0" * (-size % tarfile.BLOCKSIZE))
+        if self._contents:
+            self._emit(self._engine.flush())
+            self._contents.end(info, records, self._size)
+        self._raw(b"\0" * (-size % tarfile.BLOCKSIZE))
 
-    def close(self) -> None:
-        self._write(b"\0" * (2 * tarfile.BLOCKSIZE))
-        self._write(b"\0" * (-self._length % tarfile.RECORDSIZE))
+    def _close(self) -> None:
+        self._raw(b"\0" * (2 * tarfile.BLOCKSIZE))
+        self._raw(b"\0" * (-self._length % tarfile.RECORDSIZE))
         self._emit(self._engine.flush())
-        self.digest = Digest(f"sha256:{self._packed.hexdigest()}")
+        annotations: dict[str, str] = {}
+        if self._contents:
+            tail, annotations = self._contents.finish(self._size)
+            self._emit(tail)
+        self.descriptor = replace(
+            self.descriptor, digest=Digest(f"sha256:{self._packed.hexdigest()}"), size=self._size, annotations=tuple(sorted(annotations.items()))
+        )
         self.diff_id = Digest(f"sha256:{self._plain.hexdigest()}")
+
+    def _raw(self, data: bytes) -> None:
+        """Bytes of the archive that are no file's content."""
+        self._write(data)
+        if self._contents:
+            self._contents.raw(data)
 
     def _write(self, data: bytes) -> None:
         self._plain.update(data)
@@ -63,13 +104,13 @@ class Archive:
     def _emit(self, data: bytes) -> None:
         if data:
             self._packed.update(data)
-            self.size += len(data)
+            self._size += len(data)
             self._out.write(data)
 
 
 def _header(info: tarfile.TarInfo, records: dict[str, bytes]) -> bytes:
     """A ustar header, after a PAX one where a value does not fit (POSIX.1-2017 pax, "pax Extended Header"). Attribute values stay raw bytes."""
-    records = dict(records)
+    info, records = copy.copy(info), dict(records)
     name, link = os.fsencode(info.name), os.fsencode(info.linkname)
     if len(name) > 100 or not name.isascii():
         records["path"] = name

@@ -148,7 +148,7 @@ class LayerStore:
 
     def adopt(self, layer: Layer) -> Path:
         """Have a layer that this run wrote unpacked, from its archive: what children see is what the registry holds."""
-        return self.add(Descriptor(layer.media_type, layer.digest, layer.size), layer.diff_id, lambda: _chunks_of(layer.path))
+        return self.add(layer.descriptor, layer.diff_id, lambda: _chunks_of(layer.path))
 
     @contextlib.contextmanager
     def workspace(self, lower: Sequence[Path]) -> Iterator[Workspace]:

@@ -25,14 +25,12 @@ from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import database, leftovers
 from topcoat.layers.archive import Archive
+from topcoat.layers.compression import Compression
 from topcoat.layers.lower import LowerEntry, LowerView
 from topcoat.model import Digest
+from topcoat.registry.oci import Descriptor
 from topcoat.rpm.rpmdb import FOLDERS
 
-LAYER_MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-GZIP_LEVEL = 2
-"""Of ISA-L: a seventh of the time of zlib's level 4 for 4 % more bytes, measured on update layers. Part of every digest, so it never varies.
-Levels up to 2 give the same bytes on every x86-64 processor, level 3 does not (tried with SSE4.2, AVX2 and AVX-512)."""
 _CHUNK = 1 << 18
 _NANO = 1_000_000_000
 
@@ -42,15 +40,22 @@ class Layer:
     """One layer archive on disk."""
 
     path: Path
-    digest: Digest
+    descriptor: Descriptor
     diff_id: Digest
-    size: int
-    """Compressed bytes."""
     entries: int
     """Members of the archive."""
-    media_type: str = LAYER_MEDIA_TYPE
     shared: bool = False
     """Other images have it, too: whoever publishes one of them leaves the file where it is."""
+
+    @classmethod
+    def of(cls, archive: Archive) -> Layer:
+        """The layer that an archive is, closed before."""
+        return cls(archive.path, archive.descriptor, archive.diff_id, archive.members)
+
+    @property
+    def digest(self) -> Digest:
+        """Of the compressed archive."""
+        return self.descriptor.digest
 
 
 class _Times:
@@ -98,9 +103,9 @@ def write_layers(
     dates: Collection[int] = frozenset(),
     since: float | None = None,
     drop: Callable[[str, int, int], bool] = leftovers.is_junk,
-    level: int = GZIP_LEVEL,
+    compression: Compression = Compression.GZIP,
 ) -> tuple[Layer, ...]:
-    """Write what an upper directory changes over its lower ones as OCI layers (tar, PAX, gzip), its package database settled first.
+    """Write what an upper directory changes over its lower ones as OCI layers (tar, PAX), its package database settled first.
 
     Members are sorted; a directory comes before what it holds. A time is kept where it is one of the packages' own ``dates``, the one that the
     file has below, or not later than ``epoch`` and ``since``; any other is of this run, and becomes ``epoch``. A directory that exists below keeps
@@ -114,7 +119,6 @@ def write_layers(
     :param dates: seconds since 1970, of files in packages; they may be later than the run itself.
     :param since: when the run began to make files, where ``epoch`` may be later than that.
     :param drop: (path, mode, size) -> whether the entry stays out; folders of entries that stay are there all the same.
-    :param level: gzip level; part of the result's digest.
     :returns: lowest first: the layer of files, and the one of the package database; of each only what there is.
     :raises ContentError: an entry has a name that says in an archive that another one is gone.
     :raises InfrastructureError: cannot read or write.
@@ -128,7 +132,7 @@ def write_layers(
         for belongs in (lambda path: not leftovers.is_database(path), leftovers.is_database):
             items = list(_kept(walked, belongs))
             if items:
-                layers.append(_write(fresh(), level, functools.partial(_members, upper, items, view, times, belongs)))
+                layers.append(_write(fresh(), compression, functools.partial(_members, upper, items, view, times, belongs)))
     except OSError as error:
         raise InfrastructureError(
             f"cannot write a layer: {error}", retriable=False, next_step="free disk space or use another work folder"
@@ -136,12 +140,10 @@ def write_layers(
     return tuple(layers)
 
 
-def _write(destination: Path, level: int, members: Callable[[Archive], int]) -> Layer:
-    with destination.open("wb") as out:
-        archive = Archive(out, level)
-        written = members(archive)
-        archive.close()
-    return Layer(destination, archive.digest, archive.diff_id, archive.size, written)
+def _write(destination: Path, compression: Compression, members: Callable[[Archive], None]) -> Layer:
+    with Archive(destination, compression) as archive:
+        members(archive)
+    return Layer.of(archive)
 
 
 def litter(upper: Path) -> frozenset[str]:
@@ -223,20 +225,17 @@ def _is_news(place: str, here: os.stat_result, below: LowerEntry | None, times: 
     return here.st_rdev != there.st_rdev
 
 
-def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times, belongs: Callable[[str], bool], archive: Archive) -> int:
+def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times, belongs: Callable[[str], bool], archive: Archive) -> None:
     first_of: dict[tuple[int, int], str] = {}
-    written = 0
     for item in items:
         if not item.path:
             if item.news and belongs(""):  # the root directory itself is a member only where its owner or mode changed
                 archive.add(*_describe(os.fspath(upper), item, times))
-                written += 1
             continue
         status = item.status
         if whiteouts.is_whiteout(status):
             head, _, name = item.path.rpartition("/")
             archive.add(_plain(f"{head}/{whiteouts.WHITEOUT_PREFIX}{name}" if head else f"{whiteouts.WHITEOUT_PREFIX}{name}"), {})
-            written += 1
             continue
         if item.path.rpartition("/")[2].startswith(whiteouts.WHITEOUT_PREFIX):
             raise ContentError(
@@ -248,34 +247,27 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times
             first = first_of.setdefault((status.st_dev, status.st_ino), item.path)
             if first != item.path:
                 archive.add(*_link(place, item, first, times))
-                written += 1
                 continue
         info, records = _describe(place, item, times)
         if stat.S_ISREG(status.st_mode):
             archive.add_file(info, records, place)
         else:
             archive.add(info, records)
-        written += 1
         # As a parent in the layer above, it would hide what the layer of files put there.
         if belongs(item.path) and whiteouts.is_opaque(place) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
             archive.add(_plain(f"{item.path}/{whiteouts.OPAQUE_NAME}"), {})
-            written += 1
         if item.path in FOLDERS:
-            written += _hide_side_files(item.path, view, upper, archive)
-    return written
+            _hide_side_files(item.path, view, upper, archive)
 
 
-def _hide_side_files(directory: str, view: LowerView, upper: Path, archive: Archive) -> int:
+def _hide_side_files(directory: str, view: LowerView, upper: Path, archive: Archive) -> None:
     """A write-ahead log of an older state, left in a layer below, would be replayed into the new database: hide it."""
     if not os.path.lexists(f"{upper}/{directory}/rpmdb.sqlite"):
-        return 0
-    hidden = 0
+        return
     for name in sorted(leftovers.DATABASE_SIDE_FILES):
         if view.entry(f"{directory}/{name}") is None or _is_whiteout_at(f"{upper}/{directory}/{name}"):
             continue
         archive.add(_plain(f"{directory}/{whiteouts.WHITEOUT_PREFIX}{name}"), {})
-        hidden += 1
-    return hidden
 
 
 def _is_whiteout_at(place: str) -> bool:

@@ -25,6 +25,11 @@ DESCRIPTION = "org.opencontainers.image.description"
 BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 
+# annotations of a zstd:chunked layer (containers/storage, pkg/chunked)
+CHUNKED_CHECKSUM = "io.github.containers.zstd-chunked.manifest-checksum"
+CHUNKED_POSITION = "io.github.containers.zstd-chunked.manifest-position"
+CHUNKED_TARSPLIT = "io.github.containers.zstd-chunked.tarsplit-position"
+
 # annotations of documents that lie under a tag
 TREE = f"{OWN}tree"
 PROJECT = f"{OWN}project"

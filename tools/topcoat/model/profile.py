@@ -18,6 +18,12 @@ ARCHITECTURES = ("x86_64", "aarch64", "ppc64le", "s390x", "riscv64")
 KNOWN_ARCHITECTURES = (*ARCHITECTURES, "x86_64_v2", "x86_64_v3", "armv7hl", "i686")
 """Those that a single image can be for: what libsolv and rpm know."""
 
+IMAGE_FORMATS = ("auto", "oci", "docker")
+"""See ``Profile.image_format``."""
+
+COMPRESSION_FORMATS = ("gzip", "zstd", "zstd:chunked")
+"""See ``Profile.compression_format``."""
+
 MISSING = ("fail", "late", "carry")
 """What an index does about an architecture whose images are not there; see ``Architecture``."""
 
@@ -138,8 +144,10 @@ class Profile:
     """Of the repository of the changes under test."""
     promote_signatures: str = "optional"
     """``required``: a set is promoted only when every package in it is signed by one of the profile's keys."""
-    image_format: str = "auto"
+    image_format: str = IMAGE_FORMATS[0]
     """Format of built images: ``oci``, ``docker``, or ``auto`` (Docker's where an image has a health check, else OCI's)."""
+    compression_format: str = COMPRESSION_FORMATS[0]
+    """Of new layers: ``gzip``, ``zstd`` or ``zstd:chunked``; those of images in Docker's format are gzip's. No reason to make an image anew."""
     images: WantedImages | None = None
     """None: the whole tree."""
     architectures: tuple[Architecture, ...] = ()

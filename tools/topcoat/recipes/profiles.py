@@ -13,7 +13,19 @@ from topcoat.documents.expressions import expression
 from topcoat.documents.yamltree import Node, parse_file
 from topcoat.errors import UsageError
 from topcoat.model.image import Digest, ImageReference, check_digest, check_repository, check_tag, is_host
-from topcoat.model.profile import ARCHITECTURES, MISSING, Architecture, Base, Link, Profile, Repository, SignaturePolicy, WantedImages
+from topcoat.model.profile import (
+    ARCHITECTURES,
+    COMPRESSION_FORMATS,
+    IMAGE_FORMATS,
+    MISSING,
+    Architecture,
+    Base,
+    Link,
+    Profile,
+    Repository,
+    SignaturePolicy,
+    WantedImages,
+)
 from topcoat.recipes.reading import ENVIRONMENT_NAME, LABEL_NAME, Problems, Reader, nearest
 from topcoat.recipes.schema import read_packages, read_steps
 
@@ -44,6 +56,7 @@ _KEYS = (
     "env",
     "install_options",
     "image_format",
+    "compression_format",
     "overrides",
     "gating",
     "images",
@@ -53,7 +66,6 @@ _KEYS = (
 _SIGNATURE_KEYS = ("signed", "signed_metadata", "keys")
 _REPOSITORY_KEYS = ("id", "baseurl", "priority", "includepkgs", "excludepkgs", "module_hotfixes", "updates", "gated", "ca_file", *_SIGNATURE_KEYS)
 _SIGNED = ("required", "optional", "never")
-_IMAGE_FORMATS = ("auto", "oci", "docker")
 _IMAGES_KEYS = ("list", "values", "exclude")
 _LIST_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OVERRIDE_KEYS = ("packages", "labels", "env", "run", "network")
@@ -138,7 +150,8 @@ def examine_profile(
         labels=reader.pairs(entries["labels"], "labels", LABEL_NAME) if "labels" in entries else (),
         environment=reader.pairs(entries["env"], "env", ENVIRONMENT_NAME) if "env" in entries else (),
         overrides=_overrides(reader, entries),
-        image_format=_one_of(reader, entries, "image_format", _IMAGE_FORMATS, _IMAGE_FORMATS[0]),
+        image_format=_one_of(reader, entries, "image_format", IMAGE_FORMATS, IMAGE_FORMATS[0]),
+        compression_format=_one_of(reader, entries, "compression_format", COMPRESSION_FORMATS, COMPRESSION_FORMATS[0]),
         images=_images(reader, entries, path),
         links=_links(reader, entries),
         architectures=architectures,

@@ -24,6 +24,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 OCI_LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 OCI_EMPTY = "application/vnd.oci.empty.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -41,7 +42,7 @@ EPOCH = "1970-01-01T00:00:00Z"
 # The bytes of a layer are the same under both names (image-spec, "Compatibility matrix").
 _OCI_NAMES = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": OCI_LAYER_GZIP,
-    "application/vnd.docker.image.rootfs.diff.tar.zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": OCI_LAYER_ZSTD,
     "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER_TAR,
 }
 # Docker's schema 2 has no zstd of its own: clients that know the format alone refuse such a layer.
@@ -228,9 +229,8 @@ class Image:
 
     @property
     def has_healthcheck(self) -> bool:
-        """Whether a runtime is told how to check a container's health; ``NONE`` is Docker's word for "no longer"."""
-        test = ((self.config.get("config") or {}).get("Healthcheck") or {}).get("Test") or []
-        return bool(test) and test[0] != "NONE"
+        """Whether a runtime is told how to check a container's health."""
+        return has_healthcheck(self.config.get("config") or {})
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -338,6 +338,12 @@ def with_labels(image: Image, labels: Mapping[str, str], *, remove: Iterable[str
     else:
         runtime.pop("Labels", None)
     return replace(image, config=config)
+
+
+def has_healthcheck(runtime: Mapping[str, Any]) -> bool:
+    """Whether a configuration's ``config`` section has a health check; ``NONE`` is Docker's word for "no longer"."""
+    test = (runtime.get("Healthcheck") or {}).get("Test") or []
+    return bool(test) and test[0] != "NONE"
 
 
 def image_manifest(image: Image) -> tuple[bytes, bytes]:

@@ -91,10 +91,14 @@ class HostMaker:
         return self._once("_transaction_pool", make)
 
     @property
+    def _compression_format(self) -> str:
+        return self._decision.request.profile.compression_format
+
+    @property
     def _synthesiser(self) -> Synthesiser:
         def make() -> AbstractContextManager[Synthesiser]:
             folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="composed-", dir=self._work / "tmp"))
-            return nullcontext(Synthesiser(self._decision.snapshot, self._transactions, Path(folder)))
+            return nullcontext(Synthesiser(self._decision.snapshot, self._transactions, Path(folder), self._compression_format))
 
         return self._once("_update_composer", make)
 
@@ -118,7 +122,7 @@ class HostMaker:
             return replace(self._transact(planned, base, request, log), fallback=reason)
 
     def _transact(self, planned: PlannedImage, base: StoredImage, request: UpdateRequest, log: Path) -> BuiltImage:
-        updater = Updater(self._store, self._transactions)
+        updater = Updater(self._store, self._transactions, self._compression_format)
         return updater.update(
             planned,
             base.image,
