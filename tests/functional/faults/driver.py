@@ -20,7 +20,7 @@ SILENCE_SECONDS = 1.0
 OPERATION_SECONDS = 4.0
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([__name__, "topcoat.cli.build", "topcoat.runs.execute", "topcoat.solver.solver", "httpx", "jinja2", "jsonschema"])
+_context.set_forkserver_preload([__name__, "topcoat.cli.build", "topcoat.runs.execute", "topcoat.solver.solver", "httpx", "jinja2", "jsonschema_rs"])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tests.functional.registry.faults import Fault
 from topcoat.errors import ContentError, TopcoatError
 from topcoat.promotion import Control, HalfMovedError, Promoter, Request, Target
 from topcoat.registry import Credentials, RegistryClient
-from topcoat.registry.client import tls_context
+from topcoat.registry.tls import Tls
 
 ONCE = replace(QUICK, attempts=1)
 
@@ -24,7 +24,7 @@ class EveryRequest(SetCase):
         self.space = self.id().rsplit(".", 1)[-1].replace("_", "-").lower()
         self.sets = {tag: self.push_set(self.space, tag) for tag in ("one", "two")}
         self.spoiler = self.proxy()
-        self.context = tls_context(self.spoiler.ca_file)
+        self.tls = Tls(self.spoiler.ca_file)
         self.credentials = Credentials.from_authfile(self.proxied_authfile(self.spoiler))
         # each promotion is another process to the lock, one that is dead when the next begins, as after a kill
         gone = subprocess.Popen(["true"])
@@ -33,7 +33,7 @@ class EveryRequest(SetCase):
         self.direct = self.client()
 
     def through_the_proxy(self, limits=ONCE, names: tuple[str, ...] = ()) -> Promoter:
-        client = RegistryClient(self.spoiler.host, self.credentials, context=self.context, limits=limits)
+        client = RegistryClient(self.spoiler.host, self.credentials, tls=self.tls, limits=limits)
         self.addCleanup(client.close)
         return Promoter([Target(self.place(self.space, self.spoiler.host, names), client, workers=2, pid=self.dead)])
 
@@ -183,7 +183,7 @@ class EveryRequest(SetCase):
             self.assertEqual(self.sets[tag], self.push_set(spaces[1], tag))
 
         def promoter(limits) -> Promoter:  # type: ignore[no-untyped-def]
-            client = RegistryClient(self.spoiler.host, self.credentials, context=self.context, limits=limits)
+            client = RegistryClient(self.spoiler.host, self.credentials, tls=self.tls, limits=limits)
             self.addCleanup(client.close)
             return Promoter([Target(self.place(space, self.spoiler.host), client, workers=2, pid=self.dead) for space in spaces])
 

@@ -13,6 +13,7 @@ from topcoat.registry import AccessError, Credentials, Login, NotFoundError, Ref
 from topcoat.registry.auth import Authenticator, choose_challenge
 from topcoat.registry.limits import Limits, Traffic
 from topcoat.registry.scopes import delete, push
+from topcoat.registry.tls import Tls
 from topcoat.registry.transport import Response, Transport, failure
 
 CANARY = "correct-horse-canary"
@@ -65,7 +66,7 @@ class Locations(unittest.TestCase):
             ("reg.example.org:5000", ("https://reg.example.org:5000/v2/x", "http://reg.example.org:5000/v2/x")),
             ("[::1]:5000", ("https://[::1]:5000/v2/x",)),
         ):
-            there = Transport(host, credentials=None, context=None, plain_hosts=frozenset(), limits=Limits(), traffic=Traffic())
+            there = Transport(host, credentials=None, tls=Tls(), plain_hosts=frozenset(), limits=Limits(), traffic=Traffic())
             for location in ours:
                 self.assertEqual(f"https://{host}/v2/x", there.own(location))
             for other in ("https://reg.example.org.evil/v2/x", "https://ci:x@reg.example.org/v2/x", "https://reg.example.org:444/v2/x"):

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from topcoat.errors import ContentError, InfrastructureError, TopcoatError, UsageError
+from topcoat.errors import ContentError, InfrastructureError, TopcoatError
 from topcoat.model import Digest, labels
 from topcoat.model.image import check_tag
 from topcoat.registry import oci
@@ -23,6 +22,7 @@ from topcoat.registry.listing import Listing
 from topcoat.registry.manifests import Manifests
 from topcoat.registry.oci import Descriptor, Image, Manifest
 from topcoat.registry.referrers import FILE_TYPE, Documents, Referrers
+from topcoat.registry.tls import Tls
 from topcoat.registry.transport import Transport
 
 _MOST_BELOW = 200
@@ -39,14 +39,14 @@ class RegistryClient:
         ca_file: Path | str | None = None,
         plain_http: bool = False,
         *,
-        context: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
         plain_hosts: frozenset[str] = frozenset(),
         limits: Limits | None = None,
     ) -> None:
         """:param host: ``name[:port]``.
 
         :param plain_http: speak to this host without TLS; ``plain_hosts`` are others (a token server) that may be.
-        :param context: TLS settings shared with other clients, instead of ``ca_file``.
+        :param tls: settings shared with other clients, instead of ``ca_file``.
         """
         self.host = host
         self.limits = limits or Limits()
@@ -54,7 +54,7 @@ class RegistryClient:
         self._transport = Transport(
             host,
             credentials=credentials,
-            context=context or tls_context(ca_file),
+            tls=tls or Tls(ca_file),
             plain_hosts=plain_hosts | {host} if plain_http else plain_hosts,
             limits=self.limits,
             traffic=self.traffic,
@@ -284,14 +284,3 @@ class RegistryClient:
     def close(self) -> None:
         """Close idle connections."""
         self._transport.close()
-
-
-def tls_context(ca_file: Path | str | None) -> ssl.SSLContext:
-    """TLS with the system's authorities and, where given, one more."""
-    context = ssl.create_default_context()
-    if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(f"cannot read the certificate authority {ca_file}: {error}", next_step="check --ca-file") from error
-    return context

@@ -5,14 +5,14 @@ This module must never open a connection by itself.
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from topcoat.registry.auth import Credentials
-from topcoat.registry.client import RegistryClient, tls_context
+from topcoat.registry.client import RegistryClient
 from topcoat.registry.limits import Limits
+from topcoat.registry.tls import Tls
 
 
 class Registries:
@@ -23,28 +23,26 @@ class Registries:
     ) -> None:
         """:param plain_http_hosts: the only hosts (``name[:port]``) that are spoken to without TLS.
 
-        :raises UsageError: the auth file cannot be read, or by too many.
+        :raises UsageError: the auth file cannot be read, or by too many; the certificate authority cannot be read.
         """
         self.credentials = Credentials.from_authfile(authfile) if authfile else Credentials()
         """Also of servers that are no registries: their logins stand in the same file."""
         self.ca_file = ca_file
+        self._tls = Tls(ca_file)
         self.plain_http = frozenset(plain_http_hosts)
         self._limits = limits
         self._clients: dict[str, RegistryClient] = {}
-        self._context: ssl.SSLContext | None = None
         self._lock = threading.Lock()
 
     def client(self, host: str) -> RegistryClient:
         """The client of a registry, the same for every caller."""
         with self._lock:
             if host not in self._clients:
-                if self._context is None:
-                    self._context = tls_context(self.ca_file)
                 self._clients[host] = RegistryClient(
                     host,
                     self.credentials,
                     plain_http=host in self.plain_http,
-                    context=self._context,
+                    tls=self._tls,
                     plain_hosts=self.plain_http,
                     limits=self._limits,
                 )

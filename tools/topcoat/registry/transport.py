@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import random
-import ssl
 import threading
 import time
 import urllib.parse
@@ -23,6 +22,7 @@ from topcoat.registry.errors import AccessError, HiddenError, NotFoundError, Ref
 from topcoat.registry.exchange import Reply, Upload, exchange
 from topcoat.registry.limits import Limits, Traffic
 from topcoat.registry.links import absolute
+from topcoat.registry.tls import Tls
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Transport:
         host: str,
         *,
         credentials: Credentials | None,
-        context: ssl.SSLContext | None,
+        tls: Tls,
         plain_hosts: frozenset[str],
         limits: Limits,
         traffic: Traffic,
@@ -66,7 +66,7 @@ class Transport:
         self.limits = limits
         self.traffic = traffic
         self._plain_hosts = plain_hosts
-        self._context = context
+        self._tls = tls
         # the API of Docker Hub has another name than its images
         self._address = "registry-1.docker.io" if host == "docker.io" else host
         self._base = f"{'http' if host in plain_hosts else 'https'}://{self._address}"
@@ -242,17 +242,12 @@ class Transport:
                 pool = self._pools[parts.scheme, parts.netloc] = ConnectionPool(
                     parts.hostname or "",
                     parts.port or (443 if parts.scheme == "https" else 80),
-                    context=self._tls() if parts.scheme == "https" else None,
+                    context=self._tls.context() if parts.scheme == "https" else None,
                     limit=self.limits.connections,
                     connect_timeout=self.limits.connect_timeout,
                     read_timeout=self.limits.read_timeout,
                 )
             return pool
-
-    def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = ssl.create_default_context()
-        return self._context
 
     def _is_ours(self, url: str) -> bool:
         return urllib.parse.urlsplit(url).netloc == self._address

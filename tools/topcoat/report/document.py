@@ -94,14 +94,16 @@ def receipt_from_dict(shape: Mapping[str, object]) -> Receipt:
 
     :raises UsageError: it is not one of this schema.
     """
-    import jsonschema
+    import jsonschema_rs
 
     if not isinstance(shape, Mapping) or shape.get("schema") != SCHEMA:
         found = shape.get("schema") if isinstance(shape, Mapping) else type(shape).__name__
         raise UsageError(f"not a receipt this version can read: its schema is {found!r}, not {SCHEMA!r}", next_step="use the topcoat that wrote it")
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(shape))
+    errors = jsonschema_rs.Draft202012Validator(schema()).iter_errors(shape)
+    error = min(errors, key=lambda one: len(one.instance_path), default=None)
     if error is not None:
-        raise UsageError(f"not a valid receipt: {error.json_path}: {error.message[:200]}", next_step="use the receipt as the run wrote it")
+        where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+        raise UsageError(f"not a valid receipt: ${where}: {error.message[:200]}", next_step="use the receipt as the run wrote it")
     known = {item.name for item in fields(Receipt)}
     values = {name: value for name, value in shape.items() if name in known}
     values["images"] = images = tuple(_image_from_dict(image) for image in shape["images"])  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ import httpx
 from topcoat.documents import Door
 from topcoat.errors import ContentError, InfrastructureError, UsageError
 from topcoat.registry.addresses import check_address
-from topcoat.registry.client import tls_context
+from topcoat.registry.tls import Tls
 
 _MAGIC = ")]}'"
 _DOOR = Door(InfrastructureError, "check that the URL is that of a Gerrit", limit=16 << 20)
@@ -41,7 +41,7 @@ class Reviews:
         :raises UsageError: it is no address, or one to which a password must not go.
         """
         self.url = check_address(url, "a Gerrit", plain_http).rstrip("/")
-        self._client = httpx.Client(auth=login, timeout=_SECONDS, verify=tls_context(ca_file), headers={"Accept": "application/json"})
+        self._client = httpx.Client(auth=login, timeout=_SECONDS, verify=Tls(ca_file).context(), headers={"Accept": "application/json"})
 
     def close(self) -> None:
         """End the connections."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from topcoat.documents import Door
 from topcoat.errors import InfrastructureError, UsageError
 from topcoat.registry.addresses import check_address
-from topcoat.registry.client import tls_context
+from topcoat.registry.tls import Tls
 
 _SECONDS = 30.0
 _LARGEST = 1 << 20
@@ -38,7 +38,7 @@ class Service:
         headers = {"Content-Type": sent, "Accept": wanted}
         try:
             with (
-                httpx.Client(timeout=_SECONDS, verify=tls_context(self._ca_file)) as client,
+                httpx.Client(timeout=_SECONDS, verify=Tls(self._ca_file).context()) as client,
                 client.stream("POST", self.url, content=body, headers=headers) as answer,
             ):
                 found = b""
