@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tests.functional.gating.test_build import SPEC, tree
 from tests.functional.runs.site import RECIPES, Site, packages
+from topcoat.model import labels
+from topcoat.registry.oci import OCI_LAYER_ZSTD
 from topcoat_demo.rpms import RpmSpec, make_repository
 
 
@@ -86,6 +88,26 @@ class ReviewTest(SiteTest):
         before = {name: len(self.site.client.image(f"site/{name}", "trunk1")[1].layers) for name in ("nova-api", "keystone")}
         self.assertEqual({name: count - before[name] for name, count in layers.items()}, {"nova-api": 2, "keystone": 2}, "files and package database")
         self.assertEqual(answer.image("nova-api")["base_digest"], self.site.client.head("site/nova-api", "trunk1"))
+
+    def test_a_review_on_images_whose_layers_the_profile_wants_chunked(self):
+        before = self.site.client.image("site/nova-api", "trunk1")[1]
+        self.site.write_profile(compression_format="zstd:chunked")
+        same = self.succeed("build", "--tag", "same").actions()
+        self.assertEqual(set(same.values()), {"reuse"}, "how layers are packed is no reason for new images")
+        make_repository(self.site.current, packages(nova="1.5", oslo="1.0.1"))
+        self.succeed("build", "--full", "--tag", "trunk2", "--floating-tag", "current-passed-ci")
+        built = self.site.client.image("site/nova-api", "trunk2")[1]
+        self.assertEqual(built.layers[0], before.layers[0], "the base stays as its maker packed it")
+        self.assertEqual({layer.media_type for layer in built.layers[1:]}, {OCI_LAYER_ZSTD})
+        answer = self.succeed("build", "--gating-repo", str(self.site.repository_of(gated())), "--tag", "review")
+        self.assertEqual(answer.image("nova-api")["action"], "update")
+        updated = self.site.client.image("site/nova-api", "review")[1]
+        self.assertEqual(updated.layers[: len(built.layers)], built.layers)
+        for layer in updated.layers[len(built.layers) :]:
+            self.assertEqual(layer.media_type, OCI_LAYER_ZSTD)
+            self.assertIn(labels.CHUNKED_POSITION, dict(layer.annotations))
+        reference = f"{self.site.server.host}/site/nova-api:review"
+        self.assertIn("python3-nova-1:2.0-1.el9.noarch", self.succeed("inventory", "--rebuild", reference, work="elsewhere").output)
 
     def test_a_gated_downgrade_is_installed_exactly(self):
         answer = self.succeed("build", "--gating-repo", str(self.site.repository_of(gated("0.5", "0.9"))), "--tag", "review")
