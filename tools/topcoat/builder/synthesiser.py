@@ -34,7 +34,7 @@ from topcoat.rpm import header, inventory, rpmdb, settings, settingsfiles
 from topcoat.rpm.rpmdb import Database
 from topcoat.solver.solver import UpdateRequest
 from topcoat.synthesis import Filters, Layout, Package, Refusal, Tree, check_scripts, compose, draw, read_filters, restore
-from topcoat.synthesis.compose import Placed
+from topcoat.synthesis.canvas import Placed
 from topcoat.synthesis.package import NOT_INSTALLED, read_rpm
 from topcoat.synthesis.payload import read_payload
 from topcoat.transactions import Outcome, Transactions

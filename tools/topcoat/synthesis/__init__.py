@@ -3,7 +3,8 @@
 This room must never read a file, and never guess: what it cannot prove it refuses, with the reason.
 """
 
-from topcoat.synthesis.compose import Layout, compose
+from topcoat.synthesis.canvas import Layout
+from topcoat.synthesis.compose import compose
 from topcoat.synthesis.filters import Filters, read_filters
 from topcoat.synthesis.listing import Listing, add_layer, merge, read_listing
 from topcoat.synthesis.package import Package

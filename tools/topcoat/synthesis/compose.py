@@ -8,56 +8,17 @@ layer of a real transaction: what a run makes gets the time of its image, a dire
 
 from __future__ import annotations
 
-import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from topcoat.archives.whiteouts import WHITEOUT_PREFIX
+from topcoat.synthesis import capabilities
+from topcoat.synthesis.canvas import NANO, Canvas, Layout, Placed
 from topcoat.synthesis.package import MISSINGOK, NOREPLACE, NORMAL, NOT_INSTALLED, Package, PackageFile, is_kind
 from topcoat.synthesis.refusal import Refusal
 from topcoat.synthesis.tree import Node, Tree
 
-_NANO = 1_000_000_000
 _SHA256 = 8
-# linux/capability.h, in the order of their numbers.
-_CAPABILITY_NAMES = (
-    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service net_broadcast "
-    "net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice "
-    "sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override mac_admin syslog wake_alarm "
-    "block_suspend audit_read perfmon bpf checkpoint_restore"
-)
-_CAPABILITIES = {f"cap_{name}": number for number, name in enumerate(_CAPABILITY_NAMES.split())}
-
-
-@dataclass(frozen=True)
-class Placed:
-    """One entry of the layer. ``source`` is (number of the package among the installed ones, path in it) of a regular file's content."""
-
-    kind: str
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    """Nanoseconds since 1970."""
-    link: str = ""
-    source: tuple[int, str] | None = None
-    size: int = 0
-    digest: str = ""
-    attributes: tuple[tuple[str, bytes], ...] = ()
-    hard_link: tuple[int, tuple[int, int]] | None = None
-    """Entries with the same value are names of one file."""
-
-
-@dataclass
-class Layout:
-    """``entries`` by path, directories that have to be there among them, ``whiteouts`` paths that go; all without leading slash."""
-
-    entries: dict[str, Placed] = field(default_factory=dict)
-    whiteouts: list[str] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.entries or self.whiteouts)
 
 
 def compose(tree: Tree, installs: Sequence[Package], removes: Sequence[Package], others: Sequence[Package], *, epoch: int) -> Layout:
@@ -89,17 +50,13 @@ class _Composer:
     def __init__(self, tree: Tree, installs: Sequence[Package], removes: Sequence[Package], others: Sequence[Package], epoch: int) -> None:
         self._tree = tree
         self._installs, self._removes = installs, removes
-        self._epoch = epoch * _NANO
+        self._canvas = Canvas(tree, epoch)
         self._users, self._groups = tree.ids("etc/passwd"), tree.ids("etc/group")
         self._real: dict[str, str] = {}
-        self._placed: dict[str, Placed] = {}
         self._latest: dict[str, _Shared] = {}
         """The last package so far that has a path."""
-        self._unowned: set[str] = set()
-        """Directories that nobody owns, made for what a package has below."""
         self._beside: set[str] = set()
         """Settings that go beside changed ones."""
-        self._whiteouts: set[str] = set()
         self._before: dict[str, list[tuple[Package, PackageFile]]] = defaultdict(list)
         for package in removes:
             for place, file in self._places(package):
@@ -115,10 +72,7 @@ class _Composer:
                 elif file.state != NOT_INSTALLED:
                     self._install(number, package, file)
         self._remove()
-        entries = dict(self._placed)
-        for path in [*self._placed, *self._whiteouts]:
-            self._add_parents(path, entries)
-        return Layout(entries, sorted(self._whiteouts))
+        return self._canvas.layout()
 
     def _places(self, package: Package) -> Iterator[tuple[str, PackageFile]]:
         """Files of a package with the paths where they really lie."""
@@ -162,16 +116,16 @@ class _Composer:
             raise Refusal(f"/{file.path} of {name} is another package's too, and differs")
         if file.state != NORMAL:
             raise Refusal(f"/{file.path} of {name} gives way to another package's")
-        self._check_path(file.path, name)
+        self._canvas.check_path(file.path, name)
         kind = is_kind(file.mode)
         if kind == "o":
             raise Refusal(f"/{file.path} of {name} is a device, a pipe or a socket")
         if (kind == "d" and file.is_config) or file.path in self._beside:
             raise Refusal(f"/{file.path} of {name} has the name of a setting that rpm moves")
-        below = self._now(file.path)
+        below = self._canvas.now(file.path)
         if below is not None and (below.kind == "d") != (kind == "d"):
             raise Refusal(f"/{file.path} of {name} becomes a {'directory' if kind == 'd' else 'file'}, and was none")
-        if below is None and self._tree.has(file.path) and file.path not in self._placed:
+        if below is None and self._tree.has(file.path) and file.path not in self._canvas.placed:
             raise Refusal(f"no layer names the directory /{file.path}")
         owner = (self._id(file.user, self._users, "user", name), self._id(file.group, self._groups, "group", name))
         if file.path in ("etc/passwd", "etc/group"):
@@ -180,13 +134,11 @@ class _Composer:
         self._latest[file.path] = _Shared(file, written, _names(package, file) > 1)
         if not written:
             return
-        self._make_parents(file.path)
+        self._canvas.make_parents(file.path)
         if kind == "d":
-            self._check_folder(file.path)
-            own = below.mtime if below is not None and file.path in self._tree.nodes else file.mtime * _NANO
-            if below is None:
-                self._touch_parent(file.path)
-            self._placed[file.path] = Placed("d", file.mode & 0o7777, *owner, own)
+            self._canvas.check_folder(file.path)
+            own = below.mtime if below is not None and file.path in self._tree.nodes else file.mtime * NANO
+            self._canvas.put(file.path, Placed("d", file.mode & 0o7777, *owner, own), new=below is None)
             return
         path = self._place_of(package, file, below)
         if path is not None and again and file.is_config:
@@ -212,16 +164,16 @@ class _Composer:
 
     def _install_file(self, number: int, package: Package, file: PackageFile, owner: tuple[int, int], path: str) -> None:
         kind = is_kind(file.mode)
-        attributes = (("security.capability", _capability(file)),) if file.capabilities else ()
+        attributes = (("security.capability", capabilities.attribute(file)),) if file.capabilities else ()
         linked = package.names[file.inode] if _names(package, file) > 1 else []
         group = (number, file.inode) if linked else None
         if group and (path != file.path or any(other.state != NORMAL or other.is_ghost or other.is_config for other in linked)):
             raise Refusal(f"/{file.path} of {package.nevra.name} is one of several hard links that are not all installed")
-        self._placed[path] = Placed(
+        entry = Placed(
             kind,
             0o777 if kind == "l" else file.mode & 0o7777,
             *owner,
-            file.mtime * _NANO,
+            file.mtime * NANO,
             file.link if kind == "l" else "",
             (number, file.path) if kind == "f" else None,
             file.size if kind == "f" else 0,
@@ -229,7 +181,7 @@ class _Composer:
             attributes,
             group,
         )
-        self._touch_parent(path)
+        self._canvas.put(path, entry)
 
     def _place_of(self, package: Package, file: PackageFile, below: Node | Placed | None) -> str | None:
         """Where a file goes: to its own place, beside a changed one of an administrator (``.rpmnew``), or nowhere (None)."""
@@ -278,7 +230,7 @@ class _Composer:
             raise Refusal(otherwise)
         new = f"{file.path}.rpmnew"
         before = self._tree.nodes.get(new)
-        if (before.kind == "d" if before else self._tree.has(new)) or (new in self._placed and new not in self._beside):
+        if (before.kind == "d" if before else self._tree.has(new)) or (new in self._canvas.placed and new not in self._beside):
             raise Refusal(f"/{new} exists already")
         self._beside.add(new)  # over one that an earlier update left, as rpm does it
         return new
@@ -289,53 +241,6 @@ class _Composer:
         if account not in known:
             raise Refusal(f"{package} needs the {what} {account}, which the image does not have")
         return known[account]
-
-    def _check_path(self, path: str, package: str) -> None:
-        parts = path.split("/")
-        if not path or any(part in ("", ".", "..") or part.startswith(WHITEOUT_PREFIX) for part in parts):
-            raise Refusal(f"{package} has a file with an odd name (/{path!r})")
-        for count in range(1, len(parts)):
-            folder = "/".join(parts[:count])
-            node = self._now(folder)
-            if node is not None and node.kind != "d":
-                raise Refusal(f"{package} has /{path}, and the image's /{folder} is {'a link' if node.kind == 'l' else 'no directory'}")
-            if node is None and self._tree.has(folder):
-                raise Refusal(f"no layer names the directory /{folder}")
-
-    def _check_folder(self, path: str) -> None:
-        """An entry of a directory takes the place of the one below, with all its attributes, and nobody knows which those are."""
-        node = self._tree.nodes.get(path)
-        if node is not None and node.attributed:
-            raise Refusal(f"the directory /{path} has extended attributes")
-
-    def _now(self, path: str) -> Node | Placed | None:
-        return self._placed.get(path) or self._tree.nodes.get(path)
-
-    def _make_parents(self, path: str) -> None:
-        """Directories that nobody owns, as rpm makes them."""
-        parts = path.split("/")
-        for count in range(1, len(parts)):
-            folder = "/".join(parts[:count])
-            if self._now(folder) is None:
-                self._placed[folder] = Placed("d", *self._inherited(folder), self._epoch)
-                self._unowned.add(folder)
-                self._touch_parent(folder)
-
-    def _inherited(self, folder: str) -> tuple[int, int, int]:
-        """(mode, uid, gid) of a directory that rpm makes and nobody owns: below one with the set-group-id bit it has that bit and its group
-        (mkdir(2))."""
-        above = folder.rpartition("/")[0]
-        before, now = map(_set_group, (self._tree.nodes.get(above), self._now(above)))
-        if before != now and above not in self._unowned:
-            raise Refusal(f"whether /{folder} inherits the group of the directory above depends on which rpm makes first")
-        return 0o755 | now[0], 0, now[1]
-
-    def _touch_parent(self, path: str) -> None:
-        """A directory of this run got or lost an entry: its time is the run's."""
-        folder = path.rpartition("/")[0]
-        parent = self._placed.get(folder)
-        if parent is not None and folder not in self._tree.nodes:
-            self._placed[folder] = Placed("d", parent.mode, parent.uid, parent.gid, self._epoch)
 
     # ---- what goes ----------------------------------------------------------------------------------------------------------------------------
 
@@ -355,7 +260,7 @@ class _Composer:
                 if any(other.state != NORMAL for _, other in others):
                     raise Refusal(f"/{path} is another package's too, which did not install it")
                 continue
-            self._check_path(file.path, name)
+            self._canvas.check_path(file.path, name)
             node = self._tree.nodes.get(path)
             if node is None:
                 continue
@@ -375,31 +280,19 @@ class _Composer:
             if file.is_config and not (node.digest and node.digest == file.digest and package.digest_bits == _SHA256):
                 raise Refusal(f"the configuration file /{path} of {name} was changed in the image, and goes")
             gone[path] = turns[id(package)]
-        self._whiteouts.update(gone)
+        self._canvas.whiteouts.update(gone)
         for path in sorted(folders, reverse=True):
             self._remove_folder(path, folders, gone)
 
     def _remove_folder(self, path: str, folders: dict[str, int], gone: dict[str, int]) -> None:
         """rpm takes a directory away when it is empty by then: what a package after it takes away is still there."""
         inside = {f"{path}/{name}" for name in self._tree.children(path)}
-        if inside - self._whiteouts or any(other.startswith(f"{path}/") for other in self._placed):
+        if inside - self._canvas.whiteouts or any(other.startswith(f"{path}/") for other in self._canvas.placed):
             return
         if any(gone.get(child, folders.get(child, 0)) > folders[path] for child in inside):
             return
-        self._whiteouts.add(path)
-        self._whiteouts.difference_update({child for child in self._whiteouts if child.startswith(f"{path}/")})
-
-    # ---- what has to be there -----------------------------------------------------------------------------------------------------------------
-
-    def _add_parents(self, path: str, entries: dict[str, Placed]) -> None:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in entries:
-            node = self._tree.nodes.get(folder)
-            if node is None or node.kind != "d":
-                raise Refusal(f"no layer names the directory /{folder}")
-            self._check_folder(folder)
-            entries[folder] = Placed("d", node.mode, node.uid, node.gid, node.mtime)
-            folder = folder.rpartition("/")[0]
+        self._canvas.whiteouts.add(path)
+        self._canvas.whiteouts.difference_update({child for child in self._canvas.whiteouts if child.startswith(f"{path}/")})
 
 
 def _are_alike(one: PackageFile, two: PackageFile) -> bool:
@@ -415,24 +308,3 @@ def _are_alike(one: PackageFile, two: PackageFile) -> bool:
 def _names(package: Package, file: PackageFile) -> int:
     """How many names of a package its file has."""
     return len(package.names.get(file.inode, ())) if is_kind(file.mode) == "f" and file.inode[1] else 1
-
-
-def _set_group(folder: Node | Placed | None) -> tuple[int, int]:
-    """(set-group-id bit, group) that what is made in a directory gets from it, zeros where it gets none."""
-    return (folder.mode & 0o2000, folder.gid) if folder is not None and folder.mode & 0o2000 else (0, 0)
-
-
-def _capability(file: PackageFile) -> bytes:
-    """cap_from_text(3), of one clause, as the kernel stores it (linux/capability.h, VFS_CAP_REVISION_2)."""
-    names, equals, flags = file.capabilities.strip().partition("=")
-    known = _CAPABILITIES
-    wanted = names.split(",")
-    if not equals or " " in file.capabilities.strip() or not set(flags) <= set("epi") or not all(name in known for name in wanted):
-        raise Refusal(f"/{file.path} has capabilities of a kind that is left to rpm ({file.capabilities})")
-    if "e" in flags and "p" not in flags and "i" not in flags:
-        raise Refusal(f"/{file.path} has capabilities of a kind that is left to rpm ({file.capabilities})")
-    bits = sum(1 << known[name] for name in wanted)
-    permitted, inheritable = (bits if flag in flags else 0 for flag in "pi")
-    magic = 0x02000000 | ("e" in flags)
-    words = (magic, permitted & 0xFFFFFFFF, inheritable & 0xFFFFFFFF, permitted >> 32, inheritable >> 32)
-    return struct.pack("<5I", *words)
