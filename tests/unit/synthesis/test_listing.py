@@ -11,7 +11,7 @@ from topcoat.synthesis import add_layer, merge, read_listing
 from topcoat.synthesis.listing import Listing
 
 
-def layer(*entries: tuple[str, bytes | str | None], hard: tuple[str, str] | None = None) -> Listing:
+def layer(*entries: tuple[str, bytes | str | None], hard: tuple[str, str] | None = None, mode: int = 0o755) -> Listing:
     """A layer: text is a link's target, None a directory."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -27,6 +27,7 @@ def layer(*entries: tuple[str, bytes | str | None], hard: tuple[str, str] | None
             archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
         if hard:
             info = tarfile.TarInfo(hard[0])
+            info.mode = mode
             info.type, info.linkname = tarfile.LNKTYPE, hard[1]
             archive.addfile(info)
     return read_listing(io.BytesIO(out.getvalue()))
@@ -50,6 +51,10 @@ class Merged(unittest.TestCase):
         self.assertEqual(tree.nodes["b"].digest, hashlib.sha256(b"content").hexdigest())
         self.assertEqual(tree.odd, "")
         self.assertIn("hard link of nothing", merge([layer(hard=("b", "absent"))]).odd)
+
+    def test_names_of_one_file_that_say_different_things_cannot_be_relied_on(self) -> None:
+        for below in ([layer(("a", b"content")), layer(hard=("b", "a"), mode=0)], [layer(("a", b"content"), hard=("b", "a"), mode=0)]):
+            self.assertIn("/b and /a are one file", merge(below).odd)
 
     def test_an_entry_below_a_link_cannot_be_relied_on(self) -> None:
         self.assertIn("no directory", merge([layer(("run", None), ("var/run", "../run")), layer(("var/run/x", b""))]).odd)

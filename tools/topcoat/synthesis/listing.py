@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from isal import isal_zlib
 
@@ -33,11 +33,21 @@ _KEPT = re.compile(
     r"etc/passwd|etc/group|etc/rpm/macros[^/]*|usr/lib/rpm/macros\.d/macros[^/]*|etc/nsswitch\.conf|etc/ld\.so\.(?:cache|conf|conf\.d/[^/]+\.conf)"
 )
 """Beside what steers dnf."""
-_VERSION = 1
+_VERSION = 2
 """Of kept listings; what is kept of contents is part of it."""
 _LIMIT = 1 << 30
 """Bytes that a kept listing may unpack to."""
 _KINDS = {tarstream.REGULAR: "f", tarstream.DIRECTORY: "d", tarstream.SYMLINK: "l"}
+
+
+class HardLink(NamedTuple):
+    """A further name of a file: the path of the first one, and the mode, owner and time (nanoseconds) that this name's own header says."""
+
+    target: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
 
 
 @dataclass
@@ -45,7 +55,7 @@ class Listing:
     """One layer: entries by path without leading slash, names of hard links with what they are links of, and what it hides below."""
 
     entries: dict[str, Node] = field(default_factory=dict)
-    hard_links: dict[str, str] = field(default_factory=dict)
+    hard_links: dict[str, HardLink] = field(default_factory=dict)
     whiteouts: list[str] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -82,7 +92,7 @@ class Listing:
                 raise ValueError("its contents are of another length")
             return cls(
                 {path: Node(*values) for path, *values in document["entries"]},
-                document["hard_links"],
+                {path: HardLink(*values) for path, values in document["hard_links"].items()},
                 document["whiteouts"],
                 document["opaque"],
                 {path: rest[end - length : end] for path, length, end in zip(paths, lengths, ends, strict=True)},
@@ -121,7 +131,8 @@ def read_listing(stream: BinaryIO) -> Listing:
             elif entry.kind == tarstream.HARDLINK:
                 target = "/".join(part for part in entry.link.split("/") if part not in ("", "."))
                 found.entries.pop(path, None)
-                found.hard_links[path] = found.hard_links.get(target, target)
+                first = found.hard_links[target].target if target in found.hard_links else target
+                found.hard_links[path] = HardLink(first, entry.mode & 0o7777, entry.uid, entry.gid, entry.mtime_ns)
             else:
                 found.hard_links.pop(path, None)
                 found.entries[path] = _node(reader, entry, path, found)
@@ -173,12 +184,15 @@ def add_layer(tree: Tree, layer: Listing) -> None:
         _check_way(tree, path)
         tree.contents.pop(path, None)
         tree.set(path, node)
-    for path, target in layer.hard_links.items():
+    for path, (target, *header) in layer.hard_links.items():
         _check_way(tree, path)
         first = tree.nodes.get(target)
         if first is None or first.kind == "d":
             tree.odd = tree.odd or f"/{path} is a hard link of nothing"
             continue
+        if first.kind == "f" and header != [first.mode, first.uid, first.gid, first.mtime]:
+            # podman and buildah give the file what the last name says, GNU tar leaves it as the first one said
+            tree.odd = tree.odd or f"/{path} and /{target} are one file, with different modes, owners or times in the layer"
         tree.set(path, first)
         if target in tree.contents:
             tree.contents[path] = tree.contents[target]
