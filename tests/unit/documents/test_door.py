@@ -45,6 +45,16 @@ class Json(unittest.TestCase):
         self.refused("", "not JSON")
         self.assertEqual("\U0001f600", DOOR.json('"\\ud83d\\ude00"', "it"))
 
+    def test_a_number_too_long_to_calculate_with_is_found_wherever_it_stands(self) -> None:
+        for blanks in range(0, 301, 7):
+            for digits in (299, 300, 301, 302, 449, 600):
+                with self.subTest(blanks=blanks, digits=digits):
+                    text = '["' + "x" * blanks + '", ' + "7" * digits + "]"
+                    if digits <= 300:
+                        self.assertEqual(DOOR.json(text, "it"), ["x" * blanks, int("7" * digits)])
+                    else:
+                        self.refused(text, "too large a number")
+
     def test_size_and_number_of_values(self) -> None:
         self.refused(" " * ((1 << 20) + 1), "larger than 1048576 bytes")
         many = Door(ContentError, "look again").json

@@ -23,7 +23,8 @@ MAX_DEPTH = 64
 MAX_VALUES = 2_000_000
 """Values of one document: each becomes an object of some fifty bytes."""
 _MOST_DIGITS = 300
-_LONG_NUMBER = re.compile(f"[0-9]{{{_MOST_DIGITS}}}")
+_BLOCK = _MOST_DIGITS // 2
+"""A number of that many digits fills at least one of the blocks of this length that a text is cut into, wherever it begins."""
 _HOLDERS = (dict, list)
 """What the decoder makes of objects and arrays, and no subclass: asking for a type is a fraction of asking for an instance."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -148,7 +149,12 @@ def decoded(text: str) -> Any:
     :raises ValueError: it is none, or holds a number that is none. :raises RecursionError: it is nested too deep.
     """
     # An inventory holds hundreds of numbers: a call for each of them is made only where one of them is long.
-    return json.loads(text, parse_constant=_unknown, parse_float=_finite, parse_int=_whole if _LONG_NUMBER.search(text) else None)
+    return json.loads(text, parse_constant=_unknown, parse_float=_finite, parse_int=_whole if _may_hold_a_long_number(text) else None)
+
+
+def _may_hold_a_long_number(text: str) -> bool:
+    # a regular expression takes four times as long as the decoder
+    return any(text[start : start + _BLOCK].isdigit() for start in range(0, len(text), _BLOCK))
 
 
 def _unknown(word: str) -> float:
