@@ -147,8 +147,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--packages", type=int, default=3000)
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
-    print(json.dumps(measure(options.images, options.packages), indent=1))
+    figures = json.dumps(measure(options.images, options.packages), indent=1)
+    if options.json:
+        options.json.write_text(f"{figures}\n", encoding="utf-8")
+    print(figures)
 
 
 if __name__ == "__main__":

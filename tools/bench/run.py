@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 BENCHES: dict[str, list[str]] = {
     "plan": ["plan.py", "--json", "{out}/plan.json"],
     "render": ["render.py", "--json", "{out}/render.json"],
+    "changes": ["changes.py", "--json", "{out}/changes.json"],
     "sizes": ["sizes.py", "--json", "{out}/sizes.json"],
     "update": ["update.py"],
     "registry": ["registry.py", "--json", "{out}/registry.json"],
