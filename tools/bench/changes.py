@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import solv
+from bench_figures import tell
 
 from topcoat.model import Digest, Nevra, beside, labels
 from topcoat.publisher import Publisher, changelogs
@@ -149,10 +150,7 @@ def main() -> None:
     parser.add_argument("--packages", type=int, default=3000)
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
-    figures = json.dumps(measure(options.images, options.packages), indent=1)
-    if options.json:
-        options.json.write_text(f"{figures}\n", encoding="utf-8")
-    print(figures)
+    tell(measure(options.images, options.packages), options.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ warm cache and the repositories into the solver. Inventories are decoded from by
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import createrepo_c as cr
 import solv
+from bench_figures import tell
 
 from topcoat import planner
 from topcoat.model import Base, Nevra, Profile, Recipe, Repository
@@ -217,9 +217,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
     document = run(options.sizes, options.available)
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
-    print(json.dumps(document, indent=2))
+    tell(document, options.json)
     print()
     print(markdown(document))
 

@@ -6,7 +6,6 @@ This program must never measure a part as the whole: each figure is a fresh ``to
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from bench_figures import tell
 
 HOME = Path(__file__).parents[2]
 RUNS = 5
@@ -67,9 +68,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
     document = run(options.tree, options.runs)
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
-    print(json.dumps(document, indent=2))
+    tell(document, options.json)
     print()
     print(markdown(document))
 

@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench_figures import tell
+
 from topcoat import containerfile
 from topcoat.containerfile import accounts
 from topcoat.model import Profile, Recipe, ancestry
@@ -135,9 +137,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     options = parser.parse_args()
     document = run(tuple(options.images))
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
-    print(json.dumps(document, indent=2))
+    tell(document, options.json)
     print()
     print(markdown(document))
 
