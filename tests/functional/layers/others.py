@@ -50,13 +50,17 @@ class Storage:
             self.run(tool, "rmi", "--force", identity)
 
 
+def image_of(layers: Sequence[Layer]) -> Image:
+    """An image of these layers, lowest first."""
+    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}}
+    return Image(config, tuple(layer.descriptor for layer in layers))
+
+
 def write_layout(folder: Path, layers: Sequence[Layer]) -> str:
     """An OCI layout of one image of these layers, lowest first; how the tools name it."""
     blobs = folder / "blobs/sha256"
     blobs.mkdir(parents=True)
-    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}}
-    image = Image(config, tuple(layer.descriptor for layer in layers))
-    manifest, body = image_manifest(image)
+    manifest, body = image_manifest(image_of(layers))
     for content in (manifest, body, *(layer.path.read_bytes() for layer in layers)):
         (blobs / digest_of(content).removeprefix("sha256:")).write_bytes(content)
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')

@@ -10,11 +10,10 @@ import unittest
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.functional.layers.others import TOOLS, Storage, differences, tree, write_layout
+from tests.functional.layers.others import TOOLS, Storage, differences, image_of, tree, write_layout
 from tests.functional.updater.world import World
 from topcoat.layers import Compression, Layer, LayerStore, write_layers
 from topcoat.layers.unpack import unpack
-from topcoat.registry.oci import Image
 
 EPOCH = 1_700_000_000
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
@@ -166,9 +165,8 @@ pull_options = {{ enable_partial_images = "true", use_hard_links = "false", ostr
         for name in ("first", "second"):
             self.put(root, "opt/7", name)
             (layer,) = write_layers(root, [], self.store.archive, epoch=EPOCH, compression=Compression.ZSTD_CHUNKED)
-            config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]}}
             reference = f"{self.world.server.host}/{name}"
-            self.world.publisher.publish(reference, Image(config, (layer.descriptor,)), {layer.digest: layer.path}, ["chunked"])
+            self.world.publisher.publish(reference, image_of([layer]), {layer.digest: layer.path}, ["chunked"])
             said = self.podman("--log-level=debug", "pull", f"{reference}:chunked").stderr
             self.assertEqual(f"Retrieved partial blob {layer.digest}" in said, partial, said)
             seen = tree(Path(self.podman("image", "mount", f"{reference}:chunked").stdout.strip()))

@@ -7,7 +7,6 @@ speaks to many pays once.
 from __future__ import annotations
 
 import ssl
-import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,12 +22,10 @@ class Tls:
         :raises UsageError: it cannot be read.
         """
         self._own = _content(ca_file) if ca_file else ""
-        self._lock = threading.Lock()
 
     def context(self) -> ssl.SSLContext:
         """What a connection is made with; read once."""
-        with self._lock:  # a cache alone would let two threads read at once
-            return _context(self._own)
+        return _context(self._own)
 
 
 def _content(ca_file: Path | str) -> str:
