@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import io
 import json
 import os
 import struct
@@ -14,8 +15,10 @@ from pathlib import Path
 import fastcrc
 import zstandard
 
+from topcoat.archives import tarstream
+from topcoat.archives.tarstream import NANO
 from topcoat.layers import Compression, Layer
-from topcoat.layers.archive import Archive
+from topcoat.layers.archive import Archive, set_time
 from topcoat.model.labels import CHUNKED_CHECKSUM, CHUNKED_POSITION, CHUNKED_TARSPLIT
 
 CONTENTS = {"opt/empty": b"", "opt/small": b"hello", "opt/large": os.urandom(700_000), "o" * 120: b"long", "opt/ümlaut": b"text"}
@@ -126,3 +129,13 @@ class Chunked(Case):
         layer, blob = self.write(Compression.ZSTD_CHUNKED, {os.fsdecode(b"caf\xe9"): b"x"})
         self.assertEqual(layer.descriptor.annotations, ())
         self.assertEqual(layer.diff_id, f"sha256:{hashlib.sha256(decompressed(blob)).hexdigest()}")
+
+    def test_a_time_that_no_calendar_has_is_in_the_archive_and_in_no_table(self) -> None:
+        late, path = 1 << 39, self.folder / "late"
+        with Archive(path, Compression.ZSTD_CHUNKED) as archive:
+            info, records = tarfile.TarInfo("late"), {}
+            set_time(info, records, late * NANO)
+            archive.add(info, records)
+        self.assertEqual(Layer.of(archive).descriptor.annotations, ())
+        (entry,) = tarstream.Reader(io.BytesIO(decompressed(path.read_bytes())).read)
+        self.assertEqual(entry.mtime_ns, late * NANO)

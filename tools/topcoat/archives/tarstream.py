@@ -22,7 +22,7 @@ _AS_REGULAR = {b"\0": REGULAR, b"7": REGULAR}
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK, _GNU_SPARSE = b"x", b"g", b"L", b"K", b"S"
 _EXTENSION_LIMIT = 16 << 20
 """Bytes of one extended header; file capabilities and ACLs need a few hundred."""
-_NANO = 1_000_000_000
+NANO = 1_000_000_000
 # What the kernel can make (Linux: uid_t, PATH_MAX, NAME_MAX, dev_t); more than so many folders no tool can walk through or delete.
 _MAX_OWNER = (1 << 32) - 2
 _MAX_SIZE = 1 << 62
@@ -230,7 +230,7 @@ def _parse(header: bytes) -> Member:
         _number(header[108:116]),
         _number(header[116:124]),
         size,
-        _number(header[136:148]) * _NANO,
+        _number(header[136:148]) * NANO,
         _text(header[157:257]),
         device,
     )
@@ -288,7 +288,7 @@ def _apply(entry: Member, records: dict[str, bytes]) -> None:
             text = value.decode("ascii", "replace")
             if not _TIME.fullmatch(text):
                 raise TarError(f"not a time in an extended header: {value[:40]!r}")
-            entry.mtime_ns = int(Decimal(text) * _NANO)
+            entry.mtime_ns = int(Decimal(text) * NANO)
 
 
 def _decimal(value: bytes) -> int:
@@ -317,8 +317,8 @@ def _check(entry: Member, stored: int) -> None:
             raise TarError(f"{shown!r} has the {what} {value}, which no file system holds")
     if not 0 <= entry.device[0] < _MAX_MAJOR or not 0 <= entry.device[1] < _MAX_MINOR:
         raise TarError(f"{shown!r} is a device {entry.device[0]}:{entry.device[1]}, which no kernel knows")
-    if abs(entry.mtime_ns) > _MAX_SECONDS * _NANO:
-        raise TarError(f"{shown!r} has a time {entry.mtime_ns // _NANO} seconds from 1970, which no file system holds")
+    if abs(entry.mtime_ns) > _MAX_SECONDS * NANO:
+        raise TarError(f"{shown!r} has a time {entry.mtime_ns // NANO} seconds from 1970, which no file system holds")
     for what, name in (("name", entry.name), ("link", entry.link)):
         raw = name.encode("utf-8", "surrogateescape")
         if b"\0" in raw:

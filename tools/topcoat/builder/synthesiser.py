@@ -21,12 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from topcoat.archives import whiteouts
-from topcoat.archives.tarstream import XATTR_RECORD
+from topcoat.archives.tarstream import NANO, XATTR_RECORD
 from topcoat.builder.updater import stacked, wanted_of
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import BuiltImage, Compression, Layer, database, note_stage
-from topcoat.layers.archive import Archive
+from topcoat.layers.archive import Archive, set_time
 from topcoat.layers.leftovers import DATABASE_SIDE_FILES
 from topcoat.model import Digest, Nevra, PlannedImage
 from topcoat.registry.oci import Image
@@ -41,7 +40,6 @@ from topcoat.transactions import Outcome, Transactions
 from topcoat.yum.repositories import Snapshot
 
 METHOD = "composed"
-_NANO = 1_000_000_000
 _SHA256 = 8
 
 
@@ -232,7 +230,7 @@ class Synthesiser:
                 raise Refusal("the package database, or a directory above it, has extended attributes")
             entries.setdefault(folder, Placed("d", above.mode, above.uid, above.gid, above.mtime))
             folder = folder.rpartition("/")[0]
-        entries[path] = Placed("f", node.mode, node.uid, node.gid, epoch * _NANO, source=(0, path), size=place.stat().st_size)
+        entries[path] = Placed("f", node.mode, node.uid, node.gid, epoch * NANO, source=(0, path), size=place.stat().st_size)
         beside = path.rpartition("/")[0]
         # A write-ahead log of an older state would be replayed into the new database.
         hidden = [f"{beside}/{name}" for name in sorted(DATABASE_SIDE_FILES) if f"{beside}/{name}" in known.tree.nodes]
@@ -404,10 +402,7 @@ def _write(
         for path in sorted([*entries, *hidden]):
             entry = entries.get(path)
             if entry is None:
-                head, _, name = path.rpartition("/")
-                info = tarfile.TarInfo(f"{head}/{whiteouts.WHITEOUT_PREFIX}{name}" if head else f"{whiteouts.WHITEOUT_PREFIX}{name}")
-                info.mode = 0
-                archive.add(info, {})
+                archive.hide(path)
                 continue
             info, records = _described(path, entry)
             target = first.setdefault(entry.hard_link, path) if entry.hard_link else path
@@ -426,9 +421,5 @@ def _described(path: str, entry: Placed) -> tuple[tarfile.TarInfo, dict[str, byt
     info.type = {"d": tarfile.DIRTYPE, "l": tarfile.SYMTYPE, "f": tarfile.REGTYPE}[entry.kind]
     info.mode, info.uid, info.gid, info.linkname, info.size = entry.mode, entry.uid, entry.gid, entry.link, entry.size
     records = {XATTR_RECORD + name: value for name, value in entry.attributes}
-    info.mtime, fraction = divmod(entry.mtime, _NANO)
-    if info.mtime < 0:
-        info.mtime, records["mtime"] = 0, b"0"
-    elif fraction:
-        records["mtime"] = f"{info.mtime}.{fraction:09d}".rstrip("0").encode()
+    set_time(info, records, entry.mtime)
     return info, records

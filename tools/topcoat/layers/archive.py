@@ -13,12 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from topcoat.archives.tarstream import NANO
+from topcoat.archives.whiteouts import OPAQUE_NAME, WHITEOUT_PREFIX
 from topcoat.layers.chunked import TableOfContents
 from topcoat.layers.compression import Compression
 from topcoat.model import Digest
 from topcoat.registry.oci import Descriptor
 
 _CHUNK = 1 << 18
+_MOST_SECONDS = 0o77777777777
+"""That a ustar header holds: the year 2242."""
 
 
 class Archive:
@@ -51,6 +55,15 @@ class Archive:
         self._raw(_header(info, records))
         if self._contents:
             self._contents.add(info, records)
+
+    def hide(self, path: str) -> None:
+        """A whiteout: what lies under this path in the layers below is gone."""
+        folder, slash, name = path.rpartition("/")
+        self.add(_marker(f"{folder}{slash}{WHITEOUT_PREFIX}{name}"), {})
+
+    def hide_below(self, folder: str) -> None:
+        """An opaque whiteout: of this folder nothing is seen but what this layer puts into it."""
+        self.add(_marker(f"{folder}/{OPAQUE_NAME}"), {})
 
     def add_file(self, info: tarfile.TarInfo, records: dict[str, bytes], place: str) -> None:
         """A regular file with its content, exactly as long as its header says."""
@@ -106,6 +119,27 @@ class Archive:
             self._packed.update(data)
             self._size += len(data)
             self._out.write(data)
+
+
+def _marker(name: str) -> tarfile.TarInfo:
+    """An empty file that says something by its name alone."""
+    info = tarfile.TarInfo(name)
+    info.mode = 0
+    return info
+
+
+def set_time(info: tarfile.TarInfo, records: dict[str, bytes], nanoseconds: int) -> None:
+    """Write a time into a header, and into its PAX records where it is no whole second or too late for a header; before 1970 it is 1970.
+
+    :param nanoseconds: since 1970.
+    """
+    seconds, fraction = divmod(nanoseconds, NANO)
+    if seconds < 0:
+        info.mtime, records["mtime"] = 0, b"0"
+        return
+    info.mtime = min(seconds, _MOST_SECONDS)
+    if fraction or seconds > _MOST_SECONDS:
+        records["mtime"] = f"{seconds}.{fraction:09d}".rstrip("0").rstrip(".").encode()
 
 
 def _header(info: tarfile.TarInfo, records: dict[str, bytes]) -> bytes:

@@ -9,7 +9,6 @@ data (RFC 8878, 3.1.2), their places and digests in annotations of the layer.
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 import os
 import struct
@@ -22,6 +21,7 @@ import zstandard
 from topcoat.archives.tarstream import XATTR_RECORD
 from topcoat.layers.compression import ZSTD_LEVEL
 from topcoat.model.labels import CHUNKED_CHECKSUM, CHUNKED_POSITION, CHUNKED_TARSPLIT
+from topcoat.model.moments import rfc3339
 from topcoat.registry.oci import to_json
 
 _SKIPPABLE = struct.Struct("<4sI")
@@ -85,7 +85,7 @@ class TableOfContents:
         self._member(info, records, self._crc64.to_bytes(8, "big"), place)
 
     def finish(self, offset: int) -> tuple[bytes, dict[str, str]]:
-        """What goes behind the data, and the layer's annotations; nothing of both where a name cannot be told in a table.
+        """What goes behind the data, and the layer's annotations; nothing of both where a name or a time cannot be told in a table.
 
         :param offset: length of the compressed layer by now, bytes.
         """
@@ -113,11 +113,12 @@ class TableOfContents:
         try:
             name, link = os.fsencode(info.name).decode(), os.fsencode(info.linkname).decode()
             "".join(records).encode()
-        except UnicodeError:
-            self._usable = False  # JSON has text only
+            moment = _moment(info, records)
+        except ValueError:
+            self._usable = False  # JSON has text only, and RFC 3339 four digits of a year
             return
         numbers = {"size": info.size, "mode": info.mode, "uid": info.uid, "gid": info.gid, "devMajor": info.devmajor, "devMinor": info.devminor}
-        texts = {"type": _KINDS[info.type], "name": name, "linkName": link, "modtime": _moment(info, records)}
+        texts = {"type": _KINDS[info.type], "name": name, "linkName": link, "modtime": moment}
         attributes = {key.removeprefix(XATTR_RECORD): _base64(value) for key, value in records.items() if key.startswith(XATTR_RECORD)}
         entry: dict[str, object] = {**numbers, **texts, "xattrs": attributes, **place}
         self._entries.append({key: value for key, value in entry.items() if value})
@@ -137,7 +138,10 @@ def _base64(data: bytes | bytearray) -> str:
 
 
 def _moment(info: tarfile.TarInfo, records: Mapping[str, bytes]) -> str:
-    """RFC 3339, with as many digits of the second as there are."""
+    """RFC 3339, with as many digits of the second as there are.
+
+    :raises ValueError: a year of five digits.
+    """
     seconds, _, fraction = records.get("mtime", str(info.mtime).encode()).decode().partition(".")
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(seconds))
-    return f"{moment.isoformat()}{'.' + fraction if fraction else ''}Z"
+    moment = rfc3339(int(seconds))
+    return f"{moment.removesuffix('Z')}.{fraction}Z" if fraction else moment

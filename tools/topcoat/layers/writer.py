@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from topcoat.archives import whiteouts
-from topcoat.archives.tarstream import XATTR_RECORD
+from topcoat.archives.tarstream import NANO, XATTR_RECORD
 from topcoat.errors import ContentError, InfrastructureError
 from topcoat.layers import database, leftovers
-from topcoat.layers.archive import Archive
+from topcoat.layers.archive import Archive, set_time
 from topcoat.layers.compression import Compression
 from topcoat.layers.lower import LowerEntry, LowerView
 from topcoat.model import Digest
@@ -32,7 +32,6 @@ from topcoat.registry.oci import Descriptor
 from topcoat.rpm.rpmdb import FOLDERS
 
 _CHUNK = 1 << 18
-_NANO = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,13 @@ class _Times:
     """Which times say something, and which only when this run took place."""
 
     def __init__(self, epoch: int, dates: Collection[int], since: float | None) -> None:
-        self._epoch = epoch * _NANO
+        self._epoch = epoch * NANO
         self._dates = frozenset(dates)
-        self._limit = self._epoch if since is None else min(self._epoch, int(since * _NANO) - _NANO)
+        self._limit = self._epoch if since is None else min(self._epoch, int(since * NANO) - NANO)
 
     def of_this_run(self, moment: int) -> bool:
         """Whether a file's time (nanoseconds since 1970) is this run's; packages' times are whole seconds."""
-        seconds, fraction = divmod(moment, _NANO)
+        seconds, fraction = divmod(moment, NANO)
         return moment > self._limit and (fraction > 0 or seconds not in self._dates)
 
     def of(self, item: _Item) -> int:
@@ -234,8 +233,7 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times
             continue
         status = item.status
         if whiteouts.is_whiteout(status):
-            head, _, name = item.path.rpartition("/")
-            archive.add(_plain(f"{head}/{whiteouts.WHITEOUT_PREFIX}{name}" if head else f"{whiteouts.WHITEOUT_PREFIX}{name}"), {})
+            archive.hide(item.path)
             continue
         if item.path.rpartition("/")[2].startswith(whiteouts.WHITEOUT_PREFIX):
             raise ContentError(
@@ -255,7 +253,7 @@ def _members(upper: Path, items: Sequence[_Item], view: LowerView, times: _Times
             archive.add(info, records)
         # As a parent in the layer above, it would hide what the layer of files put there.
         if belongs(item.path) and whiteouts.is_opaque(place) and item.below is not None and stat.S_ISDIR(item.below.status.st_mode):
-            archive.add(_plain(f"{item.path}/{whiteouts.OPAQUE_NAME}"), {})
+            archive.hide_below(item.path)
         if item.path in FOLDERS:
             _hide_side_files(item.path, view, upper, archive)
 
@@ -267,7 +265,7 @@ def _hide_side_files(directory: str, view: LowerView, upper: Path, archive: Arch
     for name in sorted(leftovers.DATABASE_SIDE_FILES):
         if view.entry(f"{directory}/{name}") is None or _is_whiteout_at(f"{upper}/{directory}/{name}"):
             continue
-        archive.add(_plain(f"{directory}/{whiteouts.WHITEOUT_PREFIX}{name}"), {})
+        archive.hide(f"{directory}/{name}")
 
 
 def _is_whiteout_at(place: str) -> bool:
@@ -275,12 +273,6 @@ def _is_whiteout_at(place: str) -> bool:
         return whiteouts.is_whiteout(os.lstat(place))
     except FileNotFoundError:
         return False
-
-
-def _plain(name: str) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.mode = 0
-    return info
 
 
 def _link(place: str, item: _Item, target: str, times: _Times) -> tuple[tarfile.TarInfo, dict[str, bytes]]:
@@ -310,11 +302,7 @@ def _describe(place: str, item: _Item, times: _Times) -> tuple[tarfile.TarInfo, 
     else:
         info.size = status.st_size
     records = {XATTR_RECORD + name: value for name, value in _attributes(place)}
-    nanoseconds = times.of(item)
-    info.mtime, fraction = divmod(nanoseconds, _NANO)
-    if fraction or info.mtime < 0:
-        records["mtime"] = f"{info.mtime}.{fraction:09d}".rstrip("0").encode() if info.mtime >= 0 else b"0"
-        info.mtime = max(info.mtime, 0)
+    set_time(info, records, times.of(item))
     return info, records
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from topcoat.archives.tarstream import NANO
 from topcoat.archives.whiteouts import WHITEOUT_PREFIX
 from topcoat.synthesis.refusal import Refusal
 from topcoat.synthesis.tree import Node, Tree
-
-NANO = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Canvas:
 
     def __init__(self, tree: Tree, epoch: int) -> None:
         """:param epoch: seconds since 1970 that whatever the run itself makes gets."""
-        self.tree = tree
+        self._tree = tree
         self.placed: dict[str, Placed] = {}
         self.whiteouts: set[str] = set()
         self._epoch = epoch * NANO
@@ -85,7 +84,7 @@ class Canvas:
             node = self.now(folder)
             if node is not None and node.kind != "d":
                 raise Refusal(f"{package} has /{path}, and the image's /{folder} is {'a link' if node.kind == 'l' else 'no directory'}")
-            if node is None and self.tree.has(folder):
+            if node is None and self._tree.has(folder):
                 raise Refusal(f"no layer names the directory /{folder}")
 
     def check_folder(self, path: str) -> None:
@@ -93,13 +92,13 @@ class Canvas:
 
         :raises Refusal: its entry would take the place of the one below, with all its attributes, and nobody knows which those are.
         """
-        node = self.tree.nodes.get(path)
+        node = self._tree.nodes.get(path)
         if node is not None and node.attributed:
             raise Refusal(f"the directory /{path} has extended attributes")
 
     def now(self, path: str) -> Node | Placed | None:
         """What lies there by now; what goes is still there."""
-        return self.placed.get(path) or self.tree.nodes.get(path)
+        return self.placed.get(path) or self._tree.nodes.get(path)
 
     def make_parents(self, path: str) -> None:
         """Make the directories above a path that nobody owns, as rpm makes them.
@@ -117,7 +116,7 @@ class Canvas:
         """(mode, uid, gid) of a directory that rpm makes and nobody owns: below one with the set-group-id bit it has that bit and its group
         (mkdir(2))."""
         above = folder.rpartition("/")[0]
-        before, now = map(_set_group, (self.tree.nodes.get(above), self.now(above)))
+        before, now = map(_set_group, (self._tree.nodes.get(above), self.now(above)))
         if before != now and above not in self._unowned:
             raise Refusal(f"whether /{folder} inherits the group of the directory above depends on which rpm makes first")
         return 0o755 | now[0], 0, now[1]
@@ -126,13 +125,13 @@ class Canvas:
         """A directory of this run got or lost an entry: its time is the run's."""
         folder = path.rpartition("/")[0]
         parent = self.placed.get(folder)
-        if parent is not None and folder not in self.tree.nodes:
+        if parent is not None and folder not in self._tree.nodes:
             self.placed[folder] = Placed("d", parent.mode, parent.uid, parent.gid, self._epoch)
 
     def _add_parents(self, path: str, entries: dict[str, Placed]) -> None:
         folder = path.rpartition("/")[0]
         while folder and folder not in entries:
-            node = self.tree.nodes.get(folder)
+            node = self._tree.nodes.get(folder)
             if node is None or node.kind != "d":
                 raise Refusal(f"no layer names the directory /{folder}")
             self.check_folder(folder)

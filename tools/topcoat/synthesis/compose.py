@@ -12,11 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from topcoat.archives.tarstream import NANO
 from topcoat.synthesis import capabilities
-from topcoat.synthesis.canvas import NANO, Canvas, Layout, Placed
+from topcoat.synthesis.canvas import Canvas, Layout, Placed
 from topcoat.synthesis.package import MISSINGOK, NOREPLACE, NORMAL, NOT_INSTALLED, Package, PackageFile, is_kind
 from topcoat.synthesis.refusal import Refusal
-from topcoat.synthesis.tree import Node, Tree
+from topcoat.synthesis.tree import Tree
 
 _SHA256 = 8
 
@@ -140,7 +141,7 @@ class _Composer:
             own = below.mtime if below is not None and file.path in self._tree.nodes else file.mtime * NANO
             self._canvas.put(file.path, Placed("d", file.mode & 0o7777, *owner, own), new=below is None)
             return
-        path = self._place_of(package, file, below)
+        path = self._place_of(package, file)
         if path is not None and again and file.is_config:
             path = self._place_again(file, path)
         if path is None:
@@ -183,14 +184,13 @@ class _Composer:
         )
         self._canvas.put(path, entry)
 
-    def _place_of(self, package: Package, file: PackageFile, below: Node | Placed | None) -> str | None:
+    def _place_of(self, package: Package, file: PackageFile) -> str | None:
         """Where a file goes: to its own place, beside a changed one of an administrator (``.rpmnew``), or nowhere (None)."""
         owned = [(owner, old) for owner, old in (*self._before.get(file.path, ()), *self._kept.get(file.path, ())) if old.state != NOT_INSTALLED]
         if not any(other.is_config for other in (file, *(old for _, old in owned))):
             return file.path
         name = package.nevra.name
-        if isinstance(below, Placed):  # rpm decided before anything was written
-            below = self._tree.nodes.get(file.path)
+        below = self._tree.nodes.get(file.path)  # not what is placed there by now: rpm decided before anything was written
         if below is None:
             # Gone from the disk: rpm brings it back, unless the package says that it may be missing.
             return None if owned and file.flags & MISSINGOK else file.path

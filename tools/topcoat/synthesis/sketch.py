@@ -15,6 +15,7 @@ from itertools import accumulate
 
 from isal import isal_zlib
 
+from topcoat.archives.tarstream import NANO
 from topcoat.documents import Door, Shape
 from topcoat.errors import ContentError
 from topcoat.synthesis.listing import MOST_HASHED, is_kept
@@ -29,7 +30,6 @@ _LEVEL = 2
 """Of ISA-L; the same bytes on every processor (``topcoat.layers.writer``)."""
 _LIMIT = 64 << 20
 """Bytes that a document may unpack to."""
-_NANO = 1_000_000_000
 _SHA256 = 8
 _ACCOUNTS = ("etc/passwd", "etc/group")
 _DOOR = Door(ContentError, "the image's layers are read instead", limit=_LIMIT)
@@ -109,7 +109,7 @@ def _expected(packages: Iterable[Package], contents: Mapping[str, bytes]) -> dic
                 file.mode & 0o7777,
                 users.get(file.user, 0),
                 groups.get(file.group, 0),
-                file.mtime * _NANO,
+                file.mtime * NANO,
                 file.link if kind == "l" else "",
                 file.digest if kind == "f" and hashed and file.size <= MOST_HASHED else "",
                 bool(file.capabilities),
